@@ -1,0 +1,38 @@
+# The environment is made when it is missing or out of date; everything else runs in it.
+PYTHON := python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+SOURCE := u2net_nano
+TO := all
+OUT := out
+
+.PHONY: convert test check format bench clean
+
+convert: $(READY)
+	$(BIN)/u2zoo convert "$(SOURCE)" --to "$(TO)" --out "$(OUT)"
+
+test: $(READY)
+	$(BIN)/python -m pytest
+
+check: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: $(READY)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(READY)
+	$(BIN)/python scripts/bench_convert.py
+
+# The constraints keep every machine on the versions that were measured together.
+$(READY): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --constraint constraints.txt --editable ".[all,dev]"
+	touch $(READY)
+
+clean:
+	rm -rf .pytest_cache .ruff_cache .mypy_cache .hypothesis

@@ -1,0 +1,213 @@
+"""What a format is: how a checkpoint is written in it, how a file in it is run, and how close it has to come."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from u2net_zoo.arch import Architecture
+from u2net_zoo.checkpoint import Checkpoint
+from u2net_zoo.errors import ArtifactError, MissingExtraError, OptionError, OutputError
+
+__all__ = [
+    "DEFAULT_SIZE",
+    "DYNAMIC",
+    "Format",
+    "MaskBound",
+    "Options",
+    "Predictor",
+    "check_input",
+    "describe",
+    "input_layout",
+    "output_names",
+]
+
+DYNAMIC = 0  # a batch of any size
+DEFAULT_SIZE = (320, 320)  # what the authors feed
+LARGEST_SIDE = 2048  # the float64 reference of u2net takes 11 GB there, in 64 channels at full size
+LARGEST_BATCH = 64
+
+
+@dataclass(frozen=True)
+class Options:
+    """What can be asked of a format. None: not asked, the format's own default.
+
+    Attributes:
+        size: (H, W) of the input.
+        batch: batch size; DYNAMIC for any.
+        precision: `fp32` or `fp16`.
+        outputs: `mask` (d0 alone) or `all` (`mask, side1, …`).
+        io: `tensor`: the normalised tensor goes in.
+        opset: of ONNX.
+        via: `native`, or another exporter's name.
+    """
+
+    size: tuple[int, int] | None = None
+    batch: int | None = None
+    precision: str | None = None
+    outputs: str | None = None
+    io: str | None = None
+    opset: int | None = None
+    via: str | None = None
+
+
+@dataclass(frozen=True)
+class MaskBound:
+    """How far the masks of photographs may be from the float32 masks at a reduced precision."""
+
+    iou: float  # at least, mean over the photographs, at 0.5
+    mae: float  # at most, mean, of 1
+
+
+def output_names(arch: Architecture, options: Options) -> tuple[str, ...]:
+    """Names of what an artifact with these settled options returns, in order."""
+    return arch.outputs if options.outputs == "all" else arch.outputs[:1]
+
+
+class Predictor(ABC):
+    """A model that is ready to run, of whatever format. Channels first outside, whatever it is inside.
+
+    Attributes:
+        size: (H, W) that it takes, None for any.
+        batch: batch size that it takes, None for any.
+        outputs: names of what it returns, in order.
+    """
+
+    size: tuple[int, int] | None = None
+    batch: int | None = None
+    outputs: tuple[str, ...] = ()
+    scratch: object = None  # a temporary folder that has to live as long as the predictor
+
+    @abstractmethod
+    def __call__(self, x: np.ndarray) -> dict[str, np.ndarray]:
+        """x: (N, C, H, W) float32. Returns name -> (N, out_ch, H, W) float32."""
+
+    def taps(self, x: np.ndarray, arch: Architecture) -> Iterator[tuple[str, np.ndarray]]:
+        """(unit path, activation (N, C, h, w)) for the units that can be looked at, in execution order."""
+        return iter(())
+
+
+class Format(ABC):
+    """One file format. A subclass states the attributes and writes `write`, `run` and `read`.
+
+    Attributes:
+        name: what people type.
+        title: what people read.
+        suffix: what is appended to the checkpoint's name.
+        also: other endings of files that can be read and run.
+        is_folder: whether an artifact is a folder; `marker` is then the file by which it is known.
+        extra: the extra in pyproject.toml that brings `packages`.
+        packages: importable names that writing and running need.
+        choices: values that each option may have; the first one is the default. An option that is missing here is one
+            that the format cannot honour.
+        multiple: sides are multiples of this; others would not stay within the bounds.
+        bounds: for each reduced precision; float32 is held to the noise floor.
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    suffix: ClassVar[str]
+    also: ClassVar[tuple[str, ...]] = ()
+    is_folder: ClassVar[bool] = False
+    marker: ClassVar[str] = ""
+    extra: ClassVar[str]
+    packages: ClassVar[tuple[str, ...]]
+    choices: ClassVar[Mapping[str, tuple[object, ...]]]
+    bounds: ClassVar[Mapping[str, MaskBound]] = {}
+    multiple: ClassVar[int] = 1
+
+    @abstractmethod
+    def write(self, checkpoint: Checkpoint, path: Path, options: Options) -> None:
+        """Writes the artifact to `path`, which does not exist yet."""
+
+    @abstractmethod
+    def run(self, path: Path) -> Predictor:
+        """The artifact, ready to run. Raises ArtifactError."""
+
+    @abstractmethod
+    def read(self, path: Path) -> Checkpoint:
+        """The weights in a file of this format, whoever made it. Nothing in it is run. Raises InputError."""
+
+    def files(self, path: Path) -> list[Path]:
+        """Every file of the artifact, for its checksum."""
+        return [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
+
+    def target(self, folder: Path, stem: str) -> Path:
+        return folder / f"{stem}{self.suffix}"
+
+    def accepts(self, path: Path) -> bool:
+        """Whether `path` looks like an artifact of this format."""
+        if path.is_dir():
+            return self.is_folder and (path / self.marker).exists()
+        return path.name.lower().endswith(self.also if self.is_folder else (self.suffix, *self.also))
+
+    def require(self) -> None:
+        """Raises MissingExtraError when a package is not installed."""
+        for package in self.packages:
+            if find_spec(package) is None:
+                raise MissingExtraError(f"format {self.name!r}", package, self.extra)
+
+    def check_target(self, path: Path) -> None:
+        """Raises OutputError when `path` holds something that this format did not make."""
+        if path.is_dir() and any(path.iterdir()) and not (self.is_folder and self.accepts(path)):
+            raise OutputError(f"{path}: a folder that is no {self.title} is in the way; move it or name another -o")
+
+    def settle(self, asked: Options) -> Options:
+        """The options in force. Raises OptionError for one that the format cannot honour."""
+        size = asked.size or DEFAULT_SIZE
+        if any(not 1 <= side <= LARGEST_SIDE for side in size):
+            raise OptionError(f"size {describe(size)}: sides are whole numbers from 1 to {LARGEST_SIDE}")
+        if any(side % self.multiple for side in size):
+            raise OptionError(
+                f"format {self.name!r} cannot honour --size {describe(size)}: multiples of {self.multiple}"
+            )
+        settled: dict[str, Any] = {"size": size}
+        for option in (f.name for f in fields(Options) if f.name != "size"):
+            settled[option] = self._settle_one(option, getattr(asked, option))
+        return replace(asked, **settled)
+
+    def _settle_one(self, option: str, value: object) -> object:
+        allowed = self.choices.get(option, ())
+        if value is None:
+            return allowed[0] if allowed else None
+        if option == "batch" and isinstance(value, int) and value != DYNAMIC and allowed:
+            if not 1 <= value <= LARGEST_BATCH:
+                raise OptionError(f"batch {value}: allowed are dynamic and whole numbers from 1 to {LARGEST_BATCH}")
+            return value
+        if value not in allowed:
+            can = ", ".join(describe(v, option) for v in allowed) if allowed else "nothing to choose"
+            raise OptionError(f"format {self.name!r} cannot honour --{option} {describe(value, option)}; it has: {can}")
+        return value
+
+
+def describe(value: object, option: str = "") -> str:
+    """An option's value as people type it."""
+    if isinstance(value, tuple):
+        return "x".join(str(side) for side in value)
+    return "dynamic" if option == "batch" and value == DYNAMIC else str(value)
+
+
+def check_input(predictor: Predictor, x: np.ndarray) -> None:
+    """Raises ArtifactError when the model cannot take a tensor of that shape."""
+    if predictor.size and tuple(x.shape[2:]) != predictor.size:
+        raise ArtifactError(f"the model takes {describe(predictor.size)}, got {describe(tuple(x.shape[2:]))}")
+    if predictor.batch and x.shape[0] != predictor.batch:
+        raise ArtifactError(f"the model takes batches of {predictor.batch}, got {x.shape[0]}")
+
+
+def input_layout(shape: Sequence[Any], path: Path, channels_last: bool) -> tuple[int | None, tuple[int, int] | None]:
+    """(batch, (H, W)) of a model's only input; None where any will do.
+
+    Raises:
+        ArtifactError: it is not a 4-D tensor.
+    """
+    layout = "(N, H, W, C)" if channels_last else "(N, C, H, W)"
+    if len(shape) != 4:
+        raise ArtifactError(f"{path}: its input has the shape {tuple(shape)}; a U²-Net takes {layout}")
+    batch, *rest = (n if isinstance(n, int) and n > 0 else None for n in shape)
+    height, width = rest[:2] if channels_last else rest[1:]
+    return batch, (height, width) if height and width else None

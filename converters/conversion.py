@@ -1,0 +1,178 @@
+"""The main job: a checkpoint in, artifacts out, each proved before it is kept."""
+
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from u2net_zoo.checkpoint import Checkpoint
+from u2net_zoo.errors import ExportError, OutputError, ParityError, U2ZooError, UnknownNameError, one_line
+from u2net_zoo.files import staged
+from u2net_zoo.preprocessing import get_profile
+from u2net_zoo.sources import Located, in_catalog, locate
+
+from .base import DEFAULT_SIZE, Format, Options, output_names
+from .parity import Reference, Report, compare
+from .registry import FORMATS
+from .sources import read_source, stem_of
+
+__all__ = ["Artifact", "convert", "formats_named"]
+
+LEAST_FREE = 1 << 16  # bytes; with less, an exporter's error is taken for a full disk, whatever it says
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """One file or folder that was written.
+
+    Attributes:
+        bytes: its size on disk.
+        seconds: writing and proving together.
+        report: the proof.
+    """
+
+    format: str
+    path: Path
+    bytes: int
+    seconds: float
+    options: Options
+    report: Report
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for `json.dumps`."""
+        report = self.report
+        proof = {
+            "ok": report.ok,
+            "flat": report.flat,
+            "outputs": [{**asdict(o), "ratio": o.ratio} for o in report.outputs],
+            "masks": report.masks and asdict(report.masks),
+        }
+        return {
+            "format": self.format,
+            "path": str(self.path),
+            "bytes": self.bytes,
+            "seconds": round(self.seconds, 3),
+            "options": asdict(self.options),
+            "parity": proof,
+        }
+
+
+def formats_named(names: Sequence[str] | str) -> list[Format]:
+    """Formats of a list or of a comma-separated string; `all` stands for every one. Raises UnknownNameError."""
+    wanted = names.split(",") if isinstance(names, str) else list(names)
+    wanted = [name.strip().lower() for name in wanted if name.strip()]
+    if "all" in wanted:
+        return list(FORMATS.values())
+    for name in wanted or [""]:
+        if name not in FORMATS:
+            raise UnknownNameError("format", name, FORMATS)
+    return [FORMATS[name] for name in dict.fromkeys(wanted)]
+
+
+def convert(
+    source: str | Path | Checkpoint,
+    to: Sequence[str] | str,
+    out: str | Path = ".",
+    *,
+    name: str | None = None,
+    options: Options | None = None,
+    started: Callable[[str], None] = lambda name: None,
+    finished: Callable[[Artifact], None] = lambda artifact: None,
+) -> list[Artifact]:
+    """Writes `source` in every format of `to` into the folder `out`, and proves each file before it gets its name.
+
+    Args:
+        source: a weight file, a converted model of any format, a name in the catalog, or a checkpoint.
+        to: format names, or `"all"`.
+        name: stem of the files; the source's own by default.
+        options: see `Options`; checked for every format before any work is done. The size of the catalog's weights
+            is their profile's by default.
+        started, finished: called with each format's name and artifact, for progress.
+
+    Raises:
+        UsageError: a format is unknown, lacks its packages, or cannot honour an option.
+        InputError: the source cannot be used. DownloadError: it could not be fetched.
+        OutputError: a file cannot be written.
+        ParityError: an artifact differs from the source; it was not kept, earlier ones were.
+        ExportError: a framework's exporter broke.
+    """
+    formats = formats_named(to)
+    asked = _sized(source, options or Options())
+    settled = [(fmt, fmt.settle(asked)) for fmt in formats]
+    for fmt in formats:
+        fmt.require()
+    if isinstance(source, Checkpoint):
+        checkpoint, located = source, None
+    else:
+        located = locate(source)
+        checkpoint = read_source(located.path)
+    stem = name or _stem(located, checkpoint)
+    targets = [fmt.target(Path(out), stem) for fmt in formats]
+    _check_targets(located, formats, targets)
+    reference = Reference(checkpoint, settled[0][1].size or DEFAULT_SIZE)
+    artifacts = []
+    for (fmt, chosen), target in zip(settled, targets, strict=True):
+        started(fmt.name)
+        artifacts.append(_make(fmt, checkpoint, target, chosen, reference))
+        finished(artifacts[-1])
+    return artifacts
+
+
+def _sized(source: str | Path | Checkpoint, options: Options) -> Options:
+    """`options`, at the size that the catalog's weights were trained for when no other was asked for."""
+    entry = None if isinstance(source, Checkpoint) else in_catalog(source)
+    if entry is None or options.size is not None:
+        return options
+    side = get_profile(entry.profile).size
+    return replace(options, size=(side, side))
+
+
+def _stem(located: Located | None, checkpoint: Checkpoint) -> str:
+    """What the artifacts are called after: the catalog's name, the file's, or the architecture's."""
+    if located is None:
+        return checkpoint.arch.name
+    return located.entry.name if located.entry else stem_of(located.path)
+
+
+def _check_targets(source: Located | None, formats: Sequence[Format], targets: Sequence[Path]) -> None:
+    for fmt, target in zip(formats, targets, strict=True):
+        fmt.check_target(target)
+        if source and target.exists() and target.samefile(source.path):
+            raise OutputError(f"{target}: would replace the source itself; name another folder with -o")
+
+
+def _make(fmt: Format, checkpoint: Checkpoint, target: Path, options: Options, reference: Reference) -> Artifact:
+    start = time.perf_counter()
+    with staged(target) as path:
+        try:
+            fmt.write(checkpoint, path, options)
+        except (U2ZooError, OSError, MemoryError):
+            raise
+        except Exception as error:  # exporters raise anything
+            if "No space left" in str(error) or shutil.disk_usage(path.parent).free < LEAST_FREE:
+                raise OutputError(f"{target}: cannot write there: No space left on device") from error
+            raise ExportError(f"{fmt.name}: the exporter failed: {one_line(error)}") from error
+        report = _prove(fmt, path, options, reference)
+        size = _bytes(path)
+    return Artifact(fmt.name, target, size, time.perf_counter() - start, options, report)
+
+
+def _prove(fmt: Format, path: Path, options: Options, reference: Reference) -> Report:
+    names = output_names(reference.checkpoint.arch, options)
+    try:
+        report = compare(fmt.run(path), reference, fmt.bounds.get(options.precision or "fp32"), names)
+    except MemoryError:
+        raise
+    except Exception as error:  # runtimes raise anything; our own artifact must run, whatever they say
+        raise ParityError(f"{fmt.name}: not kept: it does not run as the network: {one_line(error)}") from error
+    if report.ok:
+        return report
+    where = report.diverges_at or f"{report.worst.name} (no inner values to look at in this format)"
+    raise ParityError(f"{fmt.name}: not kept: {report.summary()}; first divergence at {where}")
+
+
+def _bytes(path: Path) -> int:
+    files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
+    return sum(file.stat().st_size for file in files)

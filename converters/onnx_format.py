@@ -1,0 +1,132 @@
+"""`onnx`: exported by Torch from the folded model, run by onnxruntime."""
+
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from u2net_zoo.arch import Architecture
+from u2net_zoo.checkpoint import Checkpoint
+from u2net_zoo.errors import ArtifactError, one_line
+
+from . import onnx_reader
+from .base import DYNAMIC, Format, MaskBound, Options, Predictor, check_input, input_layout, output_names
+
+__all__ = ["Onnx"]
+
+OPSETS = (17, 11, 12, 13, 14, 15, 16, 18, 19, 20)
+
+
+class Onnx(Format):
+    name = "onnx"
+    title = "ONNX"
+    suffix = ".onnx"
+    extra = "onnx"
+    packages = ("torch", "onnx", "onnxruntime")
+    choices = {
+        "batch": (DYNAMIC,),
+        "precision": ("fp32", "fp16"),
+        "outputs": ("mask", "all"),
+        "io": ("tensor",),
+        "opset": OPSETS,
+        "via": ("native",),
+    }
+    bounds = {"fp16": MaskBound(iou=0.98, mae=0.005)}
+
+    def write(self, checkpoint: Checkpoint, path: Path, options: Options) -> None:
+        import onnx
+        import torch
+
+        arch = checkpoint.arch
+        names = list(output_names(arch, options))
+        sample = torch.zeros(options.batch or 1, arch.in_ch, *(options.size or ()))
+        axes = {name: {0: "batch"} for name in ("image", *names)} if options.batch == DYNAMIC else None
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the tracer warns of every size that is a constant, which is the aim
+            torch.onnx.export(
+                exportable(checkpoint, options),
+                (sample,),
+                str(path),
+                input_names=["image"],
+                output_names=names,
+                dynamic_axes=axes,
+                opset_version=options.opset,
+                dynamo=False,
+            )
+        model = onnx.load(str(path))
+        model = _to_half(model) if options.precision == "fp16" else model
+        onnx.helper.set_model_props(model, {"architecture": arch.name, **checkpoint.meta})
+        onnx.checker.check_model(model)
+        onnx.save(model, str(path))
+
+    def run(self, path: Path) -> Predictor:
+        return _Runtime(path)
+
+    def read(self, path: Path) -> Checkpoint:
+        return onnx_reader.read(path)
+
+
+def exportable(checkpoint: Checkpoint, options: Options) -> Any:
+    """The folded Torch model that tracing exporters take."""
+    from u2net_zoo import torch_model
+
+    return torch_model.build(checkpoint.fold(), outputs="all" if options.outputs == "all" else "mask")
+
+
+def _to_half(model: Any) -> Any:
+    """Weights and arithmetic in float16; float32 still goes in and comes out."""
+    from onnxruntime.transformers.float16 import convert_float_to_float16
+    from onnxruntime.transformers.onnx_model import OnnxModel
+
+    half = OnnxModel(convert_float_to_float16(model, keep_io_types=True, op_block_list=[]))
+    half.topological_sort()  # the converter appends its casts at the end
+    return half.model
+
+
+class _Runtime(Predictor):
+    def __init__(self, path: Path):
+        import onnxruntime
+
+        self.path = path
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        self.options = options
+        try:
+            self.session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # onnxruntime raises types of its own for every kind of damage
+            raise ArtifactError(f"{path}: onnxruntime cannot load it ({one_line(error)})") from None
+        given = self.session.get_inputs()
+        if len(given) != 1 or given[0].type != "tensor(float)":
+            kinds = ", ".join(f"{item.name} {item.type}" for item in given) or "none"
+            raise ArtifactError(f"{path}: its inputs are {kinds}; one of tensor(float) is needed")
+        self.batch, self.size = input_layout(given[0].shape, path, channels_last=False)
+        self.outputs = tuple(output.name for output in self.session.get_outputs())
+
+    def __call__(self, x: np.ndarray) -> dict[str, np.ndarray]:
+        check_input(self, x)
+        name = self.session.get_inputs()[0].name
+        return dict(zip(self.outputs, self.session.run(None, {name: x}), strict=True))
+
+    def taps(self, x: np.ndarray, arch: Architecture) -> Iterator[tuple[str, np.ndarray]]:
+        """Convolutions in graph order, each after its ReLU: the order in which the units run."""
+        import onnx
+        import onnxruntime
+
+        model = onnx.load(str(self.path))
+        relus = {node.input[0]: node.output[0] for node in model.graph.node if node.op_type == "Relu"}
+        convs = [node.output[0] for node in model.graph.node if node.op_type == "Conv"]
+        values = [relus.get(name, name) for name in convs]
+        kind = onnx.TensorProto.FLOAT16 if _is_half(model) else onnx.TensorProto.FLOAT
+        del model.graph.output[:]
+        model.graph.output.extend(onnx.helper.make_tensor_value_info(name, kind, None) for name in values)
+        session = onnxruntime.InferenceSession(
+            model.SerializeToString(), self.options, providers=["CPUExecutionProvider"]
+        )
+        results = session.run(values, {session.get_inputs()[0].name: x})
+        return iter([(unit.path, value.astype(np.float32)) for unit, value in zip(arch.units(), results, strict=False)])
+
+
+def _is_half(model: Any) -> bool:
+    return any(tensor.data_type == 10 for tensor in model.graph.initializer)

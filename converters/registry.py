@@ -1,0 +1,51 @@
+"""All formats, in the order in which people see them. A new format is one line here; its file is imported when used."""
+
+import functools
+from collections.abc import Iterator, Mapping
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .base import Format
+
+__all__ = ["FORMATS"]
+
+
+class _Registry(Mapping[str, "Format"]):
+    """Name to format. Knows the names at once, imports a format's file when it is asked for."""
+
+    def __init__(self, **places: str):
+        self._places = places
+        self._load = functools.cache(self._import)
+
+    def _import(self, name: str) -> "Format":
+        module, kind = self._places[name].split(":")
+        return getattr(import_module(f".{module}", __package__), kind)()
+
+    def __getitem__(self, name: str) -> "Format":
+        return self._load(name)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._places
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+
+FORMATS = _Registry(
+    pth="weight_files:Pth",
+    safetensors="weight_files:Safetensors",
+    onnx="onnx_format:Onnx",
+    keras="keras_formats:Keras",
+    h5="keras_formats:H5",
+    savedmodel="tensorflow_formats:SavedModel",
+    tflite="tensorflow_formats:TFLite",
+    coreml="coreml_format:CoreML",
+    torchscript="torch_export_formats:TorchScript",
+    pt2="torch_export_formats:PT2",
+    openvino="openvino_format:OpenVINO",
+    ncnn="ncnn_format:Ncnn",
+)

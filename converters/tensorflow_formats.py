@@ -1,0 +1,227 @@
+"""`savedmodel` and `tflite`, both from the folded Keras model; `--via onnx2tf` is the second, independent route."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from u2net_zoo import keras_model
+from u2net_zoo.arch import Architecture
+from u2net_zoo.checkpoint import Checkpoint
+from u2net_zoo.errors import ArtifactError, one_line
+
+from . import savedmodel_reader, tflite_reader
+from .base import DYNAMIC, Format, MaskBound, Options, Predictor, check_input, input_layout
+from .keras_formats import tap_layers
+from .via_onnx2tf import convert_with_onnx2tf
+
+__all__ = ["SavedModel", "TFLite"]
+
+MARKER = "saved_model.pb"
+
+
+class SavedModel(Format):
+    name = "savedmodel"
+    title = "TensorFlow SavedModel"
+    suffix = "_savedmodel"
+    is_folder = True
+    marker = MARKER
+    extra = "savedmodel"
+    packages = ("torch", "tensorflow", "tf_keras")
+    choices = {
+        "batch": (DYNAMIC,),
+        "precision": ("fp32",),
+        "outputs": ("mask", "all"),
+        "io": ("tensor",),
+        "via": ("native", "onnx2tf"),
+    }
+
+    def write(self, checkpoint: Checkpoint, path: Path, options: Options) -> None:
+        if options.via == "onnx2tf":
+            convert_with_onnx2tf(checkpoint, path, options, tflite=False)
+        else:
+            _save(checkpoint, path, options)
+
+    def run(self, path: Path) -> Predictor:
+        return _SavedModelRuntime(path)
+
+    def read(self, path: Path) -> Checkpoint:
+        return savedmodel_reader.read(path)
+
+
+class TFLite(Format):
+    name = "tflite"
+    title = "TFLite"
+    suffix = ".tflite"
+    extra = "tflite"
+    packages = ("torch", "tensorflow", "tf_keras", "ai_edge_litert")
+    choices = {
+        "batch": (1,),
+        "precision": ("fp32", "fp16"),
+        "outputs": ("mask", "all"),
+        "io": ("tensor",),
+        "via": ("native", "onnx2tf"),
+    }
+    bounds = {"fp16": MaskBound(iou=0.98, mae=0.005)}
+
+    def write(self, checkpoint: Checkpoint, path: Path, options: Options) -> None:
+        if options.via == "onnx2tf":
+            convert_with_onnx2tf(checkpoint, path, options, tflite=True)
+            return
+        import tensorflow as tf
+
+        saved = path.parent / "savedmodel"
+        _save(checkpoint, saved, options)
+        converter = tf.lite.TFLiteConverter.from_saved_model(str(saved), signature_keys=["serving_default"])
+        if options.precision == "fp16":
+            converter.optimizations = [tf.lite.Optimize.DEFAULT]
+            converter.target_spec.supported_types = [tf.float16]
+        path.write_bytes(converter.convert())
+
+    def run(self, path: Path) -> Predictor:
+        return _TFLiteRuntime(path)
+
+    def read(self, path: Path) -> Checkpoint:
+        return tflite_reader.read(path)
+
+
+def _save(checkpoint: Checkpoint, path: Path, options: Options) -> None:
+    """Signature `serving_default`: `image` (N, H, W, C) float32 in, a dict of named maps out; `model(image)` too."""
+    import tensorflow as tf
+
+    keras_model.load_keras_module("tf_keras")
+    outputs = options.outputs or "mask"
+    model = keras_model.build(checkpoint.fold(), size=options.size, outputs=outputs, module="tf_keras")
+    names = model.output_names
+    spec = tf.TensorSpec(
+        (options.batch or None, *(options.size or ()), checkpoint.arch.in_ch), tf.float32, name="image"
+    )
+
+    class Served(tf.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = model.variables  # tracked as plain variables: no Keras metadata goes into the file
+
+        @tf.function(input_signature=[spec])
+        def __call__(self, image: Any) -> dict[str, Any]:
+            maps = model(image, training=False)
+            return dict(zip(names, maps if isinstance(maps, list) else [maps], strict=True))
+
+    served = Served()
+    tf.saved_model.save(served, str(path), signatures={"serving_default": served.__call__})
+
+
+class _SavedModelRuntime(Predictor):
+    def __init__(self, path: Path):
+        savedmodel_reader.check_ops(path)
+        import tensorflow as tf
+
+        try:
+            self.loaded = tf.saved_model.load(str(path))
+            self.signature = self.loaded.signatures["serving_default"]
+        except Exception as error:  # TensorFlow raises OSError, ValueError, KeyError and its own for damage
+            raise ArtifactError(f"{path}: TensorFlow cannot load it ({one_line(error)})") from None
+        given = list(self.signature.structured_input_signature[1].items())
+        if len(given) != 1:
+            raise ArtifactError(f"{path}: has {len(given)} inputs; a U²-Net has one")
+        ((self.input, spec),) = given
+        self.batch, self.size = input_layout(spec.shape or (), path, channels_last=True)
+        self.outputs = _ordered(self.signature.structured_outputs)
+
+    def __call__(self, x: np.ndarray) -> dict[str, np.ndarray]:
+        import tensorflow as tf
+
+        check_input(self, x)
+        maps = self.signature(**{self.input: tf.constant(x.transpose(0, 2, 3, 1))})
+        return {name: _channels_first(maps[name]) for name in self.outputs}
+
+    def taps(self, x: np.ndarray, arch: Architecture) -> Iterator[tuple[str, np.ndarray]]:
+        import tensorflow as tf
+        from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+        frozen = convert_variables_to_constants_v2(self.signature)
+        tensors = {op.name: op.outputs[0] for op in frozen.graph.get_operations() if op.outputs}
+        wanted = {}
+        for path, layer in tap_layers(arch):
+            ends = (f"/{layer}/Relu", f"/{layer}/BiasAdd")
+            found = [tensor for name, tensor in tensors.items() if f"/{name}".endswith(ends)]
+            wanted.update({path: found[0]} if found else {})
+        inside = frozen.prune(frozen.inputs, list(wanted.values()))
+        values = inside(tf.constant(x.transpose(0, 2, 3, 1)))
+        return iter([(path, _channels_first(value)) for path, value in zip(wanted, values, strict=True)])
+
+
+class _TFLiteRuntime(Predictor):
+    def __init__(self, path: Path):
+        self.path = path
+        self.interpreter = self._load()
+        self.runner = self._runner(self.interpreter)
+        given = list(self.runner.get_input_details().items())
+        if len(given) != 1:
+            raise ArtifactError(f"{path}: has {len(given)} inputs; a U²-Net has one")
+        ((self.input, detail),) = given
+        shape = [int(n) for n in detail["shape"]]
+        if len(shape) != 4 or detail["dtype"] is not np.float32:
+            raise ArtifactError(f"{path}: takes {detail['dtype'].__name__} of shape {shape}; expected float32 pictures")
+        self.planar = shape[1] in (1, 3) and shape[3] not in (1, 3)  # another maker's channels may come first
+        self.batch, self.size = input_layout(shape, path, channels_last=not self.planar)
+        self.outputs = _ordered(self.runner.get_output_details())
+
+    def _load(self, **options: Any) -> Any:
+        from ai_edge_litert.interpreter import Interpreter
+
+        try:
+            interpreter = Interpreter(str(self.path), **options)
+            interpreter.allocate_tensors()
+        except Exception as error:  # a damaged flatbuffer raises ValueError, RuntimeError or TypeError
+            raise ArtifactError(f"{self.path}: TFLite cannot load it ({one_line(error)})") from None
+        return interpreter
+
+    def _runner(self, interpreter: Any) -> Any:
+        signatures = interpreter.get_signature_list()
+        return interpreter.get_signature_runner(next(iter(signatures))) if signatures else _Unsigned(interpreter)
+
+    def __call__(self, x: np.ndarray) -> dict[str, np.ndarray]:
+        check_input(self, x)
+        maps = self.runner(**{self.input: x if self.planar else np.ascontiguousarray(x.transpose(0, 2, 3, 1))})
+        return {name: maps[name] if self.planar else _channels_first(maps[name]) for name in self.outputs}
+
+    def taps(self, x: np.ndarray, arch: Architecture) -> Iterator[tuple[str, np.ndarray]]:
+        interpreter = self._load(experimental_preserve_all_tensors=True)
+        self._runner(interpreter)(**{self.input: np.ascontiguousarray(x.transpose(0, 2, 3, 1))})
+        details = {d["name"]: d["index"] for d in interpreter.get_tensor_details() if len(d["shape"]) == 4}
+        for path, layer in tap_layers(arch):
+            ends = (f"/{layer}/Relu", f"/{layer}/BiasAdd")
+            found = [index for name, index in details.items() if any(end + ";" in name + ";" for end in ends)]
+            if found:
+                yield path, _channels_first(interpreter.get_tensor(found[0]))
+
+
+class _Unsigned:
+    """An interpreter of a file without signatures, called as a signature's runner is."""
+
+    def __init__(self, interpreter: Any):
+        self.interpreter = interpreter
+
+    def get_input_details(self) -> dict[str, Any]:
+        return {detail["name"]: detail for detail in self.interpreter.get_input_details()}
+
+    def get_output_details(self) -> dict[str, Any]:
+        return {detail["name"]: detail for detail in self.interpreter.get_output_details()}
+
+    def __call__(self, **inputs: np.ndarray) -> dict[str, np.ndarray]:
+        for name, detail in self.get_input_details().items():
+            self.interpreter.set_tensor(detail["index"], inputs[name])
+        self.interpreter.invoke()
+        outputs = self.get_output_details().items()
+        return {name: self.interpreter.get_tensor(detail["index"]) for name, detail in outputs}
+
+
+def _ordered(names: Any) -> tuple[str, ...]:
+    """`mask, side1, side2 …`: signatures come back sorted or hashed."""
+    return tuple(sorted(names, key=lambda name: (name != "mask", len(name), name)))
+
+
+def _channels_first(value: Any) -> np.ndarray:
+    return np.ascontiguousarray(np.asarray(value).transpose(0, 3, 1, 2))

@@ -1,0 +1,58 @@
+"""A checkpoint as a predictor: the Torch model, at any precision that Torch has."""
+
+from collections.abc import Iterator
+from importlib.util import find_spec
+
+import numpy as np
+
+from u2net_zoo.arch import Architecture
+from u2net_zoo.checkpoint import Checkpoint
+from u2net_zoo.errors import MissingExtraError
+
+from .base import Predictor
+
+__all__ = ["TorchPredictor"]
+
+
+class TorchPredictor(Predictor):
+    """Runs `checkpoint` in Torch. Outputs keep the dtype that was asked for: float64 is the reference of parity.
+
+    Args:
+        dtype: `"float32"` or `"float64"`.
+        fold: fold batch norm and use channels-last memory: about 1.4 times as fast in float32, and no longer the
+            authors' own sequence of operations.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, dtype: str = "float32", fold: bool = False):
+        if find_spec("torch") is None:
+            raise MissingExtraError("Torch, which every conversion is compared with,", "torch", "torch")
+        import torch
+
+        from u2net_zoo import torch_model
+
+        self.torch = torch
+        self.outputs = checkpoint.arch.outputs
+        self.dtype = getattr(torch, dtype)
+        self.model = torch_model.build(checkpoint.fold() if fold else checkpoint, dtype=self.dtype)
+        if fold:
+            self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def __call__(self, x: np.ndarray) -> dict[str, np.ndarray]:
+        with self.torch.inference_mode():
+            maps = self.model(self.torch.from_numpy(x).to(self.dtype))
+        return {name: m.numpy() for name, m in zip(self.outputs, maps, strict=True)}
+
+    def taps(self, x: np.ndarray, arch: Architecture) -> Iterator[tuple[str, np.ndarray]]:
+        found: dict[str, np.ndarray] = {}
+        hooks = [
+            self.model.get_submodule(unit.path).register_forward_hook(
+                lambda module, args, result, path=unit.path: found.__setitem__(path, result.numpy())
+            )
+            for unit in arch.units()
+        ]
+        try:
+            self(x)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return iter(found.items())

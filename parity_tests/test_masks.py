@@ -1,0 +1,133 @@
+"""Photographs in, the authors' published masks out, from weights and every artifact; and photographs of any mode."""
+
+import json
+
+import numpy as np
+import pytest
+from conftest import DATA, mask_agreement, needs, published, u2zoo
+from PIL import Image
+
+from converters import FORMATS, convert
+from u2net_zoo import Session
+from u2net_zoo.errors import OptionError
+from u2net_zoo.preprocessing import PROFILES, minmax, read_image
+
+IOU, MAE = 0.992, 0.5  # measured 0.9923 and 0.45 of 255 on 2026-11-20
+
+
+@pytest.fixture(scope="module")
+def artifacts(real_weights, tmp_path_factory):
+    """Every format of the real u2netp, converted once."""
+    folder = tmp_path_factory.mktemp("u2netp")
+    return {artifact.format: artifact for artifact in convert(real_weights, "all", folder)}
+
+
+@pytest.mark.parametrize("name", ["torch", *FORMATS])
+def test_the_published_masks_are_reproduced(name, artifacts, real_weights):
+    session = Session(real_weights if name == "torch" else artifacts[name].path)
+    pairs = [(session.mask(read_image(photo)), mask) for photo, mask in published("u2netp")]
+    assert len(pairs) == 18
+    iou, mae = mask_agreement(pairs)
+    assert iou >= IOU
+    assert mae <= MAE
+
+
+def test_every_artifact_of_the_real_weights_is_within_bounds(artifacts):
+    assert set(artifacts) == set(FORMATS)
+    for artifact in artifacts.values():
+        assert artifact.report.ok
+        assert not artifact.report.flat
+
+
+def test_the_command_reproduces_them_too(real_weights, tmp_path):
+    images = needs(DATA / "sod" / "images")
+    done = u2zoo("mask", images, "-o", tmp_path, "--model", real_weights, "--json")
+    assert done.returncode == 0, done.stderr
+    assert len(json.loads(done.stdout)["masks"]) == 18
+    iou, mae = mask_agreement([(tmp_path / mask.name, mask) for _, mask in published("u2netp")])
+    assert iou >= IOU
+    assert mae <= MAE
+
+
+def test_the_rembg_profile_differs_as_measured(real_weights):
+    session = Session(real_weights, profile="rembg")
+    iou, _ = mask_agreement([(session.mask(read_image(photo)), mask) for photo, mask in published("u2netp")])
+    assert 0.97 < iou < 0.985
+
+
+MODES = ("L", "I;16", "P", "CMYK", "RGBA", "LA", "1", "F")
+
+
+def photograph(mode: str) -> Image.Image:
+    image = Image.open(needs(DATA / "sod" / "images" / "girl.png")).convert("RGB").resize((160, 120))
+    if mode == "I;16":
+        return Image.fromarray(np.asarray(image.convert("L"), np.uint16) * 257)
+    if mode == "P":
+        return image.quantize(256)
+    return image.convert("L").convert(mode) if mode in ("F", "LA", "1") else image.convert(mode)
+
+
+@pytest.fixture(scope="module")
+def session(real_weights):
+    return Session(real_weights)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_photographs_of_any_mode(session, mode: str, tmp_path):
+    image = photograph(mode)
+    suffix = {"CMYK": "jpg", "F": "tiff"}.get(mode, "png")
+    image.save(tmp_path / f"a.{suffix}")
+    mask = session.mask(read_image(tmp_path / f"a.{suffix}"))
+    assert mask.mode == "L"
+    assert mask.size == image.size
+    grey = mode in ("L", "I;16", "LA", "1", "F")
+    iou, _ = mask_agreement([(mask, session.mask(photograph("L" if grey else "RGB")))])
+    assert iou > 0.9 or mode == "1"  # one bit of dots is another picture
+
+
+def test_sixteen_bits_are_as_good_as_eight(session):
+    np.testing.assert_array_equal(session.mask(photograph("I;16")), session.mask(photograph("L")))
+
+
+def test_exif_orientation_is_respected(session, tmp_path):
+    image = photograph("RGB")
+    exif = Image.Exif()
+    exif[0x0112] = 6  # stored a quarter turn anticlockwise
+    image.transpose(Image.Transpose.ROTATE_90).save(tmp_path / "turned.png", exif=exif)
+    upright = session.mask(read_image(tmp_path / "turned.png"))
+    assert upright.size == image.size
+    np.testing.assert_array_equal(upright, session.mask(image))
+
+
+def test_an_empty_mask_stays_empty():
+    flat = np.full((4, 4), 0.3, np.float32)
+    assert not minmax(flat).any()
+    assert not np.asarray(PROFILES["paper"].mask(flat, (9, 9))).any()
+
+
+def test_a_black_photograph_is_no_division_by_zero(session):
+    assert np.isfinite(session.predict(Image.new("RGB", (50, 40)))).all()
+
+
+def test_one_broken_photograph_does_not_stop_the_folder(real_weights, tmp_path):
+    for name in ("a.png", "b.png", "b.jpg"):
+        photograph("RGB").save(tmp_path / name)
+    (tmp_path / "c.jpg").write_bytes(b"\xff\xd8 not a photograph")
+    (tmp_path / "notes.txt").write_text("none")
+    done = u2zoo("mask", tmp_path, "-o", tmp_path / "out", "--model", real_weights, "--json")
+    assert done.returncode == 2
+    assert {p.name for p in (tmp_path / "out").iterdir()} == {"a.png", "b.png.png", "b.jpg.png"}
+    assert [row["image"] for row in json.loads(done.stdout)["failed"]] == [str(tmp_path / "c.jpg")]
+
+
+@pytest.mark.parametrize("runtime", ["onnx", "tflite"])
+def test_weights_run_in_another_runtime(small_file, runtime):
+    image = photograph("RGB")
+    iou, mae = mask_agreement([(Session(small_file, runtime=runtime).mask(image), Session(small_file).mask(image))])
+    assert iou > 0.99
+    assert mae < 0.5
+
+
+def test_an_artifact_has_its_own_runtime(artifacts):
+    with pytest.raises(OptionError, match="--runtime onnx runs it, tflite does not"):
+        Session(artifacts["onnx"].path, runtime="tflite")

@@ -1,0 +1,102 @@
+"""TorchScript, torch.export, OpenVINO IR and ncnn, opened by their own libraries; what every format shares is tested by
+name in test_formats.py."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from converters import FORMATS, Options, convert
+from converters.ncnn_reader import HALF
+from u2net_zoo.errors import ArtifactError
+
+SIZE = (64, 96)
+
+
+@pytest.fixture(scope="module")
+def artifacts(small, tmp_path_factory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("new")
+    found = convert(small, "torchscript,pt2,openvino,ncnn", folder, name="small", options=Options(size=SIZE))
+    return {artifact.format: artifact.path for artifact in found}
+
+
+@pytest.fixture(scope="module")
+def x() -> np.ndarray:
+    return np.random.default_rng(0).standard_normal((1, 3, *SIZE)).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def expected(small, x) -> np.ndarray:
+    from converters.torch_predictor import TorchPredictor
+
+    return TorchPredictor(small)(x)["mask"]
+
+
+def close(value, expected) -> None:
+    np.testing.assert_allclose(np.asarray(value).reshape(expected.shape), expected, rtol=0, atol=1e-5)
+
+
+def test_torchscript_opens_in_torch_alone(artifacts, x, expected):
+    import torch
+
+    close(torch.jit.load(str(artifacts["torchscript"]))(torch.from_numpy(x)).detach(), expected)
+
+
+def test_torch_export_opens_in_torch_alone(artifacts, x, expected):
+    import torch
+
+    close(torch.export.load(str(artifacts["pt2"])).module()(torch.from_numpy(x)).detach(), expected)
+
+
+def test_openvino_opens_in_openvino_alone(artifacts, x, expected):
+    import openvino
+
+    hint = {"INFERENCE_PRECISION_HINT": "f32"}
+    model = openvino.Core().compile_model(str(artifacts["openvino"] / "model.xml"), "CPU", hint)
+    assert model.inputs[0].get_names() == {"image"}
+    close(model({"image": x})["mask"], expected)
+
+
+def test_openvino_is_asked_for_f32_by_name(artifacts):
+    import openvino
+
+    assert (
+        FORMATS["openvino"].run(artifacts["openvino"]).model.get_property("INFERENCE_PRECISION_HINT")
+        == openvino.Type.f32
+    )
+
+
+def test_ncnn_opens_in_ncnn_alone(artifacts, x, expected):
+    import ncnn
+
+    net = ncnn.Net()
+    net.opt.use_fp16_packed = net.opt.use_fp16_storage = net.opt.use_fp16_arithmetic = False
+    assert net.load_param(str(artifacts["ncnn"] / "model.ncnn.param")) == 0
+    assert net.load_model(str(artifacts["ncnn"] / "model.ncnn.bin")) == 0
+    image = np.ascontiguousarray(x[0])
+    extractor = net.create_extractor()
+    extractor.input("image", ncnn.Mat(image).clone())
+    close(np.array(extractor.extract("mask")[1]), expected)
+
+
+def test_ncnn_takes_every_blob_once(artifacts):
+    lines = [line.split() for line in (artifacts["ncnn"] / "model.ncnn.param").read_text().splitlines()[2:]]
+    taken = [name for line in lines for name in line[4 : 4 + int(line[2])]]
+    assert len(taken) == len(set(taken))
+
+
+def test_ncnn_half_precision_is_tagged(small, tmp_path):
+    artifact = convert(small, "ncnn", tmp_path, options=Options(size=SIZE, precision="fp16"))[0]
+    content = (artifact.path / "model.ncnn.bin").read_bytes()
+    assert int.from_bytes(content[:4], "little") == HALF
+
+
+def test_a_folder_format_is_named_by_its_file_too(artifacts, x, expected):
+    close(FORMATS["ncnn"].run(artifacts["ncnn"] / "model.ncnn.param")(x)["mask"], expected)
+    close(FORMATS["openvino"].run(artifacts["openvino"] / "model.xml")(x)["mask"], expected)
+
+
+@pytest.mark.parametrize("name", ["torchscript", "pt2", "openvino", "ncnn"])
+def test_the_wrong_size_is_refused(name, artifacts):
+    with pytest.raises(ArtifactError, match="the model takes 64x96, got 64x64"):
+        FORMATS[name].run(artifacts[name])(np.zeros((1, 3, 64, 64), np.float32))

@@ -1,0 +1,97 @@
+"""The Torch model against the authors' own code in float64."""
+
+import numpy as np
+import pytest
+import torch
+from conftest import DATA, SMALL, Golden, hard_checkpoint, needs
+
+from u2net_zoo import torch_model
+from u2net_zoo.arch import U2NETP, two_level
+from u2net_zoo.checkpoint import Checkpoint
+
+
+def run(model, x, dtype=torch.float32):
+    with torch.inference_mode():
+        return [m.numpy() for m in model(torch.from_numpy(x).to(dtype))]
+
+
+@pytest.mark.parametrize("i", [0, 1, 2], ids=["96x128", "65x47 batch 2", "320"])
+def test_float64_gives_the_authors_outputs(golden: Golden, i: int):
+    model = torch_model.build(golden.checkpoint, dtype=torch.float64)
+    results = dict(zip(golden.arch.outputs, run(model, golden.input(i), torch.float64), strict=True))
+    for name, expected in golden.outputs(i).items():
+        # The goldens are rounded to float32: half an ulp below 1 is 3e-8.
+        np.testing.assert_allclose(results[name], expected, rtol=0, atol=3.1e-8, err_msg=name)
+
+
+@pytest.mark.parametrize("folded", [False, True])
+@pytest.mark.parametrize("i", [0, 1])
+def test_float32_stays_at_the_noise_floor(golden: Golden, i: int, folded: bool):
+    model = torch_model.build(golden.checkpoint)
+    model = torch_model.fold(model) if folded else model
+    results = dict(zip(golden.arch.outputs, run(model, golden.input(i)), strict=True))
+    for (name, expected), noise in zip(golden.outputs(i).items(), golden.noise(i), strict=True):
+        assert np.abs(results[name] - expected).max() <= 3 * noise + 1e-6, name
+
+
+def test_real_weights_give_the_authors_outputs():
+    file = np.load(needs(DATA / "goldens" / "u2netp_real.npz"))
+    state = torch.load(needs(DATA / "weights" / "u2netp.pth"), weights_only=True)
+    model = torch_model.U2Net(U2NETP)
+    model.load_state_dict(state, strict=True)
+    results = run(model.double().eval(), file["input0"], torch.float64)
+    for j, result in enumerate(results):
+        np.testing.assert_allclose(result, file[f"d{j}_0"], rtol=0, atol=3.1e-8)
+
+
+def test_the_state_dict_has_the_authors_keys_in_the_authors_order():
+    keys = list(torch_model.U2Net(U2NETP).state_dict())
+    assert keys == list(torch.load(needs(DATA / "weights" / "u2netp.pth"), weights_only=True))
+
+
+def test_training_mode_returns_every_output_and_gradients_reach_every_tensor():
+    model = torch_model.build(hard_checkpoint(SMALL), outputs="mask").train()
+    outputs = model(torch.randn(2, 3, 64, 64, generator=torch.manual_seed(0)))
+    assert len(outputs) == 7
+    sum(d.mean() for d in outputs).backward()
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for n, p in model.named_parameters() if "bias" not in n)
+
+
+def test_evaluation_may_return_the_mask_alone():
+    checkpoint = hard_checkpoint(SMALL)
+    x = np.random.default_rng(0).standard_normal((1, 3, 33, 70)).astype(np.float32)
+    everything = run(torch_model.build(checkpoint), x)
+    with torch.inference_mode():
+        mask = torch_model.build(checkpoint, outputs="mask")(torch.from_numpy(x))
+    np.testing.assert_array_equal(mask.numpy(), everything[0])
+
+
+def test_several_classes_are_logits():
+    arch = two_level("classes", *[[(k, 4, 8) for k in kinds] for kinds in (KINDS, KINDS_UP)], out_ch=4, final="none")
+    x = np.random.default_rng(0).standard_normal((1, 3, 64, 64)).astype(np.float32)
+    outputs = run(torch_model.build(hard_checkpoint(arch)), x)
+    assert outputs[0].shape == (1, 4, 64, 64)
+    assert outputs[0].min() < 0 or outputs[0].max() > 1
+
+
+KINDS = ("7", "6", "5", "4", "4F", "4F")
+KINDS_UP = ("4F", "4", "5", "6", "7")
+
+
+def test_a_block_runs_by_itself():
+    model = torch_model.build(hard_checkpoint(SMALL))
+    assert model.stage1(torch.zeros(1, 3, 31, 40)).shape == (1, 8, 31, 40)
+
+
+def test_folding_leaves_the_model_alone():
+    model = torch_model.build(hard_checkpoint(SMALL))
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    assert not any("bn_s1" in key for key in torch_model.fold(model).state_dict())
+    assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
+
+
+def test_state_of_is_the_inverse_of_build():
+    checkpoint = hard_checkpoint(SMALL)
+    back = torch_model.state_of(torch_model.build(checkpoint))
+    assert isinstance(back, Checkpoint)
+    assert all(back.state[key].tobytes() == value.tobytes() for key, value in checkpoint.state.items())

@@ -1,0 +1,103 @@
+"""The ML Program evaluator: time against Torch's own forward, and peak memory.
+
+    python scripts/bench_mil.py [--arch u2netp] [--size 320] [--precision fp32] [--rounds 5]
+
+Torch and the evaluator alternate in one process, the fastest round of each counts. Memory is the peak of a process that
+does nothing but open the package and evaluate it once. Weights are generated: neither depends on their values.
+"""
+
+import argparse
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+def image(side: int) -> np.ndarray:
+    return np.random.default_rng(0).standard_normal((1, 3, side, side)).astype(np.float32)
+
+
+def write(arch_name: str, side: int, precision: str, path: str) -> Any:
+    """Writes the package; returns the Torch model that it came from."""
+    from bench_convert import hard_state
+
+    from converters import FORMATS, Options
+    from u2net_zoo import load_torch
+    from u2net_zoo.checkpoint import KNOWN, Checkpoint
+
+    arch = next(known for known in KNOWN if known.name == arch_name)
+    checkpoint = Checkpoint.from_state(hard_state(arch), arch=arch)
+    options = FORMATS["coreml"].settle(Options(size=(side, side), precision=precision))
+    FORMATS["coreml"].write(checkpoint, Path(path), options)
+    return load_torch(checkpoint, outputs="mask", fold=True)
+
+
+def peak(path: str, side: int) -> None:
+    """Opens and evaluates, and prints the peak resident gigabytes."""
+    from converters.mil import Package, evaluate
+
+    evaluate(Package.open(path), {"image": image(side)})
+    print(peak_gb())
+
+
+def peak_gb() -> float:
+    """Of this program. Linux's ru_maxrss would not do: it counts what the parent had when it started this process."""
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e9  # bytes on macOS
+    line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
+    return int(line.split()[1]) * 1024 / 1e9
+
+
+def fastest(calls: dict[str, Callable[[], Any]], rounds: int) -> dict[str, float]:
+    """Seconds of the fastest of `rounds`, after one that does not count."""
+    times: dict[str, list[float]] = {name: [] for name in calls}
+    for _ in range(rounds + 1):
+        for name, call in calls.items():
+            start = time.perf_counter()
+            call()
+            times[name].append(time.perf_counter() - start)
+    return {name: min(values[1:]) for name, values in times.items()}
+
+
+def compare(model: Any, path: str, side: int, rounds: int) -> dict[str, float]:
+    import torch
+
+    from converters.mil import Package, evaluate
+
+    package, x = Package.open(path), image(side)
+    tensor = torch.from_numpy(x)
+    with torch.inference_mode():
+        return fastest({"torch": lambda: model(tensor), "evaluator": lambda: evaluate(package, {"image": x})}, rounds)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--arch", default="u2netp")
+    parser.add_argument("--size", type=int, default=320)
+    parser.add_argument("--precision", default="fp32", choices=("fp32", "fp16"))
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--child", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.child:
+        peak(args.child, args.size)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        path = f"{folder}/{args.arch}.mlpackage"
+        model = write(args.arch, args.size, args.precision, path)
+        command = [sys.executable, __file__, "--child", path, "--size", str(args.size)]
+        memory = float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+        seconds = compare(model, path, args.size, args.rounds)
+    print(f"{args.arch} {args.precision} at {args.size}: Torch {seconds['torch']:.3f} s, "
+          f"evaluator {seconds['evaluator']:.3f} s ({seconds['evaluator'] / seconds['torch']:.2f}x), "
+          f"peak of the evaluator {memory:.2f} GB")  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,114 @@
+"""What `u2net_zoo` exports: a source in, a Torch model, a Keras model or a photograph-to-mask session out."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .checkpoint import Checkpoint
+from .errors import MissingExtraError, OptionError, UnknownNameError
+from .preprocessing import get_profile
+from .session import MaskSession
+from .sources import locate
+
+if TYPE_CHECKING:
+    from converters import Predictor
+
+    from .torch_model import U2Net
+
+WEIGHT_FILES = ("pth", "safetensors")  # formats without a graph: Torch runs them
+
+__all__ = ["Session", "load_keras", "load_torch", "open_predictor"]
+
+
+def load_torch(source: str | Path | Checkpoint, *, outputs: str = "all", fold: bool = False) -> "U2Net":
+    """The native Torch model of some weights, on the CPU, in evaluation mode.
+
+    Args:
+        source: a weight file, a converted model of any format (its weights are read, it is not run), a name in the
+            catalog, or a checkpoint.
+        outputs: `"all"`: (d0, …, d6), as the authors' class; `"mask"`: d0 alone in evaluation.
+        fold: fold batch norm for inference.
+
+    Raises:
+        InputError: the source cannot be used. MissingExtraError: Torch is not installed.
+    """
+    checkpoint = _checkpoint(source)
+    try:
+        from . import torch_model
+    except ModuleNotFoundError:
+        raise MissingExtraError("the Torch model", "torch", "torch") from None
+    return torch_model.build(checkpoint.fold() if fold else checkpoint, outputs=outputs)
+
+
+def load_keras(
+    source: str | Path | Checkpoint,
+    *,
+    size: tuple[int, int] | None = None,
+    outputs: str = "all",
+    module: str = "keras",
+) -> Any:
+    """The native Keras model of some weights: a `keras.Model`, or a `tf_keras.Model` with `module="tf_keras"`.
+
+    Args:
+        source: see `load_torch`.
+        size: (H, W); None builds a model for any size. See `keras_model.build`.
+
+    Raises:
+        InputError: the source cannot be used. MissingExtraError: Keras is not installed.
+    """
+    from . import keras_model
+
+    return keras_model.build(_checkpoint(source), size=size, outputs=outputs, module=module)
+
+
+class Session(MaskSession):
+    """Photograph in, mask out: `Session("u2netp.onnx").mask(image)`.
+
+    Args:
+        source: a weight file (runs in Torch), an artifact of any format, a name in the catalog, or a checkpoint.
+        profile: a name in `PROFILES`; by default the one that belongs to the catalog's weights, otherwise `paper`.
+        runtime: a format's name: a weight file is converted to it first, into a temporary folder; an artifact must
+            already be of that format. `torch`: the weights are read from the file, whatever it is, and run in Torch.
+
+    Raises:
+        InputError: the source cannot be used. UsageError: unknown profile or runtime, a package is missing.
+    """
+
+    def __init__(self, source: str | Path | Checkpoint, *, profile: str | None = None, runtime: str | None = None):
+        chosen = get_profile(profile) if profile else None
+        if not isinstance(source, Checkpoint):
+            located = locate(source)
+            source, chosen = located.path, chosen or get_profile(located.profile or "paper")
+        super().__init__(open_predictor(source, runtime=runtime), chosen or get_profile("paper"))
+
+
+def open_predictor(source: str | Path | Checkpoint, *, runtime: str | None = None) -> "Predictor":
+    """The model of a weight file, an artifact, a catalog name or a checkpoint, ready to run. Raises as `Session`."""
+    from converters.registry import FORMATS
+    from converters.runtime import run_checkpoint
+    from converters.sources import format_of
+    from converters.torch_predictor import TorchPredictor
+
+    wanted = None
+    if runtime not in (None, "torch"):
+        if runtime not in FORMATS:
+            raise UnknownNameError("runtime", str(runtime), ["torch", *FORMATS])
+        wanted = FORMATS[str(runtime)]
+    if not isinstance(source, Checkpoint):
+        source = locate(source).path
+    if isinstance(source, Checkpoint) or runtime == "torch" or format_of(source).name in WEIGHT_FILES:
+        checkpoint = _checkpoint(source)
+        if wanted is None:
+            return TorchPredictor(checkpoint, fold=True)
+        wanted.require()
+        return run_checkpoint(checkpoint, wanted)
+    found = format_of(source)
+    if wanted is not None and wanted is not found:
+        raise OptionError(f"{source} is {found.title}: --runtime {found.name} runs it, {runtime} does not")
+    found.require()
+    return found.run(source)
+
+
+def _checkpoint(source: str | Path | Checkpoint) -> Checkpoint:
+    from converters.sources import read_source
+
+    return source if isinstance(source, Checkpoint) else read_source(locate(source).path)

@@ -1,0 +1,375 @@
+"""The U²-Net family as data: what the network is, spelt out once for every framework.
+
+`Architecture.run(ops, image)` walks the network and leaves the arithmetic to `ops`. Torch and Keras models, the list of
+convolutions, shapes and operation counts are all answers of some `ops` to the same walk, so they cannot disagree.
+
+Source: X. Qin et al., "U²-Net: Going deeper with nested U-structure for salient object detection", Pattern Recognition
+106 (2020), and the authors' published model definition, whose module names are kept.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+__all__ = [
+    "BN_EPS",
+    "BN_MOMENTUM",
+    "ISNET",
+    "RSU",
+    "STEM",
+    "U2NET",
+    "U2NETP",
+    "U2NET_NANO",
+    "Architecture",
+    "Ops",
+    "Unit",
+    "two_level",
+]
+
+# The conventions in which frameworks differ. Builders read them from here; no framework's default is trusted.
+BN_EPS = 1e-5  # Keras defaults to 1e-3
+BN_MOMENTUM = 0.1  # weight of the new batch, as Torch counts it; Keras counts the other way round: 0.9
+POOL = 2  # max pooling 2x2, stride 2, ceil_mode: 5 -> 3 (Keras: padding="same")
+STEM = "conv_in"  # IS-Net's first convolution: stride 2, padded by 1 on every side, neither norm nor ReLU
+# Upsampling: bilinear to the skip's exact size, half-pixel centres (align_corners=False), no antialiasing.
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One convolution with a bias, padded to keep the size (before the stride); inside a block norm and ReLU follow it.
+
+    Attributes:
+        scope: path of the block that holds it, `""` for a head.
+        name: name of the unit in the block.
+        norm: whether batch norm follows (a folded network has none).
+        relu: whether ReLU follows.
+    """
+
+    scope: str
+    name: str
+    in_ch: int
+    out_ch: int
+    kernel: int = 3
+    dilation: int = 1
+    norm: bool = True
+    relu: bool = True
+    stride: int = 1
+
+    @property
+    def path(self) -> str:
+        """Name in the whole network: `stage1.rebnconvin`, `side1`, `outconv`."""
+        return f"{self.scope}.{self.name}" if self.scope else self.name
+
+    @property
+    def conv_path(self) -> str:
+        """Path of the convolution's tensors in the state dict."""
+        return f"{self.path}.conv_s1" if self.relu else self.path
+
+    @property
+    def norm_path(self) -> str:
+        """Path of the batch norm's tensors in the state dict."""
+        return f"{self.path}.bn_s1"
+
+    @property
+    def padding(self) -> int:
+        return self.dilation * (self.kernel // 2)
+
+    def shapes(self) -> Iterator[tuple[str, tuple[int, ...]]]:
+        """State-dict keys with their shapes (kernels OIHW), in the order in which Torch stores them."""
+        yield f"{self.conv_path}.weight", (self.out_ch, self.in_ch, self.kernel, self.kernel)
+        yield f"{self.conv_path}.bias", (self.out_ch,)
+        if self.norm:
+            for leaf in ("weight", "bias", "running_mean", "running_var"):
+                yield f"{self.norm_path}.{leaf}", (self.out_ch,)
+            yield f"{self.norm_path}.num_batches_tracked", ()
+
+
+class Ops(Protocol):
+    """The arithmetic of a walk; a feature map may be anything that these functions pass on."""
+
+    def conv(self, unit: Unit, x: Any) -> Any: ...
+    def pool(self, x: Any) -> Any: ...
+    def upsample(self, x: Any, like: Any) -> Any: ...
+    def concat(self, *maps: Any) -> Any: ...
+    def add(self, a: Any, b: Any) -> Any: ...
+    def block(self, block: "RSU", x: Any) -> Any: ...
+
+
+@dataclass(frozen=True)
+class RSU:
+    """Residual U-block of `height` levels: RSU-7 … RSU-4, and RSU-4F where dilation stands in for pooling."""
+
+    path: str
+    height: int
+    in_ch: int
+    mid_ch: int
+    out_ch: int
+    dilated: bool = False
+    norm: bool = True
+
+    def unit(self, name: str, in_ch: int, out_ch: int, dilation: int = 1) -> Unit:
+        return Unit(self.path, name, in_ch, out_ch, dilation=dilation, norm=self.norm)
+
+    def dilation(self, level: int) -> int:
+        """1, 2, 4, 8 in a dilated block; elsewhere 1, but 2 at the bottom, which is not pooled."""
+        if self.dilated:
+            return 1 << (level - 1)
+        return 2 if level == self.height else 1
+
+    @property
+    def entry(self) -> Unit:
+        return self.unit("rebnconvin", self.in_ch, self.out_ch)
+
+    @property
+    def encoder(self) -> tuple[Unit, ...]:
+        """Levels 1 … height, the last one being the bottom."""
+        levels = range(1, self.height + 1)
+        inputs = [self.out_ch] + [self.mid_ch] * (self.height - 1)
+        return tuple(
+            self.unit(f"rebnconv{n}", channels, self.mid_ch, self.dilation(n))
+            for n, channels in zip(levels, inputs, strict=True)
+        )
+
+    @property
+    def decoder(self) -> tuple[Unit, ...]:
+        """Levels height-1 … 1; each takes what came from below beside the skip."""
+        return tuple(
+            self.unit(
+                f"rebnconv{n}d",
+                2 * self.mid_ch,
+                self.out_ch if n == 1 else self.mid_ch,
+                self.dilation(n) if self.dilated else 1,
+            )
+            for n in range(self.height - 1, 0, -1)
+        )
+
+    @property
+    def poolings(self) -> int:
+        """How often the block halves its input; neither its bottom level nor a dilated block pools."""
+        return 0 if self.dilated else self.height - 2
+
+    @property
+    def units(self) -> tuple[Unit, ...]:
+        return (self.entry, *self.encoder, *self.decoder)
+
+    def run(self, ops: Ops, x: Any) -> Any:
+        residual = ops.conv(self.entry, x)
+        *levels, bottom = self.encoder
+        x = residual
+        skips: list[Any] = []
+        for unit in levels:
+            x = ops.pool(x) if skips and not self.dilated else x
+            x = ops.conv(unit, x)
+            skips.append(x)
+        x = ops.conv(bottom, x)
+        for unit, skip in zip(self.decoder, reversed(skips), strict=True):
+            below = skip is skips[-1] or self.dilated
+            x = ops.conv(unit, ops.concat(x if below else ops.upsample(x, skip), skip))
+        return ops.add(x, residual)
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A two-level nested U with a side output per decoder stage and, in U²-Net, their fusion.
+
+    Attributes:
+        encoder: blocks `stage1` … `stageN`, a pooling between them.
+        decoder: blocks `stage{N-1}d` … `stage1d`.
+        out_ch: channels of every output; 1 for a mask.
+        final: `"sigmoid"` (outputs in [0, 1]) or `"none"` (logits, one channel per class).
+        stem: a convolution before the first stage (IS-Net); the sides are then upsampled to the image's size.
+        fused: whether `outconv` fuses the sides to d0; without it d1 is the mask.
+        side_count: how many sides there are; None: one per stage. A file that answers d1 alone has no others.
+    """
+
+    name: str = field(compare=False)
+    encoder: tuple[RSU, ...]
+    decoder: tuple[RSU, ...]
+    out_ch: int = 1
+    final: str = "sigmoid"
+    folded: bool = False
+    stem: Unit | None = None
+    fused: bool = True
+    side_count: int | None = None
+
+    @property
+    def in_ch(self) -> int:
+        return self.stem.in_ch if self.stem else self.encoder[0].in_ch
+
+    @property
+    def blocks(self) -> tuple[RSU, ...]:
+        return (*self.encoder, *self.decoder)
+
+    @property
+    def sides(self) -> tuple[Unit, ...]:
+        """`side1` (full size, from `stage1d`) … `sideN` (from `stageN`)."""
+        sources = (*reversed(self.decoder), self.encoder[-1])[: self.side_count]
+        return tuple(
+            Unit("", f"side{n}", block.out_ch, self.out_ch, norm=False, relu=False)
+            for n, block in enumerate(sources, start=1)
+        )
+
+    @property
+    def fusion(self) -> Unit:
+        """`outconv`: a 1x1 convolution over the side outputs, all at full size."""
+        return Unit("", "outconv", self.out_ch * len(self.encoder), self.out_ch, kernel=1, norm=False, relu=False)
+
+    @property
+    def heads(self) -> tuple[Unit, ...]:
+        return (*self.sides, self.fusion) if self.fused else self.sides
+
+    @property
+    def singles(self) -> tuple[Unit, ...]:
+        """The convolutions that stand in no block: the stem, where there is one, and the heads."""
+        return (self.stem, *self.heads) if self.stem else self.heads
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names of what `run` returns: `mask` (d0, the fusion), `side1` (d1) …; unfused `mask` (d1), `side2` …"""
+        return ("mask", *(unit.name for unit in self.sides[0 if self.fused else 1 :]))
+
+    @property
+    def stride(self) -> int:
+        """Sizes that are multiples of this halve exactly everywhere: 32 for U²-Net, 64 for IS-Net."""
+        first = self.stem.stride if self.stem else 1
+        return first * POOL ** max(depth + block.poolings for depth, block in enumerate(self.encoder))
+
+    def run(self, ops: Ops, image: Any) -> tuple[Any, ...]:
+        """Logits `(d0, d1, …, dN)`, unfused `(d1, …, dN)`, each at the image's size; the final activation is the
+        caller's."""
+        x = ops.conv(self.stem, image) if self.stem else image
+        skips: list[Any] = []
+        for block in self.encoder:
+            x = ops.block(block, ops.pool(x) if skips else x)
+            skips.append(x)
+        features = [skips.pop()]
+        for block, skip in zip(self.decoder, reversed(skips), strict=True):
+            features.append(ops.block(block, ops.concat(ops.upsample(features[-1], skip), skip)))
+        first, *rest = (ops.conv(unit, x) for unit, x in zip(self.sides, reversed(features), strict=False))
+        full = image if self.stem else first
+        sides = [ops.upsample(first, full) if self.stem else first, *(ops.upsample(side, full) for side in rest)]
+        return (ops.conv(self.fusion, ops.concat(*sides)), *sides) if self.fused else tuple(sides)
+
+    def units(self) -> tuple[Unit, ...]:
+        """Every convolution in the order in which it is executed."""
+        recorder = _Recorder()
+        self.run(recorder, None)
+        return tuple(recorder.units)
+
+    def state_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Every key of the Torch state dict with its shape."""
+        blocks = [unit for block in self.blocks for unit in block.units]
+        units = [*([self.stem] if self.stem else []), *blocks, *self.heads]
+        return {key: shape for unit in units for key, shape in unit.shapes()}
+
+    def parameters(self) -> int:
+        """Number of trainable scalars."""
+        buffers = ("running_mean", "running_var", "num_batches_tracked")
+        shapes = ((key.rsplit(".", 1)[1], shape) for key, shape in self.state_shapes().items())
+        return sum(_product(shape) for leaf, shape in shapes if leaf not in buffers)
+
+    def fold(self) -> "Architecture":
+        """The same network with batch norm folded into the convolutions."""
+        return self._with_norm(False)
+
+    def unfold(self) -> "Architecture":
+        """The same network with batch norm behind every convolution of a block, as the authors' class has it."""
+        return self._with_norm(True)
+
+    def _with_norm(self, norm: bool) -> "Architecture":
+        encoder, decoder = (tuple(replace(b, norm=norm) for b in side) for side in (self.encoder, self.decoder))
+        return replace(self, encoder=encoder, decoder=decoder, folded=not norm)
+
+
+class _Recorder:
+    """Ops that only note which convolution came when."""
+
+    def __init__(self) -> None:
+        self.units: list[Unit] = []
+
+    def conv(self, unit: Unit, x: Any) -> object:
+        self.units.append(unit)
+        return object()
+
+    def pool(self, x: Any) -> object:
+        return object()
+
+    def upsample(self, x: Any, like: Any) -> object:
+        return object()
+
+    def concat(self, *maps: Any) -> object:
+        return object()
+
+    def add(self, a: Any, b: Any) -> object:
+        return object()
+
+    def block(self, block: RSU, x: Any) -> Any:
+        return block.run(self, x)
+
+
+def _product(shape: Sequence[int]) -> int:
+    result = 1
+    for n in shape:
+        result *= n
+    return result
+
+
+def two_level(
+    name: str,
+    encoder: Sequence[tuple[str, int, int]],
+    decoder: Sequence[tuple[str, int, int]],
+    *,
+    in_ch: int = 3,
+    out_ch: int = 1,
+    final: str = "sigmoid",
+    stem_ch: int | None = None,
+    fused: bool = True,
+) -> Architecture:
+    """An architecture from one `(kind, mid_ch, out_ch)` per stage, kind being `"7"`, `"6"`, `"5"`, `"4"` or `"4F"`.
+
+    `decoder` starts at the deepest stage; its input widths follow from the stages that feed it. `stem_ch`: channels of
+    a stem, as in IS-Net.
+    """
+    stem = Unit("", STEM, in_ch, stem_ch, norm=False, relu=False, stride=2) if stem_ch else None
+    blocks: list[RSU] = []
+    channels = stem_ch or in_ch
+    for n, (kind, mid, out) in enumerate(encoder, start=1):
+        blocks.append(_block(f"stage{n}", kind, channels, mid, out))
+        channels = out
+    ups: list[RSU] = []
+    for (kind, mid, out), skip in zip(decoder, reversed(blocks[:-1]), strict=True):
+        ups.append(_block(f"{skip.path}d", kind, channels + skip.out_ch, mid, out))
+        channels = out
+    return Architecture(name, tuple(blocks), tuple(ups), out_ch, final, stem=stem, fused=fused)
+
+
+def _block(path: str, kind: str, in_ch: int, mid: int, out: int) -> RSU:
+    return RSU(path, int(kind.rstrip("F")), in_ch, mid, out, dilated=kind.endswith("F"))
+
+
+U2NET = two_level(
+    "u2net",
+    [("7", 32, 64), ("6", 32, 128), ("5", 64, 256), ("4", 128, 512), ("4F", 256, 512), ("4F", 256, 512)],
+    [("4F", 256, 512), ("4", 128, 256), ("5", 64, 128), ("6", 32, 64), ("7", 16, 64)],
+)
+
+U2NETP = two_level(
+    "u2netp",
+    [(kind, 16, 64) for kind in ("7", "6", "5", "4", "4F", "4F")],
+    [(kind, 16, 64) for kind in ("4F", "4", "5", "6", "7")],
+)
+
+# Source: X. Qin et al., "Highly Accurate Dichotomous Image Segmentation", ECCV 2022, and the authors' model definition.
+ISNET = two_level(
+    "isnet",
+    [("7", 32, 64), ("6", 32, 128), ("5", 64, 256), ("4", 128, 512), ("4F", 256, 512), ("4F", 256, 512)],
+    [("4F", 256, 512), ("4", 128, 256), ("5", 64, 128), ("6", 32, 64), ("7", 16, 64)],
+    stem_ch=64,
+    fused=False,
+)
+
+U2NET_NANO = two_level(
+    "u2net_nano",
+    [("7", 8, 16), ("6", 8, 16), ("5", 12, 32), ("4", 12, 32), ("4F", 12, 32), ("4F", 12, 32)],
+    [("4F", 12, 32), ("4", 12, 32), ("5", 12, 32), ("6", 8, 16), ("7", 8, 16)],
+)

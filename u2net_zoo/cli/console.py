@@ -1,0 +1,121 @@
+"""Where commands print: results on stdout, progress and errors on stderr; frameworks are kept quiet."""
+
+import contextlib
+import json
+import os
+import sys
+import tempfile
+import traceback
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, NoReturn, TextIO
+
+__all__ = ["State", "human_bytes", "state"]
+
+
+@dataclass
+class State:
+    """The command's surroundings: whether to show what is normally hidden."""
+
+    debug: bool = False
+    json: bool = False
+    out: TextIO | None = None
+    err: TextIO | None = None
+    bar: Any = None
+
+    def result(self, line: str) -> None:
+        """One line of result for people; silent under --json."""
+        if not self.json:
+            with self._without_bar():
+                print(line, file=self.out or sys.stdout, flush=True)
+
+    def document(self, value: Any) -> None:
+        """The one JSON object on stdout, under --json."""
+        if self.json:
+            print(json.dumps(value, indent=2), file=self.out or sys.stdout, flush=True)
+
+    def warn(self, text: str) -> None:
+        with self._without_bar():
+            print(f"warning: {text}", file=self.err or sys.stderr, flush=True)
+
+    @contextlib.contextmanager
+    def _without_bar(self) -> Iterator[None]:
+        """Takes the progress bar off the terminal for a line of output."""
+        if self.bar is None:
+            yield
+            return
+        self.bar.stop()
+        yield
+        self.bar.start()
+
+    def fail(self, text: str, error: BaseException, code: int) -> NoReturn:
+        """One line and an exit code; with --debug the traceback too."""
+        if self.debug:
+            traceback.print_exception(error)
+        print(f"error: {' '.join(text.split())}", file=sys.stderr, flush=True)
+        sys.exit(code)
+
+    @contextlib.contextmanager
+    def quiet(self) -> Iterator[None]:
+        """Hides what libraries write to the process's stdout and stderr, below Python too; our own lines still show."""
+        if self.debug:
+            yield
+            return
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+        with contextlib.ExitStack() as stack:
+            sink = stack.enter_context(tempfile.TemporaryFile())
+            self.out, self.err = (stack.enter_context(_diverted(number, sink.fileno())) for number in (1, 2))
+            try:
+                yield
+            finally:
+                self.out = self.err = None
+
+    @contextlib.contextmanager
+    def progress(self, total: int | None = None, *, in_bytes: bool = False) -> Iterator[Any]:
+        """A rich progress bar on stderr, hidden when stderr is no terminal."""
+        from rich import progress
+        from rich.console import Console
+
+        console = Console(file=self.err or sys.stderr)
+        columns = (progress.SpinnerColumn(), progress.TextColumn("{task.description}"), progress.BarColumn())
+        count = progress.DownloadColumn() if in_bytes else progress.MofNCompleteColumn()
+        times = (count, progress.TimeElapsedColumn(), progress.TimeRemainingColumn())
+        with progress.Progress(
+            *columns, *times, console=console, transient=True, disable=not console.is_terminal,
+            redirect_stdout=False, redirect_stderr=False,
+        ) as bar:  # fmt: skip
+            bar.add_task("", total=total)
+            self.bar = bar
+            try:
+                yield bar
+            finally:
+                self.bar = None
+
+
+@contextlib.contextmanager
+def _diverted(descriptor: int, sink: int) -> Iterator[TextIO]:
+    """The process's stream `descriptor` goes to `sink`; yields a stream to where it went before."""
+    streams = {1: sys.stdout, 2: sys.stderr}
+    streams[descriptor].flush()
+    saved = os.dup(descriptor)
+    os.dup2(sink, descriptor)
+    try:
+        with os.fdopen(os.dup(saved), "w", encoding="utf-8") as before:
+            yield before
+    finally:
+        streams[descriptor].flush()
+        os.dup2(saved, descriptor)
+        os.close(saved)
+
+
+state = State()
+
+
+def human_bytes(count: int) -> str:
+    """`4.6 MB`, in thousands."""
+    value = float(count)
+    for unit in ("B", "kB", "MB"):
+        if value < 1000:
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1000
+    return f"{value:.1f} GB"

@@ -1,0 +1,71 @@
+"""`u2zoo convert`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from converters.registry import FORMATS
+
+from .console import human_bytes, state
+from .fetch import fetch_source
+from .options import parse_batch, parse_size
+
+if TYPE_CHECKING:
+    from converters import Artifact
+
+__all__ = ["convert"]
+
+
+def convert(
+    source: Annotated[
+        Path, typer.Argument(help="Weights, a converted model of any format, or a name that `u2zoo list` shows.")
+    ],
+    to: Annotated[str, typer.Option("--to", help=f"Formats, separated by commas, or all: {', '.join(FORMATS)}.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder of the artifacts.")] = Path("."),
+    size: Annotated[str | None, typer.Option(help="Input size, N or HxW; if not given 320, or the catalog's.")] = None,
+    batch: Annotated[str | None, typer.Option(help="Batch size, or dynamic.")] = None,
+    precision: Annotated[str | None, typer.Option(help="fp32 or fp16.")] = None,
+    outputs: Annotated[str | None, typer.Option(help="mask (d0 alone) or all (mask, side1, …).")] = None,
+    io: Annotated[str | None, typer.Option(help="tensor: the normalised tensor goes in.")] = None,
+    opset: Annotated[int | None, typer.Option(help="Opset of ONNX.")] = None,
+    via: Annotated[str | None, typer.Option(help="native, or onnx2tf for savedmodel and tflite.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+) -> None:
+    """Convert weights to other formats; an artifact is kept only when it computes what the weights compute."""
+    state.json = json
+    from converters.base import Options
+    from converters.conversion import convert as run
+    from converters.conversion import formats_named
+
+    options = Options(
+        size=parse_size(size) if size is not None else None,
+        batch=parse_batch(batch) if batch is not None else None,
+        precision=precision,
+        outputs=outputs,
+        io=io,
+        opset=opset,
+        via=via,
+    )
+    chosen = formats_named(to)
+    for fmt in chosen:
+        fmt.settle(options)  # before a download, not after it
+    fetch_source(source)
+    with state.quiet(), state.progress(total=len(chosen)) as bar:
+
+        def started(name: str) -> None:
+            bar.update(bar.task_ids[0], description=f"{name}: writing and proving")
+
+        def finished(artifact: "Artifact") -> None:
+            bar.advance(bar.task_ids[0])
+            state.result(_line(artifact))
+
+        artifacts = run(source, to, out, options=options, started=started, finished=finished)
+    if any(artifact.report.flat for artifact in artifacts):
+        state.warn("the masks of these weights hardly vary; agreement on an untrained network proves little")
+    state.document({"source": str(source), "artifacts": [artifact.to_json() for artifact in artifacts]})
+
+
+def _line(artifact: "Artifact") -> str:
+    size, seconds = human_bytes(artifact.bytes), f"{artifact.seconds:.1f} s"
+    return f"{artifact.format:<12} {artifact.path}  {size}  {seconds}  {artifact.report.summary()}"

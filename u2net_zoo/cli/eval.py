@@ -1,0 +1,124 @@
+"""`u2zoo eval`."""
+
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..errors import InputError, OptionError
+from .console import state
+
+if TYPE_CHECKING:
+    from ..train.evaluate import Report
+
+__all__ = ["evaluate"]
+
+
+def evaluate(
+    source: Annotated[Path, typer.Argument(help="Folder of predicted masks, or a model: weights or an artifact.")],
+    masks: Annotated[Path, typer.Option(help="Folder of true masks.")],
+    images: Annotated[Path | None, typer.Option(help="Folder of photographs, for a model.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="Folder for pictures.csv, curve.csv and curve.png.")
+    ] = None,
+    profile: Annotated[str, typer.Option(help="How a model's photographs are prepared: paper or rembg.")] = "paper",
+    workers: Annotated[int, typer.Option(min=0, help="Processes; 0: one per core.")] = 0,
+    json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+) -> None:
+    """Score masks: MAE, max and weighted F, S, E, relaxed boundary F, precision and recall; per picture and in all."""
+    state.json = json
+    with state.quiet():
+        if _is_predictions(source):
+            if images is not None:
+                raise OptionError(f"--images with the predictions in {source}; it is for a model that is to be run")
+            report = _compare(_listing(source), masks, workers)
+        else:
+            report = _run_model(source, images, masks, profile, workers)
+        written = _write(report, out, source)
+    _show(report, written)
+
+
+def _is_predictions(source: Path) -> bool:
+    """Whether a folder holds predictions; a folder may also be a model (.mlpackage, SavedModel)."""
+    return source.is_dir() and not source.suffix and not (source / "saved_model.pb").exists()
+
+
+def _listing(folder: Path) -> dict[str, Path]:
+    from ..train.pairs import listing
+
+    return listing(folder)
+
+
+def _compare(predictions: Mapping[str, Path], masks: Path, workers: int) -> "Report":
+    from ..train.evaluate import compare
+
+    truth = _listing(masks)
+    with state.progress(total=len(set(predictions) | set(truth))) as bar:
+        return compare(
+            predictions,
+            truth,
+            workers=workers or os.cpu_count() or 1,
+            progress=lambda done, total: bar.update(bar.task_ids[0], completed=done, description="scoring"),
+        )
+
+
+def _run_model(model: Path, images: Path | None, masks: Path, profile: str, workers: int) -> "Report":
+    """Masks of every photograph that can be read go to a temporary folder first; the others are named."""
+    if images is None:
+        raise OptionError(f"no --images for the model {model}; or give a folder of predicted masks")
+    if not model.exists():
+        raise InputError(f"{model}: no such file or folder")
+    photographs = _listing(images)
+    with tempfile.TemporaryDirectory() as folder:
+        _predict(model, photographs, profile, Path(folder))
+        return _compare({path.stem: path for path in Path(folder).iterdir()}, masks, workers)
+
+
+def _predict(model: Path, photographs: Mapping[str, Path], profile: str, folder: Path) -> None:
+    from ..api import Session
+    from ..errors import ImageError
+    from ..preprocessing import read_image
+
+    session = Session(model, profile=profile)
+    with state.progress(total=len(photographs)) as bar:
+        for stem, photograph in photographs.items():
+            try:
+                session.mask(read_image(photograph)).save(folder / f"{stem}.png")
+            except ImageError as error:
+                state.warn(str(error))
+            bar.update(bar.task_ids[0], advance=1, description="masks")
+
+
+def _write(report: "Report", out: Path | None, source: Path) -> list[Path]:
+    if out is None:
+        return []
+    from ..train.evaluate import write_csv, write_curve, write_plot
+
+    files = [out / "pictures.csv", out / "curve.csv", out / "curve.png"]
+    write_csv(report, files[0])
+    write_curve(report, files[1])
+    write_plot([(source.name, report)], files[2])
+    return files
+
+
+def _show(report: "Report", written: list[Path]) -> None:
+    content: dict[str, Any] = report.to_dict()
+    state.document({**content, "files": [str(path) for path in written]})
+    for name, flags in report.flagged.items():
+        state.warn(f"{name}: {'; '.join(flags)}")
+    if state.json:
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    from ..train.metrics import MEASURES
+
+    table = Table("measure", "value", title=f"{content['scored']} of {content['pictures']} pictures")
+    for name in MEASURES:
+        table.add_row(name, f"{content[name]:.4f}")
+    Console().print(table)
+    for path in written:
+        state.result(str(path))

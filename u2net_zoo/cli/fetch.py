@@ -1,0 +1,57 @@
+"""`u2zoo fetch`, and the fetching that other commands do when they are given a name of the catalog."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .console import human_bytes, state
+
+if TYPE_CHECKING:
+    from ..catalog import Entry
+    from ..downloads import Fetched
+
+__all__ = ["fetch", "fetch_source"]
+
+
+def fetch(
+    names: Annotated[list[str], typer.Argument(help="Names in the catalog; `u2zoo list` shows them.", metavar="NAME…")],
+    json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+) -> None:
+    """Download weights of the catalog, verified, into the cache (U2ZOO_HOME)."""
+    state.json = json
+    from ..catalog import get_entry
+
+    entries = [get_entry(name) for name in dict.fromkeys(names)]
+    files = []
+    for entry in entries:
+        result = _with_progress(entry)
+        state.result(_line(result))
+        files.append({**asdict(result), "path": str(result.path)})
+    state.document({"files": files})
+
+
+def fetch_source(source: str | Path) -> None:
+    """Fetches `source` under a progress bar when it is a name in the catalog; the Python functions then find it."""
+    from ..sources import in_catalog
+
+    if entry := in_catalog(source):
+        _with_progress(entry)
+
+
+def _with_progress(entry: "Entry") -> "Fetched":
+    from ..downloads import fetch as run
+
+    with state.progress(in_bytes=True) as bar:
+
+        def moved(done: int, total: int | None) -> None:
+            bar.update(bar.task_ids[0], description=entry.name, completed=done, total=total)
+
+        return run(entry, progress=moved)
+
+
+def _line(result: "Fetched") -> str:
+    proof = "as published" if result.verified else "seen; none is published, the file reads as the right network"
+    where = "cached" if result.cached else f"from {result.source}"
+    return f"{result.name}  {result.path}  {human_bytes(result.bytes)}  {where}  sha256 {result.sha256} ({proof})"

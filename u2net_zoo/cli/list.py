@@ -1,0 +1,40 @@
+"""`u2zoo list`."""
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .console import human_bytes, state
+
+if TYPE_CHECKING:
+    from ..catalog import Entry
+
+__all__ = ["list_weights"]
+
+
+def list_weights(json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False) -> None:
+    """List the weights of the catalog, what they are for, their licences, and which are in the cache."""
+    state.json = json
+    from ..catalog import home, load_catalog
+
+    entries = list(load_catalog().values())
+    state.document({"home": str(home()), "weights": [_row(entry) for entry in entries]})
+    if json:
+        return
+    from rich.console import Console
+    from rich.table import Column, Table
+
+    table = Table(Column("name", no_wrap=True), "for", Column("size", no_wrap=True), "licence", "cached")
+    for entry in entries:
+        sizes = [source.total for source in entry.sources if source.total]
+        size = human_bytes(sizes[0]) if sizes else "unconfirmed"
+        table.add_row(entry.name, entry.purpose, size, entry.licence, "yes" if entry.cached() else "")
+    Console().print(table)
+
+
+def _row(entry: "Entry") -> dict:
+    from ..catalog import home
+
+    cached = entry.cached()
+    return {**asdict(entry), "cached": str(home() / entry.name / cached.file) if cached else None}

@@ -1,0 +1,65 @@
+"""The commands together, and what becomes of errors."""
+
+import signal
+import sys
+from typing import Annotated
+
+import typer
+
+from .. import __version__
+from ..errors import U2ZooError, one_line
+from . import convert, eval, fetch, formats, info, mask, train
+from . import list as listing
+from .console import state
+
+__all__ = ["main"]
+
+# typer carries a copy of click and does not name this base of all its usage errors.
+ClickException: type[Exception] = typer.BadParameter.__mro__[2]
+
+app = typer.Typer(
+    name="u2zoo",
+    help="A model zoo and converter for the U²-Net family: every conversion is proved before it is kept.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("convert")(convert.convert)
+app.command("eval")(eval.evaluate)
+app.command("fetch")(fetch.fetch)
+app.command("formats")(formats.formats)
+app.command("info")(info.info)
+app.command("list")(listing.list_weights)
+app.command("mask")(mask.mask)
+app.command("train")(train.train)
+
+
+@app.callback(invoke_without_command=True)
+def options(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks and what the frameworks print.")] = False,
+) -> None:
+    state.debug = debug
+    if version:
+        print(f"u2zoo {__version__}")
+        raise typer.Exit
+
+
+def main() -> None:
+    """Entry point of `u2zoo`. Ends with 0, 1 (a proof or an exporter failed) or 2 (the request cannot be met)."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that unfinished files are removed
+    try:
+        sys.exit(app(standalone_mode=False) or 0)
+    except ClickException as error:
+        state.fail(getattr(error, "format_message", error.__str__)(), error, code=2)
+    except U2ZooError as error:
+        state.fail(str(error), error, code=error.exit_code)
+    except OSError as error:
+        state.fail(f"{error.filename or 'input/output'}: {error.strerror or error}", error, code=2)
+    except MemoryError as error:
+        state.fail("out of memory; try a smaller --size or one format at a time", error, code=1)
+    except (KeyboardInterrupt, typer.Abort) as error:
+        state.fail("interrupted; nothing unfinished was kept", error, code=130)
+    except Exception as error:  # a fault of ours: one line all the same
+        state.fail(f"unexpected: {one_line(error)}; run `u2zoo --debug …` and report what it shows", error, code=1)

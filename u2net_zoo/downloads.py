@@ -1,0 +1,212 @@
+"""Weights of the catalog, fetched into the cache: verified, one process at a time, whole or not at all.
+
+    U2ZOO_HOME      where they are kept
+    U2ZOO_OFFLINE   1: use what is there, fetch nothing
+    U2ZOO_TIMEOUT   seconds without progress before a source is given up (30)
+
+What is fetched stands in `.partial` until all of it is verified; nothing reads that folder, and whoever holds the lock
+may clear it, because its owner is dead.
+"""
+
+import contextlib
+import functools
+import logging
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from .catalog import Entry, File, Source, home
+from .errors import DownloadError, InputError, OptionError, OutputError
+from .reading import read_checkpoint, sha256_of
+from .transport import Downloader, Progress, silent
+
+__all__ = ["Fetched", "fetch"]
+
+SEEN = ".sha256"  # beside a file whose hash is not published: the hash that it had when it was accepted
+SPARE = 1 << 20  # what a container may add to the tensors
+LARGEST = 1 << 30  # for a file of unknown size and architecture
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """Weights in the cache.
+
+    Attributes:
+        path: the file to read.
+        bytes, sha256: of that file.
+        source: where it came from.
+        verified: the hash is the published one; False: none is published, the file reads as the right architecture.
+        cached: it was there already.
+    """
+
+    name: str
+    path: Path
+    bytes: int
+    sha256: str
+    source: str
+    verified: bool
+    cached: bool
+
+
+def fetch(entry: Entry, *, progress: Progress = silent) -> Fetched:
+    """The weights of `entry`, from the cache or from the first of its sources that keeps its word.
+
+    Raises:
+        DownloadError: no source did, or U2ZOO_OFFLINE forbids it; says of each what came and what was expected.
+        OutputError: the cache cannot be written. OptionError: U2ZOO_TIMEOUT is no number.
+    """
+    if found := _cached(entry):
+        return found
+    if _offline():
+        state = "damaged in the cache" if entry.cached() else "not in the cache"
+        raise DownloadError(f"{entry.name}: {state} ({home()}) and U2ZOO_OFFLINE is set; fetch it once with a network")
+    folder = home() / entry.name
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with _alone(folder):
+            # Somebody else may have fetched it while this process waited.
+            return _cached(entry) or _first(entry, folder, progress)
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot write there: {error.strerror or error}") from error
+
+
+def _offline() -> bool:
+    return os.environ.get("U2ZOO_OFFLINE", "").lower() not in ("", "0", "false", "no")
+
+
+def _patience() -> float:
+    text = os.environ.get("U2ZOO_TIMEOUT") or "30"
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < float("inf"):
+        raise OptionError(f"U2ZOO_TIMEOUT={text!r}: allowed are seconds above 0")
+    return seconds
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """The lock of an entry; the system gives it back when its holder is killed."""
+    from filelock import FileLock
+
+    with FileLock(folder / ".lock"):
+        shutil.rmtree(folder / ".partial", ignore_errors=True)
+        try:
+            yield
+        finally:
+            shutil.rmtree(folder / ".partial", ignore_errors=True)
+
+
+def _cached(entry: Entry) -> Fetched | None:
+    """What the cache holds of `entry`, hashes checked: a file damaged on the disk counts as missing."""
+    folder = home() / entry.name
+    for source in entry.sources:
+        if all(_intact(folder / file.file, file) for file in source.files):
+            return _fetched(entry, source, folder / source.file, cached=True)
+    return None
+
+
+def _intact(path: Path, file: File) -> bool:
+    expected = file.sha256 or _seen(path)
+    if not path.is_file() or file.bytes not in (None, path.stat().st_size):
+        return False
+    return _digest(path, path.stat().st_mtime_ns) == expected
+
+
+@functools.cache
+def _digest(path: Path, modified: int) -> str:
+    """sha256 of a file, computed once a process: a command asks for its weights more than once."""
+    return sha256_of(path)
+
+
+def _seen(path: Path) -> str | None:
+    note = path.with_name(path.name + SEEN)
+    return note.read_text().strip() if note.is_file() else None
+
+
+def _fetched(entry: Entry, source: Source, path: Path, *, cached: bool) -> Fetched:
+    sha256 = source.sha256 or _seen(path) or ""
+    verified = source.sha256 is not None
+    return Fetched(entry.name, path, path.stat().st_size, sha256, source.url, verified, cached)
+
+
+def _first(entry: Entry, folder: Path, progress: Progress) -> Fetched:
+    """The first source that delivers; one that fails is remembered for the message."""
+    patience = _patience()
+    failures = []
+    for source in entry.sources:
+        try:
+            for file in source.files:
+                limit = file.bytes or _limit(entry)
+                drive = source.kind == "gdrive"
+                downloader = Downloader(file.bytes, limit, patience, drive=drive, progress=progress)
+                _download(entry, file, folder / ".partial", downloader)
+            _publish(source, folder)
+            return _fetched(entry, source, folder / source.file, cached=False)
+        except DownloadError as error:
+            failures.append(f"{urlsplit(source.url).hostname} ({source.file}): {error}")
+    raise DownloadError(f"{entry.name}: not fetched: {'; '.join(failures)}")
+
+
+def _download(entry: Entry, file: File, folder: Path, downloader: Downloader) -> None:
+    """`file` in `folder`, verified. pooch writes to a temporary name, compares the hash, and only then renames."""
+    with _silent_pooch() as pooch:
+        try:
+            path = Path(pooch.retrieve(file.url, file.sha256, fname=file.file, path=folder, downloader=downloader))
+        except ValueError:  # pooch's word for another hash
+            expected = f"expected sha256 {file.sha256}, got {downloader.sha256}"
+            raise DownloadError(f"{expected}; the file was replaced, or damaged on its way") from None
+    if file.sha256 is None:
+        _check_weights(entry, path)
+
+
+@contextlib.contextmanager
+def _silent_pooch() -> Iterator[Any]:
+    """pooch, which otherwise writes its own lines to stderr."""
+    import pooch
+
+    logger = pooch.get_logger()
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield pooch
+    finally:
+        logger.setLevel(level)
+
+
+def _check_weights(entry: Entry, path: Path) -> None:
+    """Without a published hash a file is believed when it reads as the right network. Notes the hash it has.
+
+    Raises:
+        DownloadError: it does not.
+    """
+    try:
+        found = read_checkpoint(path).arch
+    except InputError as error:
+        reason = str(error).removeprefix(f"{path}: ")
+        raise DownloadError(f"no hash is published, and it does not read as {entry.architecture}: {reason}") from None
+    known = entry.arch()
+    if known is not None and found not in (known, known.fold()):
+        raise DownloadError(f"no hash is published, and it holds {found.name}, not {entry.architecture}")
+    path.with_name(path.name + SEEN).write_text(f"{sha256_of(path)}\n")
+
+
+def _publish(source: Source, folder: Path) -> None:
+    """Renames the files into the cache, notes first and the file that is read last."""
+    for file in source.files:
+        for name in (file.file + SEEN, file.file):
+            if (ready := folder / ".partial" / name).exists():
+                os.replace(ready, folder / name)
+
+
+def _limit(entry: Entry) -> int:
+    """The most that a file of unknown size may have: float32 tensors, a twentieth more, and a container."""
+    arch = entry.arch()
+    if arch is None:
+        return LARGEST
+    return int(arch.parameters() * 4 * 1.05) + SPARE

@@ -1,0 +1,132 @@
+"""Every error that this project raises on purpose.
+
+    U2ZooError                what came, what is allowed, what to do next: one line
+    ├── UsageError            the request cannot be met as it stands
+    │   ├── UnknownNameError  no such format, profile, …: names the choices and the nearest one
+    │   ├── OptionError       an option's value is wrong, or the format cannot honour it
+    │   └── MissingExtraError a package is not installed: names the extra that brings it
+    ├── InputError            a file that was given cannot be used
+    │   ├── CheckpointError   … as the weights of a U²-Net
+    │   ├── ArtifactError     … as a converted model
+    │   └── ImageError        … as a photograph
+    ├── CatalogError          weights/catalog.toml, or the one that was named, is not valid
+    ├── DownloadError         weights of the catalog could not be fetched, or are not what the catalog says
+    ├── OutputError           a result cannot be written
+    ├── TrainingError         a training run cannot go on
+    ├── ExportError           a framework's exporter broke
+    └── ParityError           a converted model does not compute what the checkpoint computes
+
+`exit_code` is what `u2zoo` ends with: 2, but 1 for ExportError and ParityError.
+"""
+
+import difflib
+from collections.abc import Iterable
+
+__all__ = [
+    "ArtifactError",
+    "CatalogError",
+    "CheckpointError",
+    "DownloadError",
+    "ExportError",
+    "ImageError",
+    "InputError",
+    "MissingExtraError",
+    "OptionError",
+    "OutputError",
+    "ParityError",
+    "TrainingError",
+    "U2ZooError",
+    "UnknownNameError",
+    "UsageError",
+    "install_hint",
+    "one_line",
+]
+
+
+class U2ZooError(Exception):
+    """Base of all errors of this project."""
+
+    exit_code = 2
+
+
+class UsageError(U2ZooError):
+    """The request cannot be met as it stands."""
+
+
+class UnknownNameError(UsageError):
+    """A name that stands for nothing; the message lists the names that do."""
+
+    def __init__(self, kind: str, name: str, known: Iterable[str]):
+        choices = sorted(known)
+        near = difflib.get_close_matches(name, choices, n=1)
+        hint = f" — did you mean {near[0]!r}?" if near else ""
+        super().__init__(f"unknown {kind} {name!r}; {kind}s: {', '.join(choices)}{hint}")
+
+
+class OptionError(UsageError):
+    """An option's value is wrong, or the format cannot honour it."""
+
+
+class MissingExtraError(UsageError):
+    """A package that is not installed, and the extra that brings it."""
+
+    def __init__(self, what: str, package: str, extra: str):
+        super().__init__(
+            f"{what} needs the package {package!r}, which is not installed; in a clone: {install_hint(extra)}"
+        )
+
+
+def install_hint(extra: str) -> str:
+    """The command that brings an extra; the package is on no index."""
+    return f"pip install -c constraints.txt -e '.[{extra}]'"
+
+
+class InputError(U2ZooError):
+    """A file that was given cannot be used."""
+
+
+class CheckpointError(InputError):
+    """A file does not hold the weights of a U²-Net."""
+
+
+class ArtifactError(InputError):
+    """A file does not hold a converted model that can be run."""
+
+
+class ImageError(InputError):
+    """A file does not hold a photograph."""
+
+
+class CatalogError(U2ZooError):
+    """The catalog is not valid; names the entry and the field."""
+
+
+class DownloadError(U2ZooError):
+    """Weights could not be fetched, or are not what the catalog says; nothing of them was kept."""
+
+
+class OutputError(U2ZooError):
+    """A result cannot be written where it should go."""
+
+
+class TrainingError(U2ZooError):
+    """A training run cannot go on: its loss is not a number."""
+
+
+class ExportError(U2ZooError):
+    """A framework's exporter broke; nothing was kept."""
+
+    exit_code = 1
+
+
+class ParityError(U2ZooError):
+    """A converted model differs from its checkpoint by more than the format's bound; nothing was kept."""
+
+    exit_code = 1
+
+
+def one_line(error: BaseException, limit: int = 200) -> str:
+    """`error`'s type and the first line of its text, at most `limit` characters."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    text = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+    return text if len(text) <= limit else text[: limit - 1] + "…"

@@ -1,0 +1,76 @@
+"""Results are written whole or not at all: beside the target, then renamed."""
+
+import contextlib
+import glob
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from .errors import OutputError
+
+__all__ = ["staged"]
+
+SUFFIX = ".partial"
+REPLACED = "replaced"
+YOUNG = 60.0  # seconds for which a folder is never taken for a dead process's: its owner may not hold the lock yet
+
+
+@contextlib.contextmanager
+def staged(target: str | Path) -> Iterator[Path]:
+    """A path in a hidden folder beside `target`; what was written there becomes `target` when the block succeeds.
+
+    A file or folder that stood at `target` is replaced then, not before. When the block raises, nothing is left. A
+    process that is killed leaves at most the hidden folder, which the next one for the same target removes.
+
+    Raises:
+        OutputError: the folder of `target` cannot be made or written, or the disk is full.
+    """
+    target = Path(target)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(target)
+        folder = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=SUFFIX, dir=target.parent))
+    except OSError as error:
+        raise OutputError(f"{target}: cannot write there: {error.strerror}") from None
+    lock = FileLock(folder / "lock")
+    try:
+        with lock:
+            yield folder / target.name
+            _publish(folder / target.name, target, folder)
+    except OSError as error:
+        if error.filename and not str(error.filename).startswith(str(folder)) and not error.filename2:
+            raise  # not about the result: some other file that the block wanted
+        raise OutputError(f"{target}: cannot write there: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _publish(result: Path, target: Path, folder: Path) -> None:
+    """`result` takes the place of `target`; a folder in the way is moved aside first and comes back on failure."""
+    if not target.is_dir():
+        os.replace(result, target)
+        return
+    aside = folder / REPLACED
+    os.rename(target, aside)
+    try:
+        os.rename(result, target)
+    except OSError:
+        os.rename(aside, target)
+        raise
+
+
+def _sweep(target: Path) -> None:
+    """Removes what killed processes left of earlier attempts at the same target."""
+    for folder in target.parent.glob(f".{glob.escape(target.name)}.*{SUFFIX}"):
+        with contextlib.suppress(Timeout, OSError):
+            if time.time() - folder.stat().st_mtime < YOUNG:
+                continue
+            with FileLock(folder / "lock").acquire(timeout=0):
+                if not target.exists() and (folder / REPLACED).exists():
+                    os.rename(folder / REPLACED, target)  # killed between the two renames of `_publish`
+            shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,67 @@
+"""What people name as SOURCE: a file, or weights of the catalog, which are fetched when they are first used."""
+
+import difflib
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import BUNDLED
+from .catalog import Entry, load_catalog
+from .errors import InputError
+from .transport import Progress, silent
+
+__all__ = ["Located", "in_catalog", "locate"]
+
+
+@dataclass(frozen=True)
+class Located:
+    """Where the weights are.
+
+    Attributes:
+        path: a file or folder that exists.
+        entry: their entry in the catalog; None for a file that was named itself.
+    """
+
+    path: Path
+    entry: Entry | None = None
+
+    @property
+    def stem(self) -> str:
+        """What files made from it are called."""
+        return self.entry.name if self.entry else self.path.stem
+
+    @property
+    def profile(self) -> str | None:
+        """The profile that belongs to the weights, where that is known."""
+        return self.entry.profile if self.entry else None
+
+
+def in_catalog(source: str | Path) -> Entry | None:
+    """The entry that `source` names; None when it is a file, which wins, or nothing that is known."""
+    return None if Path(source).exists() else load_catalog().get(str(source))
+
+
+def locate(source: str | Path, *, progress: Progress = silent) -> Located:
+    """`source` as a file: one of that name wins, then the bundled weights, then the catalog's, cached or fetched.
+
+    Raises:
+        InputError: neither. DownloadError: the catalog's weights could not be fetched.
+    """
+    path = Path(source)
+    if path.exists():
+        return Located(path)
+    if str(source) == BUNDLED:
+        return Located(_bundled())
+    if entry := in_catalog(source):
+        from .downloads import fetch
+
+        return Located(fetch(entry, progress=progress).path, entry)
+    near = difflib.get_close_matches(path.stem, load_catalog(), n=1)
+    hint = f", nor is it in the catalog — did you mean {near[0]!r}?" if near else ""
+    raise InputError(f"{source}: no such file{hint}")
+
+
+def _bundled() -> Path:
+    """In an installed package beside this module; in a clone, in `weights/`."""
+    name = f"{BUNDLED}.safetensors"
+    installed = Path(__file__).with_name(name)
+    return installed if installed.is_file() else Path(__file__).parents[1] / "weights" / name

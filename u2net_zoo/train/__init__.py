@@ -1,0 +1,1 @@
+"""Training, in Torch and in Keras, and the metrics of the field."""

@@ -1,0 +1,94 @@
+"""Photograph and mask -> what the network is fed. Every draw follows from the run's seed, the epoch and the pair alone.
+
+So a picture does not depend on how many workers load it, on how many processes share the batch, or on where a run was
+interrupted.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import cv2
+import numpy as np
+
+from ..errors import MissingExtraError
+from ..preprocessing import PROFILES
+from .recipe import Recipe
+
+__all__ = ["Augment"]
+
+Planes = tuple[np.ndarray, np.ndarray | None]
+
+
+class Augment:
+    """Callable: (image (H, W, 3) uint8, mask (H, W) float32 or None, epoch, index) -> the same two, as they are fed.
+
+    The image comes out as (3, S, S) float32, normalised by the authors' profile; the mask as (1, S, S) float32 in
+    [0, 1]. S is `recipe.crop`, or `recipe.size` when `training` is off.
+    """
+
+    def __init__(self, recipe: Recipe, training: bool = True):
+        self.recipe = recipe
+        kind = recipe.augment if training else "evaluation"
+        self.draw: Callable[..., Planes] = getattr(self, f"_{kind}")
+        self.strong: Any = _strong(recipe.crop) if kind == "strong" else None
+
+    def __call__(self, image: np.ndarray, mask: np.ndarray | None, epoch: int, index: int) -> Planes:
+        rng = np.random.default_rng((self.recipe.seed, epoch, index))
+        image, mask = self.draw(image, mask, rng)
+        return normalise(image), None if mask is None else np.ascontiguousarray(mask[None], np.float32)
+
+    def _evaluation(self, image: np.ndarray, mask: np.ndarray | None, rng: np.random.Generator) -> Planes:
+        return _resize(image, mask, self.recipe.size)
+
+    def _none(self, image: np.ndarray, mask: np.ndarray | None, rng: np.random.Generator) -> Planes:
+        return _resize(image, mask, self.recipe.crop)
+
+    def _authors(self, image: np.ndarray, mask: np.ndarray | None, rng: np.random.Generator) -> Planes:
+        size, crop = self.recipe.size, self.recipe.crop
+        image, mask = _resize(image, mask, size)
+        turned = rng.random() >= 0.5
+        top, left = rng.integers(0, size - crop + 1, 2)
+        window = slice(top, top + crop), slice(left, left + crop)
+        flip: Any = {"vertical": np.s_[::-1], "horizontal": np.s_[:, ::-1], "none": np.s_[:]}[self.recipe.flip]
+
+        def cut(plane: np.ndarray) -> np.ndarray:
+            return (plane[flip] if turned else plane)[window]
+
+        return cut(image), None if mask is None else cut(mask)
+
+    def _strong(self, image: np.ndarray, mask: np.ndarray | None, rng: np.random.Generator) -> Planes:
+        self.strong.set_random_seed(int(rng.integers(2**31)))
+        planes = {"image": image} if mask is None else {"image": image, "mask": mask}
+        drawn = self.strong(**planes)
+        return drawn["image"].astype(np.float64) / 255, drawn.get("mask")
+
+
+def normalise(image: np.ndarray) -> np.ndarray:
+    """(H, W, 3) in [0, 1] to (3, H, W) float32: divided by its maximum, then ImageNet's mean and std."""
+    profile = PROFILES["paper"]
+    scaled = image / max(float(image.max()), 1e-6)
+    return np.ascontiguousarray(((scaled - profile.mean) / profile.std).transpose(2, 0, 1), np.float32)
+
+
+def _resize(image: np.ndarray, mask: np.ndarray | None, size: int) -> Planes:
+    """A square; the mask by the nearest pixel, so that it stays as hard as it was."""
+    square = PROFILES["paper"].resize(image, (size, size))
+    return square, None if mask is None else cv2.resize(mask, (size, size), interpolation=cv2.INTER_NEAREST_EXACT)
+
+
+def _strong(size: int) -> Any:
+    """Scale, side, turn, colour and noise, by albumentations."""
+    try:
+        import albumentations as A
+    except ModuleNotFoundError:
+        raise MissingExtraError("augment 'strong'", "albumentations", "train") from None
+    return A.Compose(
+        [
+            A.RandomResizedCrop((size, size), scale=(0.4, 1.0), ratio=(0.7, 1.4), mask_interpolation=cv2.INTER_NEAREST),
+            A.HorizontalFlip(),
+            A.Rotate((-15, 15), border_mode=cv2.BORDER_REFLECT_101, p=0.3),
+            A.ColorJitter(brightness=0.3, contrast=0.3, saturation=0.3, hue=0.05, p=0.7),
+            A.ToGray(p=0.05),
+            A.OneOf([A.GaussianBlur((3, 5)), A.GaussNoise((0.01, 0.05))], p=0.3),
+        ]
+    )

@@ -1,0 +1,25 @@
+"""What training minimises, in Torch; on logits, which is stable where the authors' BCELoss after a sigmoid is not."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+__all__ = ["deep_bce", "distillation"]
+
+
+def deep_bce(logits: Sequence[Tensor], mask: Tensor) -> Tensor:
+    """Sum over the outputs of the mean binary cross-entropy to one mask (the authors' `muti_bce_loss_fusion`).
+
+    Args:
+        logits: d0 … dN before the sigmoid, (N, 1, H, W) each.
+        mask: (N, 1, H, W) in [0, 1].
+    """
+    return torch.stack([F.binary_cross_entropy_with_logits(d.float(), mask) for d in logits]).sum()
+
+
+def distillation(logits: Sequence[Tensor], teacher: Sequence[Tensor]) -> Tensor:
+    """Sum over the outputs of the mean binary cross-entropy to what the teacher answers there, in [0, 1]."""
+    pairs = zip(logits, teacher, strict=True)
+    return torch.stack([F.binary_cross_entropy_with_logits(d.float(), t.float()) for d, t in pairs]).sum()

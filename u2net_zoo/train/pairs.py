@@ -1,0 +1,154 @@
+"""Photographs and their masks: found, checked and read. No framework."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from ..errors import ImageError, InputError
+from ..preprocessing import read_image, to_rgb
+
+__all__ = ["Pair", "check", "find", "grey_image", "listing", "read", "split"]
+
+KINDS = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+SHOWN = 3
+T = TypeVar("T")
+GREY = ("1", "L", "I;16", "I")
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A photograph and its mask; `mask` is None where a teacher is to say what it should be."""
+
+    image: Path
+    mask: Path | None
+
+
+def listing(folder: str | Path) -> dict[str, Path]:
+    """Stem -> file, sorted by name. Raises InputError: no such folder, no pictures in it, or two of one stem."""
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder")
+    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in KINDS and not path.name.startswith("."))
+    stems: dict[str, Path] = {}
+    for path in files:
+        if path.stem in stems:
+            raise InputError(f"{folder}: {stems[path.stem].name} and {path.name} share a name; which mask is whose?")
+        stems[path.stem] = path
+    if not stems:
+        raise InputError(f"{folder}: no pictures in it; looked for {', '.join(KINDS)}")
+    return stems
+
+
+def find(images: str | Path, masks: str | Path | None) -> list[Pair]:
+    """Every photograph of `images` with the file of the same stem in `masks`; without `masks`, photographs alone.
+
+    Raises:
+        InputError: a folder is missing or empty, or a photograph has no mask; names the first few.
+    """
+    photographs = listing(images)
+    if masks is None:
+        return [Pair(path, None) for path in photographs.values()]
+    answers = listing(masks)
+    missing = [path.name for stem, path in photographs.items() if stem not in answers]
+    if missing:
+        raise InputError(f"{masks}: no mask for {_some(missing)} ({len(missing)} of {len(photographs)} photographs)")
+    return [Pair(path, answers[stem]) for stem, path in photographs.items()]
+
+
+def check(pairs: Sequence[Pair]) -> None:
+    """Fails early on masks that are of another size or not grey; unreadable photographs are left to the epoch.
+
+    Raises:
+        InputError: names the first few of them.
+    """
+    complaints = [text for pair in pairs if pair.mask is not None and (text := _complaint(pair.image, pair.mask))]
+    if complaints:
+        raise InputError(f"{_some(complaints, '; ')} ({len(complaints)} of {len(pairs)} masks cannot be used)")
+
+
+def read(pair: Pair) -> tuple[np.ndarray, np.ndarray | None]:
+    """The photograph, (H, W, 3) uint8, and its mask, (H, W) float32 in [0, 1] with its maximum at 1 unless it is empty.
+
+    Raises:
+        ImageError: one of them is not readable.
+        InputError: the mask is of another size or not grey.
+    """
+    photograph = read_image(pair.image)
+    image = np.asarray(to_rgb(photograph))
+    if pair.mask is None:
+        return image, None
+    mask = grey(pair.mask)
+    if mask.shape != image.shape[:2]:
+        raise InputError(_sizes(pair.mask, mask.shape[::-1], image.shape[1::-1]))
+    return image, mask
+
+
+def grey(path: Path) -> np.ndarray:
+    """A mask divided by its maximum, as the authors' loader does: (H, W) float32 in [0, 1].
+
+    Raises:
+        ImageError: not readable.
+        InputError: has colours.
+    """
+    values = np.asarray(grey_image(path), np.float32)
+    return values / values.max() if values.size and values.max() > 0 else values
+
+
+def grey_image(path: Path) -> Image.Image:
+    """A picture of one channel; three equal ones are taken for one. Raises ImageError, or InputError on colours."""
+    picture = read_image(path)
+    if picture.mode in GREY:
+        return picture
+    colours = np.asarray(picture.convert("RGB"))
+    if (colours != colours[..., :1]).any():
+        raise InputError(f"{path}: the mask is not grey (mode {picture.mode}); save it with one channel")
+    return Image.fromarray(colours[..., 0])
+
+
+def split(pairs: Sequence[Pair], part: float, seed: int) -> tuple[list[Pair], list[Pair]]:
+    """(train, validation): `part` of the pairs, at least one when part > 0, drawn by `seed`, is kept aside."""
+    count = max(1, round(part * len(pairs))) if part > 0 else 0
+    if count >= len(pairs) and count:
+        raise InputError(f"{len(pairs)} pairs are too few to keep {part:.0%} of them aside for validation")
+    aside = set(np.random.default_rng(seed).permutation(len(pairs))[:count].tolist())
+    return [p for i, p in enumerate(pairs) if i not in aside], [p for i, p in enumerate(pairs) if i in aside]
+
+
+def _complaint(image: Path, mask: Path) -> str | None:
+    """What is wrong with a mask; None also where the photograph itself cannot be read."""
+    sizes = _quiet(lambda: (_upright_size(image), _upright_size(mask)))
+    if sizes and sizes[0] != sizes[1]:
+        return _sizes(mask, sizes[1], sizes[0])
+    try:
+        if _quiet(lambda: Image.open(mask).mode) not in GREY:
+            grey(mask)
+    except ImageError:
+        return f"{mask}: the mask cannot be read"
+    except InputError as error:
+        return str(error)
+    return None
+
+
+def _upright_size(path: Path) -> tuple[int, int]:
+    with Image.open(path) as picture:
+        turned = picture.getexif().get(0x0112, 1) >= 5  # EXIF orientations 5 … 8 lie on their side
+        return picture.size[::-1] if turned else picture.size
+
+
+def _quiet(read: Callable[[], T]) -> T | None:
+    try:
+        return read()
+    except (OSError, ValueError, SyntaxError, UnidentifiedImageError):
+        return None
+
+
+def _sizes(mask: Path, got: tuple[int, ...], expected: tuple[int, ...]) -> str:
+    return f"{mask}: the mask is {got[0]}x{got[1]}, its photograph {expected[0]}x{expected[1]}"
+
+
+def _some(texts: Sequence[str], joint: str = ", ") -> str:
+    return joint.join(texts[:SHOWN]) + (f"{joint}… {len(texts) - SHOWN} more" if len(texts) > SHOWN else "")

@@ -1,0 +1,87 @@
+"""How to train: one frozen record, whose defaults are the authors' recipe."""
+
+from dataclasses import asdict, dataclass, fields
+
+from ..errors import OptionError, UnknownNameError
+
+__all__ = ["AUGMENTATIONS", "PRECISIONS", "SCHEDULES", "Recipe"]
+
+AUGMENTATIONS = ("authors", "none", "strong")
+PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
+SCHEDULES = ("constant", "cosine")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Settings of one run; those that change its result, and no others.
+
+    Defaults: X. Qin et al., U²-Net, Pattern Recognition 106 (2020), section 4.3, and the authors' published trainer:
+    sum of binary cross-entropy over the seven outputs, Adam at 1e-3 (betas .9, .999, eps 1e-8), 12 pictures a batch,
+    resized to 320, flipped upside down half of the time, a 288 square cut at random; no schedule, average or clipping.
+
+    Attributes:
+        steps: stop after so many optimizer steps; 0: after `epochs`.
+        batch: pictures per step, over all processes.
+        flip: `"vertical"` as the authors do, `"horizontal"` or `"none"`; for `augment="authors"`.
+        augment: `"authors"` (resize, flip, crop), `"strong"` (flip, scale, turn, colour, noise) or `"none"` (resize to
+            `crop`, nothing random).
+        warmup: steps in which the rate climbs to `rate`.
+        clip: largest norm of the gradient, 0 for no limit.
+        ema: decay of the weights' running average, which is then what is validated and kept; 0 for none.
+        patience: stop after so many validations without a lower loss; 0: never.
+    """
+
+    epochs: int = 100
+    steps: int = 0
+    batch: int = 12
+    rate: float = 1e-3
+    size: int = 320
+    crop: int = 288
+    flip: str = "vertical"
+    augment: str = "authors"
+    precision: str = "32-true"
+    schedule: str = "constant"
+    warmup: int = 0
+    clip: float = 0.0
+    ema: float = 0.0
+    patience: int = 0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, known in _CHOICES.items():
+            if getattr(self, name) not in known:
+                raise UnknownNameError(name, str(getattr(self, name)), known)
+        for name, (low, high) in _BOUNDS.items():
+            if not low <= getattr(self, name) <= high:
+                raise OptionError(f"{name} {getattr(self, name)}; allowed: {low} to {high}")
+        if self.augment == "authors" and self.crop > self.size:
+            raise OptionError(f"crop {self.crop} is larger than size {self.size}; allowed: up to size")
+
+    def to_dict(self) -> dict[str, int | float | str]:
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, int | float | str]) -> "Recipe":
+        known = {field.name for field in fields(cls)}
+        return cls(**{key: value for key, value in values.items() if key in known})  # type: ignore[arg-type]
+
+
+_CHOICES = {
+    "flip": ("horizontal", "none", "vertical"),
+    "augment": AUGMENTATIONS,
+    "precision": PRECISIONS,
+    "schedule": SCHEDULES,
+}
+_BOUNDS: dict[str, tuple[float, float]] = {
+    "epochs": (1, 1_000_000),
+    "steps": (0, 1_000_000_000),
+    "batch": (1, 65_536),
+    "rate": (1e-12, 10.0),
+    "size": (32, 4096),
+    "crop": (32, 4096),
+    "warmup": (0, 1_000_000_000),
+    "clip": (0.0, 1e6),
+    "ema": (0.0, 0.999999),
+    "patience": (0, 1_000_000),
+    "seed": (0, 2**32 - 1),
+}
