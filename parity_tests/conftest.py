@@ -1,5 +1,6 @@
 """What the tests share: real weights, goldens, hard weights, photographs. All of it is read from ../shared/data."""
 
+import functools
 import importlib.util
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import pytest
 import webserver
 from PIL import Image
 
+from converters.torch_predictor import TorchPredictor
 from u2net_zoo.arch import U2NET, U2NETP, Architecture, two_level
 from u2net_zoo.checkpoint import Checkpoint
 
@@ -60,8 +62,18 @@ class Golden:
         names = [(j, self.arch.outputs[j]) for j in range(7)]
         return {name: self.file[f"d{j}_{i}"] for j, name in names if f"d{j}_{i}" in self.file}
 
+    @functools.cache  # noqa: B019 - lives as long as the tests
     def noise(self, i: int) -> np.ndarray:
-        return self.file[f"noise_{i}"]
+        return noise_floor(self.checkpoint, self.input(i), list(self.outputs(i).values()), self.file[f"noise_{i}"])
+
+
+def noise_floor(checkpoint: Checkpoint, x: np.ndarray, exact: list[np.ndarray], recorded: np.ndarray) -> np.ndarray:
+    """How far Torch's float32 strays from each output: as recorded, or on this processor where that is more.
+
+    It depends on the processor's kernels: up to 8 times what is recorded was seen on full-size u2net.
+    """
+    strays = TorchPredictor(checkpoint)(x)
+    return np.maximum(recorded, [np.abs(a - b).max() for a, b in zip(strays.values(), exact, strict=False)])
 
 
 @pytest.fixture(scope="session", params=["u2netp", "u2net"])

@@ -112,15 +112,17 @@ def test_goldens_of_the_authors_code(fmt, u2netp_golden: Golden, tmp_path, i):
 
 @pytest.mark.parametrize("name", ["savedmodel", "tflite"])
 def test_onnx2tf_is_a_second_route_to_the_same_network(small, tmp_path, name):
+    """At a size where no map is as high or wide as it has channels: onnx2tf tells the axes apart by their lengths."""
+    size = (160, 224)
     native, second = (
-        convert(small, [name], tmp_path / via, options=Options(size=(64, 96), outputs="all", via=via))[0]
+        convert(small, [name], tmp_path / via, options=Options(size=size, outputs="all", via=via))[0]
         for via in ("native", "onnx2tf")
     )
-    x = np.random.default_rng(0).standard_normal((1, 3, 64, 96)).astype(np.float32)
+    x = np.random.default_rng(1).standard_normal((1, 3, *size)).astype(np.float32)
     a, b = (in_batches(FORMATS[name].run(artifact.path), x) for artifact in (native, second))
     assert set(a) == set(b) == set(SMALL.outputs)
-    for output in SMALL.outputs:
-        np.testing.assert_allclose(a[output], b[output], rtol=0, atol=1e-5)
+    for output in native.report.outputs:  # each may stray from float64 by what is allowed, so they by twice that
+        np.testing.assert_allclose(a[output.name], b[output.name], rtol=0, atol=2 * output.allowed)
 
 
 @pytest.mark.parametrize("opset", [11, 13, 20])
