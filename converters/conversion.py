@@ -14,6 +14,7 @@ from u2net_zoo.preprocessing import get_profile
 from u2net_zoo.sources import Located, in_catalog, locate
 
 from .base import DEFAULT_SIZE, Format, Options, output_names
+from .memory import release_memory, return_large_blocks
 from .parity import Reference, Report, compare
 from .registry import FORMATS
 from .sources import read_source, stem_of
@@ -111,11 +112,15 @@ def convert(
     stem = name or _stem(located, checkpoint)
     targets = [fmt.target(Path(out), stem) for fmt in formats]
     _check_targets(located, formats, targets)
+    return_large_blocks()
     reference = Reference(checkpoint, settled[0][1].size or DEFAULT_SIZE)
+    reference.compute()
+    release_memory()
     artifacts = []
     for (fmt, chosen), target in zip(settled, targets, strict=True):
         started(fmt.name)
         artifacts.append(_make(fmt, checkpoint, target, chosen, reference))
+        release_memory()
         finished(artifacts[-1])
     return artifacts
 

@@ -14,6 +14,7 @@ from u2net_zoo.errors import ArtifactError, one_line
 from . import savedmodel_reader, tflite_reader
 from .base import DYNAMIC, Format, MaskBound, Options, Predictor, check_input, input_layout
 from .keras_formats import tap_layers
+from .memory import release_memory
 from .via_onnx2tf import convert_with_onnx2tf
 
 __all__ = ["SavedModel", "TFLite"]
@@ -73,7 +74,9 @@ class TFLite(Format):
 
         saved = path.parent / "savedmodel"
         _save(checkpoint, saved, options)
+        release_memory()  # the Keras model, whose cycles would live through the conversion
         converter = tf.lite.TFLiteConverter.from_saved_model(str(saved), signature_keys=["serving_default"])
+        converter.exclude_conversion_metadata = True  # it would unpack and pack the whole file once more
         if options.precision == "fp16":
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
             converter.target_spec.supported_types = [tf.float16]

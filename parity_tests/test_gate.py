@@ -124,10 +124,11 @@ def reference(small):
 
 def test_a_fainter_mask_or_a_broken_side_output_fails_at_half_precision_too(reference):
     bound = MaskBound(iou=0.98, mae=0.005)
-    assert compare(Claims(reference.single), reference, bound).ok
-    faint = Claims(lambda x: {**reference.single(x), "mask": reference.single(x)["mask"] * np.float32(0.1)})
-    broken = Claims(lambda x: {**reference.single(x), "side4": np.full_like(reference.single(x)["mask"], np.nan)})
-    shifted = Claims(lambda x: {**reference.single(x), "side2": np.roll(reference.single(x)["side2"], 9, axis=3)})
+    single = reference.single
+    assert compare(Claims(single), reference, bound).ok
+    faint = Claims(lambda x: {**single(x), "mask": single(x)["mask"] * np.float32(0.1)})
+    broken = Claims(lambda x: {**single(x), "side4": np.full_like(single(x)["mask"], np.nan)})
+    shifted = Claims(lambda x: {**single(x), "side2": np.roll(single(x)["side2"], 9, axis=3)})
     for wrong in (faint, broken, shifted):
         assert not compare(wrong, reference, bound).ok
 
