@@ -5,13 +5,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from u2net_zoo.arch import Architecture
 from u2net_zoo.checkpoint import Checkpoint
-from u2net_zoo.errors import ArtifactError, MissingExtraError, OptionError, OutputError
+from u2net_zoo.errors import ArtifactError, MissingExtraError, OptionError, OutputError, UnknownNameError
+from u2net_zoo.preprocessing import PROFILES
+
+from .baking import Baking, baking_of
+
+if TYPE_CHECKING:
+    from .parity import Report
 
 __all__ = [
     "DEFAULT_SIZE",
@@ -28,6 +34,7 @@ __all__ = [
 
 DYNAMIC = 0  # a batch of any size
 DEFAULT_SIZE = (320, 320)  # what the authors feed
+UNLISTED = ("size", "sizes", "span", "profile", "stretch")  # options that have rules instead of choices
 LARGEST_SIDE = 2048  # the float64 reference of u2net takes 11 GB there, in 64 channels at full size
 LARGEST_BATCH = 64
 
@@ -37,20 +44,30 @@ class Options:
     """What can be asked of a format. None: not asked, the format's own default.
 
     Attributes:
-        size: (H, W) of the input.
+        size: (H, W) of the input; of a flexible one its default.
+        sizes: every (H, W) that it takes, `size` among them; empty: `size` alone, or a `span`.
+        span: lowest and highest (H, W); sides are the network's multiples (32; IS-Net 64) in between.
         batch: batch size; DYNAMIC for any.
         precision: `fp32` or `fp16`.
         outputs: `mask` (d0 alone) or `all` (`mask, side1, …`).
-        io: `tensor`: the normalised tensor goes in.
+        io: `tensor`: the normalised tensor goes in, d0 comes out; `image`: pixels 0..255 go in, grey levels come out.
+        profile: whose preparation and ending an `image` artifact has in its graph.
+        stretch: min-max in an `image` artifact's graph; None: as the profile does.
+        target: lowest iOS of a Core ML package, `iOS15` to `iOS18`.
         opset: of ONNX.
         via: `native`, or another exporter's name.
     """
 
     size: tuple[int, int] | None = None
+    sizes: tuple[tuple[int, int], ...] = ()
+    span: tuple[tuple[int, int], tuple[int, int]] | None = None
     batch: int | None = None
     precision: str | None = None
     outputs: str | None = None
     io: str | None = None
+    profile: str | None = None
+    stretch: bool | None = None
+    target: str | None = None
     opset: int | None = None
     via: str | None = None
 
@@ -73,6 +90,8 @@ class Predictor(ABC):
 
     Attributes:
         size: (H, W) that it takes, None for any.
+        baking: the profile that is in its graph. It then takes pixels, uint8 (N, 3, H, W) in RGB order, and answers
+            `mask`, uint8 (N, 1, H, W): grey levels, or each pixel's class.
         batch: batch size that it takes, None for any.
         outputs: names of what it returns, in order.
     """
@@ -80,11 +99,12 @@ class Predictor(ABC):
     size: tuple[int, int] | None = None
     batch: int | None = None
     outputs: tuple[str, ...] = ()
+    baking: Baking | None = None
     scratch: object = None  # a temporary folder that has to live as long as the predictor
 
     @abstractmethod
     def __call__(self, x: np.ndarray) -> dict[str, np.ndarray]:
-        """x: (N, C, H, W) float32. Returns name -> (N, out_ch, H, W) float32."""
+        """x: (N, C, H, W) float32. Returns name -> (N, out_ch, H, W) float32. See `baking` for models of pixels."""
 
     def taps(self, x: np.ndarray, arch: Architecture) -> Iterator[tuple[str, np.ndarray]]:
         """(unit path, activation (N, C, h, w)) for the units that can be looked at, in execution order."""
@@ -105,6 +125,7 @@ class Format(ABC):
         choices: values that each option may have; the first one is the default. An option that is missing here is one
             that the format cannot honour.
         multiple: sides are multiples of this; others would not stay within the bounds.
+        flexible: whether one artifact can take several sizes.
         bounds: for each reduced precision; float32 is held to the noise floor.
     """
 
@@ -119,6 +140,7 @@ class Format(ABC):
     choices: ClassVar[Mapping[str, tuple[object, ...]]]
     bounds: ClassVar[Mapping[str, MaskBound]] = {}
     multiple: ClassVar[int] = 1
+    flexible: ClassVar[bool] = False
 
     @abstractmethod
     def write(self, checkpoint: Checkpoint, path: Path, options: Options) -> None:
@@ -165,10 +187,44 @@ class Format(ABC):
             raise OptionError(
                 f"format {self.name!r} cannot honour --size {describe(size)}: multiples of {self.multiple}"
             )
+        if (asked.sizes or asked.span) and not self.flexible:
+            raise OptionError(f"format {self.name!r} cannot honour --size with several sizes; one file takes one size")
         settled: dict[str, Any] = {"size": size}
-        for option in (f.name for f in fields(Options) if f.name != "size"):
+        for option in (f.name for f in fields(Options) if f.name not in UNLISTED):
             settled[option] = self._settle_one(option, getattr(asked, option))
-        return replace(asked, **settled)
+        if settled["io"] == "image" and asked.io is None and asked.outputs == "all":
+            settled["io"] = "tensor"  # a picture is d0 alone
+        return self._settle_image(replace(asked, **settled))
+
+    def _settle_image(self, chosen: Options) -> Options:
+        if chosen.io == "image" and chosen.outputs == "all":
+            raise OptionError("--io image answers the mask alone; --outputs all goes with --io tensor")
+        if chosen.io != "image" and (chosen.profile is not None or chosen.stretch is not None):
+            option = "profile" if chosen.profile is not None else "minmax"
+            raise OptionError(
+                f"format {self.name!r} cannot honour --{option} with --io {chosen.io}; it goes with image"
+            )
+        if chosen.profile is not None and chosen.profile not in PROFILES:
+            raise UnknownNameError("profile", chosen.profile, PROFILES)
+        return chosen
+
+    def check(self, checkpoint: Checkpoint, options: Options) -> None:
+        """Raises OptionError when the network itself cannot be written with these settled options."""
+        baking_of(checkpoint.arch, options)
+        stride = checkpoint.arch.stride
+        sizes = (*options.sizes, *(options.span or ()))
+        for size in sizes:
+            if any(side % stride for side in size):
+                raise OptionError(
+                    f"size {describe(size)}: sizes of one file are multiples of {stride} for this network"
+                )
+
+    def finish(self, path: Path, checkpoint: Checkpoint, options: Options, report: "Report") -> None:
+        """Last touches to an artifact that was proved; nothing that it computes may change."""
+
+    def companions(self, target: Path, options: Options) -> dict[Path, str]:
+        """Text files that are written beside the artifact."""
+        return {}
 
     def _settle_one(self, option: str, value: object) -> object:
         allowed = self.choices.get(option, ())

@@ -13,14 +13,16 @@ from u2net_zoo.files import staged
 from u2net_zoo.preprocessing import get_profile
 from u2net_zoo.sources import Located, in_catalog, locate
 
-from .base import DEFAULT_SIZE, Format, Options, output_names
+from .base import DEFAULT_SIZE, Format, MaskBound, Options, output_names
 from .memory import release_memory, return_large_blocks
-from .parity import Reference, Report, compare
+from .parity import Reference, compare, size_error
+from .proof import Report
 from .registry import FORMATS
 from .sources import read_source, stem_of
 
 __all__ = ["Artifact", "convert", "formats_named"]
 
+AT_SIZES = MaskBound(iou=0.999, mae=0.001)  # float32 at further sizes; a resize that is off by half a pixel: 0.99
 LEAST_FREE = 1 << 16  # bytes; with less, an exporter's error is taken for a full disk, whatever it says
 
 
@@ -49,6 +51,8 @@ class Artifact:
             "flat": report.flat,
             "outputs": [{**asdict(o), "ratio": o.ratio} for o in report.outputs],
             "masks": report.masks and asdict(report.masks),
+            "pixels": report.pixels and asdict(report.pixels),
+            "sizes": [asdict(size) for size in report.sizes],
         }
         return {
             "format": self.format,
@@ -109,6 +113,9 @@ def convert(
     else:
         located = locate(source)
         checkpoint = read_source(located.path)
+    settled = [(fmt, _with_profile(chosen, located)) for fmt, chosen in settled]
+    for fmt, chosen in settled:
+        fmt.check(checkpoint, chosen)
     stem = name or _stem(located, checkpoint)
     targets = [fmt.target(Path(out), stem) for fmt in formats]
     _check_targets(located, formats, targets)
@@ -132,6 +139,13 @@ def _sized(source: str | Path | Checkpoint, options: Options) -> Options:
         return options
     side = get_profile(entry.profile).size
     return replace(options, size=(side, side))
+
+
+def _with_profile(options: Options, located: Located | None) -> Options:
+    """The profile that an image artifact gets in its graph: what was asked for, or what belongs to the weights."""
+    if options.io != "image" or options.profile:
+        return options
+    return replace(options, profile=(located.profile if located else None) or "paper")
 
 
 def _stem(located: Located | None, checkpoint: Checkpoint) -> str:
@@ -167,15 +181,29 @@ def _make(fmt: Format, checkpoint: Checkpoint, target: Path, options: Options, r
 def _prove(fmt: Format, path: Path, options: Options, reference: Reference) -> Report:
     names = output_names(reference.checkpoint.arch, options)
     try:
-        report = compare(fmt.run(path), reference, fmt.bounds.get(options.precision or "fp32"), names)
+        predictor, bound = fmt.run(path), fmt.bounds.get(options.precision or "fp32")
+        report = compare(predictor, reference, bound, names)
+        others = [size for size in _further_sizes(options) if size != reference.size]
+        errors = [size_error(predictor, reference, size, bound or AT_SIZES) for size in others]
+        report = replace(report, sizes=tuple(errors))
     except MemoryError:
         raise
     except Exception as error:  # runtimes raise anything; our own artifact must run, whatever they say
         raise ParityError(f"{fmt.name}: not kept: it does not run as the network: {one_line(error)}") from error
     if report.ok:
         return report
-    where = report.diverges_at or f"{report.worst.name} (no inner values to look at in this format)"
-    raise ParityError(f"{fmt.name}: not kept: {report.summary()}; first divergence at {where}")
+    where = ""
+    if report.outputs:
+        where = report.diverges_at or f"{report.worst.name} (no inner values to look at in this format)"
+    raise ParityError(f"{fmt.name}: not kept: {report.summary()}{'; first divergence at ' if where else ''}{where}")
+
+
+def _further_sizes(options: Options) -> tuple[tuple[int, int], ...]:
+    """At which a flexible artifact is tried: all that are enumerated; of a range its corners, high and wide."""
+    if not options.span:
+        return options.sizes
+    low, high = options.span
+    return tuple(dict.fromkeys([low, (low[0], high[1]), (high[0], low[1])]))
 
 
 def _bytes(path: Path) -> int:

@@ -4,6 +4,7 @@ import logging
 import sys
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,14 @@ from u2net_zoo.checkpoint import Checkpoint
 from u2net_zoo.errors import ArtifactError, one_line
 
 from . import coreml_reader, mil
+from .baking import baking_of, read_baking
 from .base import Format, MaskBound, Options, Predictor, check_input, input_layout, output_names
+from .mil.features import ImageFeature
 from .onnx_format import exportable
 
 __all__ = ["CoreML"]
+
+TARGETS = ("iOS16", "iOS15", "iOS17", "iOS18")
 
 
 class CoreML(Format):
@@ -33,31 +38,38 @@ class CoreML(Format):
         "batch": (1,),
         "precision": ("fp32", "fp16"),
         "outputs": ("mask", "all"),
-        "io": ("tensor",),
+        "io": ("image", "tensor"),
+        "target": TARGETS,
         "via": ("native",),
     }
+    flexible = True
     bounds = {"fp16": MaskBound(iou=0.98, mae=0.005)}
+
+    def settle(self, asked: Options) -> Options:
+        """As every format; without a `target`, the lowest that can do it: grey pictures come out from iOS 16 on."""
+        settled = super().settle(asked)
+        return settled if asked.target or settled.io == "image" else replace(settled, target="iOS15")
 
     def write(self, checkpoint: Checkpoint, path: Path, options: Options) -> None:
         import torch
 
         ct = _coremltools()
-        names = output_names(checkpoint.arch, options)
-        shape = (options.batch or 1, checkpoint.arch.in_ch, *(options.size or ()))
-        model = exportable(checkpoint, options)
+        model = exportable(checkpoint, options, eight_bits=False)  # to the program a picture is float
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            traced = torch.jit.trace(model, torch.zeros(shape), check_trace=False)
+            sample = torch.zeros(options.batch or 1, checkpoint.arch.in_ch, *(options.size or ()))
             package = ct.convert(
-                traced,
-                inputs=[ct.TensorType(name="image", shape=shape, dtype=np.float32)],
-                outputs=[ct.TensorType(name=name, dtype=np.float32) for name in names],
+                torch.jit.trace(model, sample, check_trace=False),
+                inputs=[_input(ct, checkpoint.arch.in_ch, options)],
+                outputs=_outputs(ct, checkpoint.arch, options),
                 convert_to="mlprogram",
                 compute_precision=ct.precision.FLOAT16 if options.precision == "fp16" else ct.precision.FLOAT32,
-                minimum_deployment_target=ct.target.iOS15,
+                minimum_deployment_target=getattr(ct.target, options.target or ""),
                 skip_model_load=True,
             )
-        package.user_defined_metadata.update({"architecture": checkpoint.arch.name, **checkpoint.meta})
+        baking = baking_of(checkpoint.arch, options)
+        baked = baking.to_metadata() if baking else {}
+        package.user_defined_metadata.update({"architecture": checkpoint.arch.name, **checkpoint.meta, **baked})
         package.save(str(path))
 
     def read(self, path: Path) -> Checkpoint:
@@ -68,18 +80,49 @@ class CoreML(Format):
         return _OnDevice(path) if sys.platform == "darwin" else _Evaluated(path)
 
 
+def _input(ct: Any, channels: int, options: Options) -> Any:
+    """The program's input `image`: a picture in RGB order, or the normalised tensor; of one, several or many sizes."""
+    shape: Any = (options.batch or 1, channels, *(options.size or ()))
+    if options.sizes:
+        shapes = [(1, channels, *size) for size in options.sizes]
+        shape = ct.EnumeratedShapes(shapes=shapes, default=shape)
+    elif options.span:
+        low, high = options.span
+        sides = [ct.RangeDim(a, b, default=d) for a, b, d in zip(low, high, options.size or (), strict=True)]
+        shape = ct.Shape((1, channels, *sides))
+    if options.io == "image":
+        return ct.ImageType(name="image", shape=shape, color_layout=ct.colorlayout.RGB)
+    return ct.TensorType(name="image", shape=shape, dtype=np.float32)
+
+
+def _outputs(ct: Any, arch: Architecture, options: Options) -> list[Any]:
+    if options.io == "image" and arch.out_ch == 1 and options.target != "iOS15":
+        return [ct.ImageType(name="mask", color_layout=ct.colorlayout.GRAYSCALE)]
+    kind = np.int32 if options.io == "image" and arch.out_ch > 1 else np.float32
+    return [ct.TensorType(name=name, dtype=kind) for name in output_names(arch, options)]
+
+
 class _Evaluated(Predictor):
     def __init__(self, path: Path):
         self.package = mil.Package.open(path)
         if len(self.package.inputs) != 1:
             raise ArtifactError(f"{path}: takes {len(self.package.inputs)} inputs; a U²-Net takes one")
-        ((self.input, feature),) = self.package.inputs.items()
-        self.batch, self.size = input_layout(feature.sizes.default, path, channels_last=False)
+        ((self.input, self.feature),) = self.package.inputs.items()
         self.outputs = tuple(self.package.outputs)
+        self.baking = read_baking(self.package.metadata)
+        sizes, picture = self.feature.sizes, isinstance(self.feature, ImageFeature)
+        if picture and self.baking is None:
+            raise ArtifactError(f"{path}: takes pictures, and does not say which profile is in its graph")
+        shape = (1, 3, *sizes.default) if picture else sizes.default
+        self.batch, size = input_layout(shape, path, channels_last=False)
+        self.size = None if sizes.flexible else size
 
     def __call__(self, x: np.ndarray) -> dict[str, np.ndarray]:
         check_input(self, x)
-        return mil.evaluate(self.package, {self.input: x})
+        if not self.baking:
+            return mil.evaluate(self.package, {self.input: x})
+        mask = mil.evaluate(self.package, {self.input: np.ascontiguousarray(x[0].transpose(1, 2, 0))})[self.outputs[0]]
+        return {"mask": _levels(mask)}
 
     def taps(self, x: np.ndarray, arch: Architecture) -> Iterator[tuple[str, np.ndarray]]:
         """Convolutions in the order in which they run, each after its ReLU."""
@@ -110,6 +153,11 @@ class _OnDevice(Predictor):
         check_input(self, x)
         maps = self.model.predict({self.input: x})
         return {name: maps[name] for name in self.outputs}
+
+
+def _levels(mask: np.ndarray) -> np.ndarray:
+    """(1, 1, H, W) uint8 of a greyscale image (H, W), or of a multi-array (1, 1, H, W) of grey levels or classes."""
+    return np.rint(np.clip(mask, 0, 255)).astype(np.uint8).reshape(1, 1, *mask.shape[-2:])
 
 
 def _coremltools() -> Any:

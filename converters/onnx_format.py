@@ -12,6 +12,7 @@ from u2net_zoo.checkpoint import Checkpoint
 from u2net_zoo.errors import ArtifactError, one_line
 
 from . import onnx_reader
+from .baking import baking_of, read_baking, torch_module
 from .base import DYNAMIC, Format, MaskBound, Options, Predictor, check_input, input_layout, output_names
 
 __all__ = ["Onnx"]
@@ -29,7 +30,7 @@ class Onnx(Format):
         "batch": (DYNAMIC,),
         "precision": ("fp32", "fp16"),
         "outputs": ("mask", "all"),
-        "io": ("tensor",),
+        "io": ("tensor", "image"),
         "opset": OPSETS,
         "via": ("native",),
     }
@@ -41,7 +42,9 @@ class Onnx(Format):
 
         arch = checkpoint.arch
         names = list(output_names(arch, options))
-        sample = torch.zeros(options.batch or 1, arch.in_ch, *(options.size or ()))
+        baking = baking_of(arch, options)
+        kind = torch.uint8 if baking else torch.float32
+        sample = torch.zeros(options.batch or 1, arch.in_ch, *(options.size or ()), dtype=kind)
         axes = {name: {0: "batch"} for name in ("image", *names)} if options.batch == DYNAMIC else None
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the tracer warns of every size that is a constant, which is the aim
@@ -57,7 +60,8 @@ class Onnx(Format):
             )
         model = onnx.load(str(path))
         model = _to_half(model) if options.precision == "fp16" else model
-        onnx.helper.set_model_props(model, {"architecture": arch.name, **checkpoint.meta})
+        baked = baking.to_metadata() if baking else {}
+        onnx.helper.set_model_props(model, {"architecture": arch.name, **checkpoint.meta, **baked})
         onnx.checker.check_model(model)
         onnx.save(model, str(path))
 
@@ -68,11 +72,13 @@ class Onnx(Format):
         return onnx_reader.read(path)
 
 
-def exportable(checkpoint: Checkpoint, options: Options) -> Any:
-    """The folded Torch model that tracing exporters take."""
+def exportable(checkpoint: Checkpoint, options: Options, *, eight_bits: bool = True) -> Any:
+    """The folded Torch model that tracing exporters take; with its profile around it for `--io image`."""
     from u2net_zoo import torch_model
 
-    return torch_model.build(checkpoint.fold(), outputs="all" if options.outputs == "all" else "mask")
+    model = torch_model.build(checkpoint.fold(), outputs="all" if options.outputs == "all" else "mask")
+    baking = baking_of(checkpoint.arch, options)
+    return torch_module(model, baking, eight_bits=eight_bits) if baking else model
 
 
 def _to_half(model: Any) -> Any:
@@ -98,9 +104,11 @@ class _Runtime(Predictor):
         except Exception as error:  # onnxruntime raises types of its own for every kind of damage
             raise ArtifactError(f"{path}: onnxruntime cannot load it ({one_line(error)})") from None
         given = self.session.get_inputs()
-        if len(given) != 1 or given[0].type != "tensor(float)":
+        self.baking = read_baking(self.session.get_modelmeta().custom_metadata_map)
+        wanted = "tensor(uint8)" if self.baking else "tensor(float)"
+        if len(given) != 1 or given[0].type != wanted:
             kinds = ", ".join(f"{item.name} {item.type}" for item in given) or "none"
-            raise ArtifactError(f"{path}: its inputs are {kinds}; one of tensor(float) is needed")
+            raise ArtifactError(f"{path}: its inputs are {kinds}; one of {wanted} is needed")
         self.batch, self.size = input_layout(given[0].shape, path, channels_last=False)
         self.outputs = tuple(output.name for output in self.session.get_outputs())
 

@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -10,87 +10,18 @@ from u2net_zoo.checkpoint import Checkpoint
 from u2net_zoo.errors import ArtifactError
 from u2net_zoo.preprocessing import PROFILES
 
+from .baking import Baking
 from .base import MaskBound, Predictor
+from .proof import MaskError, OutputError64, PixelError, Report, SizeError
 from .torch_predictor import TorchPredictor
 
-__all__ = ["MaskError", "OutputError64", "Reference", "Report", "compare"]
+if TYPE_CHECKING:
+    from PIL import Image
 
-RATIO = 3.0  # an artifact may stray three times as far from float64 as Torch's own float32 does …
-SLACK = 1e-6  # … plus this
+__all__ = ["MaskError", "OutputError64", "PixelError", "Reference", "Report", "SizeError", "compare", "size_error"]
+
 PHOTOGRAPHS = ("astronaut", "chelsea", "rocket")  # they come with scikit-image
 FLAT = 0.02  # outputs that vary less than this prove little: a freshly initialised network answers 0.48 everywhere
-
-
-@dataclass(frozen=True)
-class OutputError64:
-    """One output against the float64 reference: largest and mean absolute difference, and Torch float32's largest."""
-
-    name: str
-    max_abs: float
-    mean_abs: float
-    noise: float
-
-    @property
-    def ratio(self) -> float:
-        return self.max_abs / max(self.noise, 1e-12)
-
-    @property
-    def allowed(self) -> float:
-        return RATIO * self.noise + SLACK
-
-    @property
-    def ok(self) -> bool:
-        return self.max_abs <= self.allowed
-
-
-@dataclass(frozen=True)
-class MaskError:
-    """Masks of photographs (noise, for networks that take no photographs) against Torch float32's.
-
-    Attributes:
-        iou: mean IoU at 0.5 of d0 itself; of the chosen class where there are several.
-        mae: the largest of all outputs' mean absolute errors, relative to an output's range where that is over 1.
-    """
-
-    iou: float
-    mae: float
-    bound: MaskBound
-
-    @property
-    def ok(self) -> bool:
-        return self.iou >= self.bound.iou and self.mae <= self.bound.mae
-
-
-@dataclass(frozen=True)
-class Report:
-    """What `compare` found.
-
-    Attributes:
-        outputs: every output that the artifact has.
-        masks: set when the artifact is judged by masks, which it is at a reduced precision.
-        diverges_at: when not ok, path of the first unit that differs, where the runtime lets one look.
-        flat: the reference itself hardly varies, so agreement proves little.
-    """
-
-    outputs: tuple[OutputError64, ...]
-    masks: MaskError | None
-    diverges_at: str | None
-    flat: bool
-
-    @property
-    def ok(self) -> bool:
-        finite = all(np.isfinite(output.max_abs) for output in self.outputs)
-        return finite and (self.masks.ok if self.masks else all(output.ok for output in self.outputs))
-
-    @property
-    def worst(self) -> OutputError64:
-        """The output that is nearest to its bound, or farthest beyond it."""
-        return max(self.outputs, key=lambda output: output.max_abs / output.allowed)
-
-    def summary(self) -> str:
-        """`max|Δ| 2.1e-06 = 0.8x noise`, and the masks where they decide."""
-        text = f"max|Δ| {self.worst.max_abs:.1e} = {self.worst.ratio:.1f}x noise"
-        return f"{text}; IoU {self.masks.iou:.4f} MAE {self.masks.mae:.5f}" if self.masks else text
 
 
 class Reference:
@@ -112,12 +43,15 @@ class Reference:
         _ = self.noise  # and with it `exact`
 
     @functools.cached_property
-    def photographs(self) -> list[np.ndarray]:
+    def images(self) -> "list[Image.Image]":
         from PIL import Image
         from skimage import data
 
-        profile = PROFILES["paper"]
-        return [profile.tensor(Image.fromarray(getattr(data, name)()), self.size) for name in PHOTOGRAPHS]
+        return [Image.fromarray(getattr(data, name)()) for name in PHOTOGRAPHS]
+
+    @functools.cached_property
+    def photographs(self) -> list[np.ndarray]:
+        return [PROFILES["paper"].tensor(image, self.size) for image in self.images]
 
     @functools.cached_property
     def exact(self) -> dict[str, np.ndarray]:
@@ -167,6 +101,8 @@ def compare(
     Raises:
         ArtifactError: its outputs have other names or shapes.
     """
+    if predictor.baking:
+        return Report((), None, None, reference.flat, pixel_error(predictor, predictor.baking, reference, bound))
     results = in_batches(predictor, reference.inputs)
     names = tuple(expected or (name for name in predictor.outputs if name in reference.exact))
     if tuple(predictor.outputs) != names:
@@ -187,6 +123,46 @@ def in_batches(predictor: Predictor, inputs: np.ndarray) -> dict[str, np.ndarray
         wanted = [min(n, len(inputs) - 1) for n in range(start, start + step)]
         parts.append({name: value.copy() for name, value in predictor(inputs[wanted]).items()})
     return {name: np.concatenate([part[name] for part in parts])[: len(inputs)] for name in parts[0]}
+
+
+def pixel_error(
+    predictor: Predictor, baking: Baking, reference: Reference, bound: MaskBound | None = None
+) -> PixelError:
+    """Of the reference's photographs as 8-bit pictures."""
+    single = reference.single
+    pictures = [baking.profile.pixels(image, reference.size) for image in reference.images]
+    wanted = [picture_of(single, baking, pixels) for pixels in pictures]
+    got = [in_batches(predictor, pixels.transpose(2, 0, 1)[None])["mask"][0, 0] for pixels in pictures]
+    pairs = [(a.astype(np.int16), b.astype(np.int16)) for a, b in zip(got, wanted, strict=True)]
+    if baking.classes > 1:
+        differ = float(np.mean([a != b for a, b in pairs]))
+        same = [iou(a == n, b == n) for a, b in pairs for n in np.unique(b)]
+        return PixelError(1 - differ, float(np.mean(same)), differ, bound)
+    off = np.stack([np.abs(a - b) for a, b in pairs])
+    same = [iou(a > 127, b > 127) for a, b in pairs]
+    return PixelError(float((off <= 1).mean()), float(np.mean(same)), float(off.mean()) / 255, bound)
+
+
+def picture_of(model: TorchPredictor, baking: Baking, pixels: np.ndarray) -> np.ndarray:
+    """What the profile makes of Torch's d0 for uint8 pixels (H, W, 3): uint8 (H, W)."""
+    d0 = model(baking.profile.normalised(pixels))["mask"][0]
+    if baking.classes > 1:
+        return d0.argmax(axis=0).astype(np.uint8)
+    answer = baking.profile.answer(baking.profile.activation(d0[0]))
+    return (answer * np.float32(255)).astype(np.uint8)
+
+
+def size_error(predictor: Predictor, reference: Reference, size: tuple[int, int], bound: MaskBound) -> SizeError:
+    """Of the first photograph at another size."""
+    image = reference.images[0]
+    if predictor.baking:
+        pixels = predictor.baking.profile.pixels(image, size)
+        a = predictor(pixels.transpose(2, 0, 1)[None])["mask"][0] / 255
+        b = picture_of(reference.single, predictor.baking, pixels)[None] / 255
+    else:
+        x = PROFILES["paper"].tensor(image, size)
+        a, b = predictor(x)["mask"][0], reference.single(x)["mask"][0]
+    return SizeError(size, iou(_chosen(a), _chosen(b)), float(np.abs(a - b).mean()), bound)
 
 
 def _output_error(name: str, result: np.ndarray, reference: Reference) -> OutputError64:

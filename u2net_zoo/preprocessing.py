@@ -17,23 +17,18 @@ __all__ = ["PROFILES", "Profile", "get_profile", "minmax", "read_image", "to_rgb
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+DARKEST = 1e-6  # a photograph that is darker than this is black: it is not divided by its maximum
+EMPTY = 1 / 255  # a map that varies less than this is empty: min-max does not stretch it further
 Resize = Callable[[np.ndarray, tuple[int, int]], np.ndarray]
 
 
 def minmax(output: np.ndarray) -> np.ndarray:
-    """(x - min) / (max - min); zeros where the map is flat, since 0/0 would turn an empty mask into noise."""
+    """(x - min) / (max - min), zeros where the map is flat: 0/0 would turn an empty mask into noise.
+
+    Flat is what would be one grey level in 8 bits: its contrast is raised to one level at most.
+    """
     low, high = output.min(), output.max()
-    return (output - low) / (high - low) if high > low else np.zeros_like(output)
-
-
-def inverted(output: np.ndarray) -> np.ndarray:
-    """1 - x, then min-max: the network's 1 is a pencil stroke, the drawing's is white paper."""
-    return minmax(1 - output)
-
-
-def clipped(output: np.ndarray) -> np.ndarray:
-    """A probability as it is; rounding may leave it a little outside [0, 1]."""
-    return np.clip(output, 0, 1)
+    return (output - low) / max(high - low, output.dtype.type(EMPTY))
 
 
 def probability(output: np.ndarray) -> np.ndarray:
@@ -63,7 +58,8 @@ class Profile:
         grey_as_first: a greyscale photograph is normalised by the first channel's statistics, three times.
         letterbox: keep the photograph's proportions, with zeros before the normalisation around it.
         activation: what the source's wrapper does to d0 (h, w) before anything else; `np.asarray` is nothing.
-        answer: d0 to a map in [0, 1].
+        invert: 1 - d0: the network's 1 is a pencil stroke, the drawing's is white paper.
+        stretch: min-max (see `minmax`); False: a probability is taken as it is, clipped to [0, 1] for rounding's sake.
         resize_first: d0 is brought to the photograph's size before `answer` is taken; False: `answer` becomes 8 bits
             at the network's size, and these are resized.
         mask_filter: how the 8 bits are resized.
@@ -80,7 +76,8 @@ class Profile:
     grey_as_first: bool = False
     letterbox: bool = False
     activation: Callable[[np.ndarray], np.ndarray] = np.asarray
-    answer: Callable[[np.ndarray], np.ndarray] = minmax
+    invert: bool = False
+    stretch: bool = True
     resize_first: bool = False
     mask_filter: Image.Resampling = Image.Resampling.BILINEAR
     palette: tuple[tuple[int, int, int], ...] = ()
@@ -89,13 +86,30 @@ class Profile:
     def tensor(self, image: Image.Image, size: tuple[int, int]) -> np.ndarray:
         """The network's input for a photograph in any mode: (1, 3, H, W) float32."""
         grey = image.mode in ("1", "L", "LA", "F") or image.mode.startswith("I")
+        return self._normalised(self._resized(image, size), grey and self.grey_as_first)
+
+    def pixels(self, image: Image.Image, size: tuple[int, int]) -> np.ndarray:
+        """The photograph at the size (H, W), uint8 (H, W, 3): what a model with this profile in its graph takes."""
+        return np.rint(self._resized(image, size) * 255).clip(0, 255).astype(np.uint8)
+
+    def normalised(self, pixels: np.ndarray) -> np.ndarray:
+        """The network's input for pixels that are at its size already: uint8 (H, W, 3) to (1, 3, H, W) float32."""
+        return self._normalised(pixels / 255)
+
+    def _resized(self, image: Image.Image, size: tuple[int, int]) -> np.ndarray:
         pixels = np.asarray(to_rgb(image))
-        resized = self._boxed(pixels, size) if self.letterbox else self.resize(pixels, size)
-        scaled = resized / max(float(resized.max()), 1e-6) if self.by_maximum else resized
-        first = grey and self.grey_as_first
-        mean, std = ((values[0],) * 3 if first else values for values in (self.mean, self.std))
+        return self._boxed(pixels, size) if self.letterbox else self.resize(pixels, size)
+
+    def _normalised(self, resized: np.ndarray, grey: bool = False) -> np.ndarray:
+        scaled = resized / max(float(resized.max()), DARKEST) if self.by_maximum else resized
+        mean, std = ((values[0],) * 3 if grey else values for values in (self.mean, self.std))
         normal = (scaled - np.asarray(mean)) / np.asarray(std)
         return np.ascontiguousarray(normal.transpose(2, 0, 1)[None], np.float32)
+
+    def answer(self, output: np.ndarray) -> np.ndarray:
+        """d0 (h, w), after the activation, to a map in [0, 1]."""
+        output = 1 - output if self.invert else output
+        return minmax(output) if self.stretch else np.clip(output, 0, 1)
 
     def mask(self, output: np.ndarray, size: tuple[int, int]) -> Image.Image:
         """Greyscale mask of size (W, H) from d0, (h, w): `answer` to 0..255, truncated, resized by `mask_filter`."""
@@ -104,12 +118,21 @@ class Profile:
             return _to_8_bits(self.answer(linear(output, size[::-1])))
         return _to_8_bits(self.answer(output)).resize(size, self.mask_filter)
 
+    def finished(self, levels: np.ndarray, size: tuple[int, int]) -> Image.Image:
+        """Greyscale mask of size (W, H) from the 8 bits (h, w) of a model with the profile in its graph."""
+        grey = Image.fromarray(np.ascontiguousarray(self._unboxed(levels, size)))
+        return grey.resize(size, Image.Resampling.BILINEAR if self.resize_first else self.mask_filter)
+
     def class_map(self, output: np.ndarray, size: tuple[int, int]) -> Image.Image:
         """Palette image ("P") of size (W, H) from logits, (classes, h, w): each pixel is the index of its class.
 
         Resized by nearest neighbour: between two classes there is no third.
         """
-        labels = Image.fromarray(self._unboxed(output, size).argmax(axis=-3).astype(np.uint8))
+        return self.labels(output.argmax(axis=-3).astype(np.uint8), size)
+
+    def labels(self, indices: np.ndarray, size: tuple[int, int]) -> Image.Image:
+        """As `class_map`, from the index of each pixel's class, (h, w) uint8."""
+        labels = Image.fromarray(np.ascontiguousarray(self._unboxed(indices, size)))
         labels = labels.resize(size, Image.Resampling.NEAREST)
         labels.putpalette([value for colour in self.palette for value in colour])
         return labels
@@ -207,7 +230,7 @@ PROFILES = {
             source="rembg's U²-Net sessions",
         ),
         Profile(
-            "portrait", 512, _skimage_linear, grey_as_first=True, answer=inverted,
+            "portrait", 512, _skimage_linear, grey_as_first=True, invert=True,
             source="the authors' u2net_portrait_test.py, with scikit-image 0.14",
         ),
         Profile(
@@ -221,10 +244,10 @@ PROFILES = {
         ),
         Profile(
             "isnet-anime", 1024, _opencv_linear, (0.0, 0.0, 0.0), ONE, by_maximum=False, letterbox=True,
-            activation=probability, answer=clipped, resize_first=True, source="anime-segmentation's inference.py",
+            activation=probability, stretch=False, resize_first=True, source="anime-segmentation's inference.py",
         ),
         Profile(
-            "sky", 384, _halved_opencv_linear, by_maximum=False, answer=clipped, resize_first=True,
+            "sky", 384, _halved_opencv_linear, by_maximum=False, stretch=False, resize_first=True,
             source="Sky-Segmentation-and-Post-processing's ncnn_interence.cpp",
         ),
     )

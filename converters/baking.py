@@ -1,0 +1,159 @@
+"""`--io image`: what a profile does to pixels and to d0, as part of the model's own graph.
+
+Pixels 0..255 in RGB order go in, a greyscale mask 0..255 comes out; of weights with classes, each pixel's class. The
+formulas are those of `u2net_zoo.preprocessing`, written once here for every framework: its `ops` differ.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from u2net_zoo.arch import Architecture
+from u2net_zoo.errors import OptionError
+from u2net_zoo.preprocessing import DARKEST, EMPTY, PROFILES, Profile, probability
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from .base import Options
+
+__all__ = ["KEY", "Baking", "baking_of", "read_baking", "torch_module"]
+
+KEY = "u2zoo.profile"  # of an artifact's metadata
+
+
+class Ops(Protocol):
+    """One framework's arithmetic on batches of images; `peak` and `trough` are per image, with all axes kept."""
+
+    def peak(self, x: Any) -> Any: ...
+    def trough(self, x: Any) -> Any: ...
+    def at_least(self, x: Any, low: float) -> Any: ...
+    def between(self, x: Any, low: float, high: float) -> Any: ...
+    def sigmoid(self, x: Any) -> Any: ...
+    def per_channel(self, values: np.ndarray) -> Any: ...
+    def largest_channel(self, x: Any) -> Any: ...
+
+
+@dataclass(frozen=True)
+class Baking:
+    """A profile, as it goes into a graph.
+
+    Attributes:
+        profile: whose normalisation and ending it is; its `stretch` is what was asked for.
+        sigmoid: d0 are logits of a mask, which the profile expects as a probability.
+        classes: how many classes d0 tells apart; 1: a mask.
+    """
+
+    profile: Profile
+    sigmoid: bool = False
+    classes: int = 1
+
+    def before(self, ops: Ops, pixels: Any) -> Any:
+        """The network's input from float pixels in 0..255."""
+        profile = self.profile
+        top = ops.at_least(ops.peak(pixels), 255 * DARKEST) if profile.by_maximum else 255.0
+        mean, std = (ops.per_channel(np.asarray(values, np.float32)) for values in (profile.mean, profile.std))
+        return (pixels / top - mean) / std
+
+    def after(self, ops: Ops, d0: Any) -> Any:
+        """Grey levels 0..255, not yet whole, from the network's d0; of classes, each pixel's index."""
+        if self.classes > 1:
+            return ops.largest_channel(d0)
+        x = ops.sigmoid(d0) if self.sigmoid else d0
+        x = 1.0 - x if self.profile.invert else x
+        if not self.profile.stretch:
+            return ops.between(x, 0.0, 1.0) * 255.0
+        low = ops.trough(x)
+        return (x - low) / ops.at_least(ops.peak(x) - low, EMPTY) * 255.0
+
+    def to_metadata(self) -> dict[str, str]:
+        """What an artifact says of itself, for `read_baking`."""
+        return {KEY: json.dumps({"name": self.profile.name, "stretch": self.profile.stretch, "classes": self.classes})}
+
+
+def baking_of(arch: Architecture, options: "Options") -> Baking | None:
+    """How the profile that is asked for goes into the graph of this network; None for `--io tensor`.
+
+    Raises:
+        OptionError: the network takes no RGB picture, or answers what the profile does not know.
+    """
+    if options.io != "image":
+        return None
+    profile = PROFILES[options.profile or "paper"]
+    if arch.in_ch != 3:
+        raise OptionError(
+            f"--io image: the network takes {arch.in_ch} channels, not RGB; --io tensor has no such bound"
+        )
+    if arch.out_ch != (len(profile.palette) or 1):
+        reads = f"{len(profile.palette)} classes" if profile.palette else "one mask"
+        raise OptionError(
+            f"--io image: the network answers {arch.out_ch} channels, profile {profile.name} reads {reads};"
+            " name the weights' own --profile, or take --io tensor"
+        )
+    stretch = profile.stretch if options.stretch is None else options.stretch
+    sigmoid = arch.final != "sigmoid" and profile.activation is probability
+    return Baking(replace(profile, stretch=stretch), sigmoid, arch.out_ch)
+
+
+def read_baking(metadata: Mapping[str, str]) -> Baking | None:
+    """What an artifact's metadata says is in its graph; None when nothing is, or nothing that makes sense."""
+    try:
+        found = json.loads(metadata[KEY])
+        return Baking(replace(PROFILES[found["name"]], stretch=bool(found["stretch"])), classes=int(found["classes"]))
+    except (KeyError, ValueError, TypeError):
+        return None
+
+
+def torch_module(network: "nn.Module", baking: Baking, *, eight_bits: bool) -> "nn.Module":
+    """`network` (d0 alone) between the two halves of `baking`: (N, 3, H, W) pixels to (N, 1, H, W) grey levels.
+
+    Args:
+        eight_bits: uint8 goes in and comes out, truncated as the profile does; otherwise both are float32.
+    """
+    import torch
+    from torch import nn
+
+    class Baked(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = network
+
+        def forward(self, pixels: "torch.Tensor") -> "torch.Tensor":
+            ops = _torch_ops()
+            x = baking.before(ops, pixels.to(torch.float32) if eight_bits else pixels)
+            levels = baking.after(ops, self.network(x))
+            return levels.to(torch.uint8) if eight_bits else levels.to(torch.float32)
+
+    return Baked().eval()
+
+
+def _torch_ops() -> Ops:
+    import torch
+    from torch import Tensor
+
+    class TorchOps:
+        def peak(self, x: Tensor) -> Tensor:
+            return x.amax(dim=(1, 2, 3), keepdim=True)
+
+        def trough(self, x: Tensor) -> Tensor:
+            return x.amin(dim=(1, 2, 3), keepdim=True)
+
+        def at_least(self, x: Tensor, low: float) -> Tensor:
+            return x.clamp(min=low)
+
+        def between(self, x: Tensor, low: float, high: float) -> Tensor:
+            return x.clamp(low, high)
+
+        def sigmoid(self, x: Tensor) -> Tensor:
+            return torch.sigmoid(x)
+
+        def per_channel(self, values: np.ndarray) -> Tensor:
+            return torch.from_numpy(values).reshape(1, -1, 1, 1)
+
+        def largest_channel(self, x: Tensor) -> Tensor:
+            return x.argmax(dim=1, keepdim=True)
+
+    return TorchOps()
