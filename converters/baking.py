@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from .base import Options
 
-__all__ = ["KEY", "Baking", "baking_of", "read_baking", "torch_module"]
+__all__ = ["KEY", "Baking", "baking_of", "read_baking", "tensorflow_function", "torch_module"]
 
 KEY = "u2zoo.profile"  # of an artifact's metadata
 
@@ -111,7 +111,8 @@ def torch_module(network: "nn.Module", baking: Baking, *, eight_bits: bool) -> "
     """`network` (d0 alone) between the two halves of `baking`: (N, 3, H, W) pixels to (N, 1, H, W) grey levels.
 
     Args:
-        eight_bits: uint8 goes in and comes out, truncated as the profile does; otherwise both are float32.
+        eight_bits: uint8 goes in and comes out, truncated as the profile does. Otherwise both are float32, and what
+            comes out is whole already, so that it does not matter how a runtime rounds (classes: int32).
     """
     import torch
     from torch import nn
@@ -125,7 +126,9 @@ def torch_module(network: "nn.Module", baking: Baking, *, eight_bits: bool) -> "
             ops = _torch_ops()
             x = baking.before(ops, pixels.to(torch.float32) if eight_bits else pixels)
             levels = baking.after(ops, self.network(x))
-            return levels.to(torch.uint8) if eight_bits else levels.to(torch.float32)
+            if eight_bits:
+                return levels.to(torch.uint8)
+            return levels.to(torch.int32) if baking.classes > 1 else levels.floor()
 
     return Baked().eval()
 
@@ -157,3 +160,44 @@ def _torch_ops() -> Ops:
             return x.argmax(dim=1, keepdim=True)
 
     return TorchOps()
+
+
+def tensorflow_function(network: Any, baking: Baking) -> Any:
+    """As `torch_module` with 8 bits, channels last: a function of (N, H, W, 3) uint8 that calls `network`."""
+    import tensorflow as tf
+
+    ops = _tensorflow_ops()
+
+    def baked(pixels: Any) -> Any:
+        x = baking.before(ops, tf.cast(pixels, tf.float32))
+        return tf.cast(baking.after(ops, network(x)), tf.uint8)
+
+    return baked
+
+
+def _tensorflow_ops() -> Ops:
+    import tensorflow as tf
+
+    class TensorFlowOps:
+        def peak(self, x: Any) -> Any:
+            return tf.reduce_max(x, axis=(1, 2, 3), keepdims=True)
+
+        def trough(self, x: Any) -> Any:
+            return tf.reduce_min(x, axis=(1, 2, 3), keepdims=True)
+
+        def at_least(self, x: Any, low: float) -> Any:
+            return tf.maximum(x, low)
+
+        def between(self, x: Any, low: float, high: float) -> Any:
+            return tf.clip_by_value(x, low, high)
+
+        def sigmoid(self, x: Any) -> Any:
+            return tf.sigmoid(x)
+
+        def per_channel(self, values: np.ndarray) -> Any:
+            return tf.constant(values.reshape(1, 1, 1, -1))
+
+        def largest_channel(self, x: Any) -> Any:
+            return tf.expand_dims(tf.argmax(x, axis=3, output_type=tf.int32), 3)
+
+    return TensorFlowOps()

@@ -1,5 +1,6 @@
 """`savedmodel` and `tflite`, both from the folded Keras model; `--via onnx2tf` is the second, independent route."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,17 +10,22 @@ import numpy as np
 from u2net_zoo import keras_model
 from u2net_zoo.arch import Architecture
 from u2net_zoo.checkpoint import Checkpoint
-from u2net_zoo.errors import ArtifactError, one_line
+from u2net_zoo.errors import ArtifactError, CheckpointError, one_line
+from u2net_zoo.limits import inside
 
 from . import savedmodel_reader, tflite_reader
+from .baking import baking_of, read_baking, tensorflow_function
 from .base import DYNAMIC, Format, MaskBound, Options, Predictor, check_input, input_layout
 from .keras_formats import tap_layers
 from .memory import release_memory
+from .tflite_notes import notes, with_notes
 from .via_onnx2tf import convert_with_onnx2tf
 
 __all__ = ["SavedModel", "TFLite"]
 
 MARKER = "saved_model.pb"
+NOTES = "assets.extra/u2zoo.json"  # TensorFlow's own place for what a model's maker adds
+NOTES_LIMIT = 1 << 16  # bytes
 
 
 class SavedModel(Format):
@@ -34,7 +40,7 @@ class SavedModel(Format):
         "batch": (DYNAMIC,),
         "precision": ("fp32",),
         "outputs": ("mask", "all"),
-        "io": ("tensor",),
+        "io": ("tensor", "image"),
         "via": ("native", "onnx2tf"),
     }
 
@@ -61,7 +67,7 @@ class TFLite(Format):
         "batch": (1,),
         "precision": ("fp32", "fp16"),
         "outputs": ("mask", "all"),
-        "io": ("tensor",),
+        "io": ("tensor", "image"),
         "via": ("native", "onnx2tf"),
     }
     bounds = {"fp16": MaskBound(iou=0.98, mae=0.005)}
@@ -80,7 +86,9 @@ class TFLite(Format):
         if options.precision == "fp16":
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
             converter.target_spec.supported_types = [tf.float16]
-        path.write_bytes(converter.convert())
+        content = converter.convert()
+        baking = baking_of(checkpoint.arch, options)
+        path.write_bytes(with_notes(content, baking.to_metadata()) if baking else content)
 
     def run(self, path: Path) -> Predictor:
         return _TFLiteRuntime(path)
@@ -97,9 +105,14 @@ def _save(checkpoint: Checkpoint, path: Path, options: Options) -> None:
     outputs = options.outputs or "mask"
     model = keras_model.build(checkpoint.fold(), size=options.size, outputs=outputs, module="tf_keras")
     names = model.output_names
-    spec = tf.TensorSpec(
-        (options.batch or None, *(options.size or ()), checkpoint.arch.in_ch), tf.float32, name="image"
-    )
+    baking = baking_of(checkpoint.arch, options)
+
+    def answers(image: Any) -> Any:
+        return model(image, training=False)
+
+    run = tensorflow_function(answers, baking) if baking else answers
+    shape = (options.batch or None, *(options.size or ()), checkpoint.arch.in_ch)
+    spec = tf.TensorSpec(shape, tf.uint8 if baking else tf.float32, name="image")
 
     class Served(tf.Module):
         def __init__(self) -> None:
@@ -108,11 +121,25 @@ def _save(checkpoint: Checkpoint, path: Path, options: Options) -> None:
 
         @tf.function(input_signature=[spec])
         def __call__(self, image: Any) -> dict[str, Any]:
-            maps = model(image, training=False)
+            maps = run(image)
             return dict(zip(names, maps if isinstance(maps, list) else [maps], strict=True))
 
     served = Served()
     tf.saved_model.save(served, str(path), signatures={"serving_default": served.__call__})
+    if baking:
+        extra = path / NOTES
+        extra.parent.mkdir()
+        extra.write_text(json.dumps(baking.to_metadata()), encoding="utf-8")
+
+
+def _notes(path: Path) -> dict[str, str]:
+    """What a SavedModel says of itself beside its graph; empty when it says nothing, or nothing that can be read."""
+    try:
+        file = inside(path, NOTES)
+        found = json.loads(file.read_bytes()) if file.is_file() and file.stat().st_size < NOTES_LIMIT else {}
+    except (CheckpointError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 class _SavedModelRuntime(Predictor):
@@ -129,6 +156,9 @@ class _SavedModelRuntime(Predictor):
         if len(given) != 1:
             raise ArtifactError(f"{path}: has {len(given)} inputs; a U²-Net has one")
         ((self.input, spec),) = given
+        self.baking = read_baking(_notes(path))
+        if spec.dtype != (tf.uint8 if self.baking else tf.float32):
+            raise ArtifactError(f"{path}: takes {spec.dtype.name}; expected {'uint8' if self.baking else 'float32'}")
         self.batch, self.size = input_layout(spec.shape or (), path, channels_last=True)
         self.outputs = _ordered(self.signature.structured_outputs)
 
@@ -165,8 +195,11 @@ class _TFLiteRuntime(Predictor):
             raise ArtifactError(f"{path}: has {len(given)} inputs; a U²-Net has one")
         ((self.input, detail),) = given
         shape = [int(n) for n in detail["shape"]]
-        if len(shape) != 4 or detail["dtype"] is not np.float32:
-            raise ArtifactError(f"{path}: takes {detail['dtype'].__name__} of shape {shape}; expected float32 pictures")
+        self.baking = read_baking(notes(path.read_bytes()))
+        wanted = np.uint8 if self.baking else np.float32
+        if len(shape) != 4 or detail["dtype"] is not wanted:
+            got = f"{detail['dtype'].__name__} of shape {shape}"
+            raise ArtifactError(f"{path}: takes {got}; expected {wanted.__name__} pictures")
         self.planar = shape[1] in (1, 3) and shape[3] not in (1, 3)  # another maker's channels may come first
         self.batch, self.size = input_layout(shape, path, channels_last=not self.planar)
         self.outputs = _ordered(self.runner.get_output_details())
