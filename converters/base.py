@@ -17,7 +17,7 @@ from u2net_zoo.preprocessing import PROFILES
 from .baking import Baking, baking_of
 
 if TYPE_CHECKING:
-    from .parity import Report
+    from .proof import Report
 
 __all__ = [
     "DEFAULT_SIZE",
@@ -221,8 +221,9 @@ class Format(ABC):
 
     def finish(self, path: Path, checkpoint: Checkpoint, options: Options, report: "Report") -> None:
         """Last touches to an artifact that was proved; nothing that it computes may change."""
+        return
 
-    def companions(self, target: Path, options: Options) -> dict[Path, str]:
+    def companions(self, target: Path, checkpoint: Checkpoint, options: Options) -> dict[Path, str]:
         """Text files that are written beside the artifact."""
         return {}
 

@@ -1,5 +1,6 @@
 """The main job: a checkpoint in, artifacts out, each proved before it is kept."""
 
+import json
 import shutil
 import time
 from collections.abc import Callable, Sequence
@@ -34,6 +35,7 @@ class Artifact:
         bytes: its size on disk.
         seconds: writing and proving together.
         report: the proof.
+        beside: files that were written next to it.
     """
 
     format: str
@@ -42,6 +44,7 @@ class Artifact:
     seconds: float
     options: Options
     report: Report
+    beside: tuple[Path, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for `json.dumps`."""
@@ -61,6 +64,7 @@ class Artifact:
             "seconds": round(self.seconds, 3),
             "options": asdict(self.options),
             "parity": proof,
+            "beside": [str(path) for path in self.beside],
         }
 
 
@@ -112,7 +116,7 @@ def convert(
         checkpoint, located = source, None
     else:
         located = locate(source)
-        checkpoint = read_source(located.path)
+        checkpoint = _as_catalogued(read_source(located.path), located)
     settled = [(fmt, _with_profile(chosen, located)) for fmt, chosen in settled]
     for fmt, chosen in settled:
         fmt.check(checkpoint, chosen)
@@ -139,6 +143,15 @@ def _sized(source: str | Path | Checkpoint, options: Options) -> Options:
         return options
     side = get_profile(entry.profile).size
     return replace(options, size=(side, side))
+
+
+def _as_catalogued(checkpoint: Checkpoint, located: Located) -> Checkpoint:
+    """With what the catalog knows of the weights, for the artifacts' metadata."""
+    entry = located.entry
+    if entry is None:
+        return checkpoint
+    classes = {"classes": json.dumps(entry.classes)} if entry.classes else {}
+    return checkpoint.with_meta(licence=entry.licence, **classes)
 
 
 def _with_profile(options: Options, located: Located | None) -> Options:
@@ -174,8 +187,13 @@ def _make(fmt: Format, checkpoint: Checkpoint, target: Path, options: Options, r
                 raise OutputError(f"{target}: cannot write there: No space left on device") from error
             raise ExportError(f"{fmt.name}: the exporter failed: {one_line(error)}") from error
         report = _prove(fmt, path, options, reference)
+        fmt.finish(path, checkpoint, options, report)
         size = _bytes(path)
-    return Artifact(fmt.name, target, size, time.perf_counter() - start, options, report)
+    beside = fmt.companions(target, checkpoint, options)
+    for file, text in beside.items():
+        with staged(file) as path:
+            path.write_text(text, encoding="utf-8")
+    return Artifact(fmt.name, target, size, time.perf_counter() - start, options, report, tuple(beside))
 
 
 def _prove(fmt: Format, path: Path, options: Options, reference: Reference) -> Report:
@@ -203,7 +221,7 @@ def _further_sizes(options: Options) -> tuple[tuple[int, int], ...]:
     if not options.span:
         return options.sizes
     low, high = options.span
-    return tuple(dict.fromkeys([low, (low[0], high[1]), (high[0], low[1])]))
+    return tuple(dict.fromkeys([low, (low[0], high[1]), (high[0], low[1]), high]))
 
 
 def _bytes(path: Path) -> int:

@@ -17,8 +17,11 @@ from u2net_zoo.errors import ArtifactError, one_line
 from . import coreml_reader, mil
 from .baking import baking_of, read_baking
 from .base import Format, MaskBound, Options, Predictor, check_input, input_layout, output_names
+from .coreml_metadata import describe_package
 from .mil.features import ImageFeature
 from .onnx_format import exportable
+from .proof import Report
+from .swift import swift_file, swift_name
 
 __all__ = ["CoreML"]
 
@@ -71,6 +74,19 @@ class CoreML(Format):
         baked = baking.to_metadata() if baking else {}
         package.user_defined_metadata.update({"architecture": checkpoint.arch.name, **checkpoint.meta, **baked})
         package.save(str(path))
+
+    def finish(self, path: Path, checkpoint: Checkpoint, options: Options, report: Report) -> None:
+        describe_package(path, checkpoint, options, report)
+
+    def companions(self, target: Path, checkpoint: Checkpoint, options: Options) -> dict[Path, str]:
+        """A Swift file that calls the model, for packages of pictures."""
+        baking = baking_of(checkpoint.arch, options)
+        if baking is None:
+            return {}
+        stem = target.name.removesuffix(self.suffix)
+        half = options.precision != "fp32"
+        text = swift_file(stem, baking, target=options.target or TARGETS[0], half=half)
+        return {target.with_name(swift_name(stem)): text}
 
     def read(self, path: Path) -> Checkpoint:
         return coreml_reader.read(path)

@@ -7,9 +7,10 @@ import typer
 
 from converters.registry import FORMATS
 
+from ..errors import OptionError
 from .console import human_bytes, state
 from .fetch import fetch_source
-from .options import parse_batch, parse_size
+from .options import parse_batch, parse_sizes
 
 if TYPE_CHECKING:
     from converters import Artifact
@@ -23,11 +24,28 @@ def convert(
     ],
     to: Annotated[str, typer.Option("--to", help=f"Formats, separated by commas, or all: {', '.join(FORMATS)}.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder of the artifacts.")] = Path("."),
-    size: Annotated[str | None, typer.Option(help="Input size, N or HxW; if not given 320, or the catalog's.")] = None,
+    size: Annotated[
+        str | None,
+        typer.Option(
+            help="Input size, N or HxW; if not given 320, or the catalog's. Core ML: also 320,512 or 256..1024."
+        ),
+    ] = None,
     batch: Annotated[str | None, typer.Option(help="Batch size, or dynamic.")] = None,
     precision: Annotated[str | None, typer.Option(help="fp32 or fp16.")] = None,
     outputs: Annotated[str | None, typer.Option(help="mask (d0 alone) or all (mask, side1, …).")] = None,
-    io: Annotated[str | None, typer.Option(help="tensor: the normalised tensor goes in.")] = None,
+    io: Annotated[
+        str | None,
+        typer.Option(help="image: pixels 0..255 in, grey mask out (Core ML's default). tensor: normalised, d0 out."),
+    ] = None,
+    profile: Annotated[
+        str | None, typer.Option(help="With image: whose preparation is in the graph; paper, rembg …")
+    ] = None,
+    minmax: Annotated[
+        bool | None,
+        typer.Option("--minmax/--no-minmax", help="With image: stretch the mask to 0..255, as profiles do."),
+    ] = None,
+    target: Annotated[str | None, typer.Option(help="Core ML: lowest system, iOS15 to iOS18.")] = None,
+    legacy: Annotated[bool, typer.Option("--legacy", help="Core ML for iOS 13 and 14: the old .mlmodel.")] = False,
     opset: Annotated[int | None, typer.Option(help="Opset of ONNX.")] = None,
     via: Annotated[str | None, typer.Option(help="native, or onnx2tf for savedmodel and tflite.")] = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
@@ -39,15 +57,18 @@ def convert(
     from converters.conversion import formats_named
 
     options = Options(
-        size=parse_size(size) if size is not None else None,
+        **(parse_sizes(size) if size is not None else {}),
         batch=parse_batch(batch) if batch is not None else None,
         precision=precision,
         outputs=outputs,
         io=io,
+        profile=profile,
+        stretch=minmax,
+        target=target,
         opset=opset,
         via=via,
     )
-    chosen = formats_named(to)
+    chosen = formats_named(_legacy(to) if legacy else to)
     for fmt in chosen:
         fmt.settle(options)  # before a download, not after it
     fetch_source(source)
@@ -59,11 +80,21 @@ def convert(
         def finished(artifact: "Artifact") -> None:
             bar.advance(bar.task_ids[0])
             state.result(_line(artifact))
+            for path in artifact.beside:
+                state.result(f"{'':<12} {path}")
 
-        artifacts = run(source, to, out, options=options, started=started, finished=finished)
+        artifacts = run(source, [fmt.name for fmt in chosen], out, options=options, started=started, finished=finished)
     if any(artifact.report.flat for artifact in artifacts):
         state.warn("the masks of these weights hardly vary; agreement on an untrained network proves little")
     state.document({"source": str(source), "artifacts": [artifact.to_json() for artifact in artifacts]})
+
+
+def _legacy(to: str) -> list[str]:
+    """The formats that were asked for, Core ML's in its old form."""
+    names = [name.strip().lower() for name in to.split(",")]
+    if "coreml" not in names:
+        raise OptionError(f"--legacy is an old form of coreml; --to {to} asks for no coreml")
+    return ["mlmodel" if name == "coreml" else name for name in names]
 
 
 def _line(artifact: "Artifact") -> str:
