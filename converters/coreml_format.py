@@ -23,7 +23,7 @@ from .onnx_format import exportable
 from .proof import Report
 from .swift import swift_file, swift_name
 
-__all__ = ["CoreML"]
+__all__ = ["CoreML", "coreml_input", "coreml_outputs", "coremltools", "levels"]
 
 TARGETS = ("iOS16", "iOS15", "iOS17", "iOS18")
 
@@ -32,7 +32,6 @@ class CoreML(Format):
     name = "coreml"
     title = "Core ML package"
     suffix = ".mlpackage"
-    also = (".mlmodel",)
     is_folder = True
     marker = "Manifest.json"
     extra = "coreml"
@@ -56,15 +55,15 @@ class CoreML(Format):
     def write(self, checkpoint: Checkpoint, path: Path, options: Options) -> None:
         import torch
 
-        ct = _coremltools()
+        ct = coremltools()
         model = exportable(checkpoint, options, eight_bits=False)  # to the program a picture is float
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             sample = torch.zeros(options.batch or 1, checkpoint.arch.in_ch, *(options.size or ()))
             package = ct.convert(
                 torch.jit.trace(model, sample, check_trace=False),
-                inputs=[_input(ct, checkpoint.arch.in_ch, options)],
-                outputs=_outputs(ct, checkpoint.arch, options),
+                inputs=[coreml_input(ct, checkpoint.arch.in_ch, options)],
+                outputs=coreml_outputs(ct, checkpoint.arch, options),
                 convert_to="mlprogram",
                 compute_precision=ct.precision.FLOAT16 if options.precision == "fp16" else ct.precision.FLOAT32,
                 minimum_deployment_target=getattr(ct.target, options.target or ""),
@@ -96,7 +95,7 @@ class CoreML(Format):
         return _OnDevice(path) if sys.platform == "darwin" else _Evaluated(path)
 
 
-def _input(ct: Any, channels: int, options: Options) -> Any:
+def coreml_input(ct: Any, channels: int, options: Options) -> Any:
     """The program's input `image`: a picture in RGB order, or the normalised tensor; of one, several or many sizes."""
     shape: Any = (options.batch or 1, channels, *(options.size or ()))
     if options.sizes:
@@ -111,7 +110,7 @@ def _input(ct: Any, channels: int, options: Options) -> Any:
     return ct.TensorType(name="image", shape=shape, dtype=np.float32)
 
 
-def _outputs(ct: Any, arch: Architecture, options: Options) -> list[Any]:
+def coreml_outputs(ct: Any, arch: Architecture, options: Options) -> list[Any]:
     if options.io == "image" and arch.out_ch == 1 and options.target != "iOS15":
         return [ct.ImageType(name="mask", color_layout=ct.colorlayout.GRAYSCALE)]
     kind = np.int32 if options.io == "image" and arch.out_ch > 1 else np.float32
@@ -138,7 +137,7 @@ class _Evaluated(Predictor):
         if not self.baking:
             return mil.evaluate(self.package, {self.input: x})
         mask = mil.evaluate(self.package, {self.input: np.ascontiguousarray(x[0].transpose(1, 2, 0))})[self.outputs[0]]
-        return {"mask": _levels(mask)}
+        return {"mask": levels(mask)}
 
     def taps(self, x: np.ndarray, arch: Architecture) -> Iterator[tuple[str, np.ndarray]]:
         """Convolutions in the order in which they run, each after its ReLU."""
@@ -155,7 +154,7 @@ class _Evaluated(Predictor):
 
 class _OnDevice(Predictor):
     def __init__(self, path: Path):
-        ct = _coremltools()
+        ct = coremltools()
         try:
             self.model = ct.models.MLModel(str(path))
         except Exception as error:  # coremltools wraps Apple's errors in RuntimeError and others
@@ -171,14 +170,14 @@ class _OnDevice(Predictor):
         return {name: maps[name] for name in self.outputs}
 
 
-def _levels(mask: np.ndarray) -> np.ndarray:
+def levels(mask: np.ndarray) -> np.ndarray:
     """(1, 1, H, W) uint8 of a greyscale image (H, W), or of a multi-array (1, 1, H, W) of grey levels or classes."""
     return np.rint(np.clip(mask, 0, 255)).astype(np.uint8).reshape(1, 1, *mask.shape[-2:])
 
 
-def _coremltools() -> Any:
+def coremltools() -> Any:
     """coremltools, without its advice on the versions of other packages."""
     logging.getLogger("coremltools").setLevel(logging.ERROR)
-    import coremltools
+    import coremltools as package
 
-    return coremltools
+    return package

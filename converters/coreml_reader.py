@@ -13,7 +13,7 @@ from .graph import Affine, Conv, Graph, Node, norm
 from .mil import Package, convolutions, proto
 from .mil.package import root_model
 
-__all__ = ["NETWORKS", "read", "specification"]
+__all__ = ["NETWORKS", "read", "specification", "values_of"]
 
 NETWORKS = ("neuralNetwork", "neuralNetworkClassifier", "neuralNetworkRegressor")
 
@@ -61,7 +61,7 @@ def _node(layer: Any) -> Node:
         role = _convolution(layer.convolution)
     elif kind == "batchnorm":
         p = layer.batchnorm
-        gamma, beta, mean, var = (_values(getattr(p, key)) for key in ("gamma", "beta", "mean", "variance"))
+        gamma, beta, mean, var = (values_of(getattr(p, key)) for key in ("gamma", "beta", "mean", "variance"))
         role = norm(gamma, beta, mean, var, p.epsilon)
     elif kind == "activation":
         kind = layer.activation.WhichOneof("NonlinearityType") or kind
@@ -72,11 +72,11 @@ def _convolution(p: Any) -> Conv:
     if p.isDeconvolution or p.nGroups > 1:
         raise CheckpointError("not a U²-Net: a convolution is transposed or grouped")
     shape = (p.outputChannels, p.kernelChannels, *(p.kernelSize or (3, 3)))
-    kernel = _values(p.weights, int(np.prod(shape, dtype=object))).reshape(shape)
-    return Conv(kernel, _values(p.bias) if p.hasBias else None)
+    kernel = values_of(p.weights, int(np.prod(shape, dtype=object))).reshape(shape)
+    return Conv(kernel, values_of(p.bias) if p.hasBias else None)
 
 
-def _values(weights: Any, count: int | None = None) -> np.ndarray:
+def values_of(weights: Any, count: int | None = None) -> np.ndarray:
     """A WeightParams as float32: plain, float16, or quantised (linearly, or by a table) in 1 to 8 bits."""
     if weights.floatValue:
         return np.asarray(weights.floatValue, np.float32)

@@ -44,6 +44,7 @@ FORMATS = _Registry(
     savedmodel="tensorflow_formats:SavedModel",
     tflite="tensorflow_formats:TFLite",
     coreml="coreml_format:CoreML",
+    mlmodel="mlmodel_format:MLModel",
     torchscript="torch_export_formats:TorchScript",
     pt2="torch_export_formats:PT2",
     openvino="openvino_format:OpenVINO",
