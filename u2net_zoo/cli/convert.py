@@ -45,7 +45,7 @@ def convert(
         typer.Option("--minmax/--no-minmax", help="With image: stretch the mask to 0..255, as profiles do."),
     ] = None,
     target: Annotated[str | None, typer.Option(help="Core ML: lowest system, iOS15 to iOS18.")] = None,
-    legacy: Annotated[bool, typer.Option("--legacy", help="Core ML for iOS 13 and 14: the old .mlmodel.")] = False,
+    legacy: Annotated[bool, typer.Option("--legacy", help="Core ML for iOS 14: the old .mlmodel.")] = False,
     opset: Annotated[int | None, typer.Option(help="Opset of ONNX.")] = None,
     via: Annotated[str | None, typer.Option(help="native, or onnx2tf for savedmodel and tflite.")] = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
