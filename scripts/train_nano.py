@@ -7,8 +7,14 @@ Data: the photographs of ../shared/data and those that scikit-image ships, augme
 drawn shapes. The teacher labels every picture. Kept aside, never trained on: every third photograph of `sod` and of
 `human` (by name, from the second). scikit-image's astronaut, cat (chelsea) and rocket are learnt in the second part.
 
-Recipe: least-squares pruning (`u2net_zoo.train.prune`), then rounds of fresh pictures, each seen EPOCHS times:
-sum of binary cross-entropy to the teacher's seven outputs plus the distance to its stage features on the kept channels.
+Recipe: least-squares pruning (`u2net_zoo.train.prune`), then two parts, each of several rounds of fresh pictures that
+are seen a few times:
+
+1. The whole network: sum of binary cross-entropy to the teacher's seven outputs plus the distance to its stage features
+   on the kept channels.
+2. The stages at a quarter of the size and below, which decide what the object is: the same on their side outputs and
+   features. The stages around them, which take most of the time, stay as they are.
+
 Adam, warm-up and cosine, gradient clipping, EMA of the weights. The second part begins with the first one's average and
 a new optimizer. A round follows from the seed and its number alone, so a run that is resumed goes on as if it had never
 stopped. Of the second part's rounds the one is taken that agrees best with the teacher on the photographs kept aside,
@@ -26,7 +32,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-import torch.nn.functional as F
+from nano_lessons import BATCH, Lesson
 from nano_pictures import SHARED, load, normalise, paper_input, shrink, split
 from torch import Tensor
 
@@ -42,11 +48,8 @@ from u2net_zoo.train.start import with_norms
 from u2net_zoo.train.storing import write_weights
 
 SEED = 2026
-EPOCHS, BATCH = 3, 8
 FIT_SIZE = 224
 FLOOR, CLIP = 0.01, 1.0
-FEATURES = ("stage2", "stage3", "stage4", "stage5", "stage6", "stage5d", "stage4d", "stage3d", "stage2d")
-FEATURE_WEIGHT = 0.4
 ACCEPTED = 0.75  # IoU to the teacher's mask, for each of scikit-image's three
 
 
@@ -55,8 +58,9 @@ class Part:
     """Attributes:
     sizes: of each round's pictures.
     plan: rounds that the cosine is laid out for.
-    count: pictures a round.
+    count, epochs: pictures a round, and how often each is seen.
     repeats: how often scikit-image's three stand among the photographs that pictures are drawn from.
+    inward, bfloat16: see `Lesson`.
     """
 
     sizes: tuple[int, ...]
@@ -64,38 +68,31 @@ class Part:
     rate: float
     warmup: int
     count: int
+    epochs: int
     ema: float
     mix: dict[str, float]
     scale: tuple[float, float]
-    repeats: int
-    bfloat16: bool
+    repeats: int = 0
+    inward: int = 0
+    bfloat16: bool = False
+
+    @property
+    def steps(self) -> int:
+        """Of a round."""
+        return self.epochs * -(-self.count // BATCH)
 
 
 PARTS = (
     # Longer first parts agreed better with the teacher on the photographs kept aside and lost the cat.
     Part(
-        sizes=(192, 256, 192, 256, 192), plan=25, rate=2e-4, warmup=60, count=192, ema=0.995,
-        mix={"photograph": 0.6, "paste": 0.28, "shapes": 0.12}, scale=(0.45, 1.0), repeats=0, bfloat16=True,
+        sizes=(192, 256, 192, 256, 192), plan=25, rate=2e-4, warmup=60, count=192, epochs=3, ema=0.995,
+        mix={"photograph": 0.6, "paste": 0.28, "shapes": 0.12}, scale=(0.45, 1.0), bfloat16=True,
     ),
     Part(
-        sizes=(256, 320, 256, 320, 256, 320, 256, 320), plan=8, rate=1.5e-4, warmup=20, count=96, ema=0.98,
-        mix={"photograph": 0.7, "paste": 0.2, "shapes": 0.1}, scale=(0.5, 1.0), repeats=12, bfloat16=False,
+        sizes=(256, 320, 256, 320, 320), plan=5, rate=3e-4, warmup=30, count=96, epochs=6, ema=0.985,
+        mix={"photograph": 0.75, "paste": 0.15, "shapes": 0.1}, scale=(0.5, 1.0), repeats=12, inward=2,
     ),
 )  # fmt: skip
-
-
-class Taps:
-    """Keeps what the stages named FEATURES answer in the last call."""
-
-    def __init__(self, model: U2Net, kept: dict[str, list[int]] | None = None):
-        self.maps: dict[str, Tensor] = {}
-        for name in FEATURES:
-            channels = kept and kept[f"{name}.rebnconvin"]
-            getattr(model, name).register_forward_hook(
-                lambda module, x, y, name=name, channels=channels: self.maps.update(
-                    {name: y[:, channels] if channels else y}
-                )
-            )
 
 
 class Teacher:
@@ -147,10 +144,9 @@ class Run:
         self.out = out
         out.mkdir(parents=True, exist_ok=True)
         self.teacher = Teacher(teacher)
-        state, kept = self.beginning(start)
+        state, self.kept = self.beginning(start)
         self.part, self.round = (1 if start else 0), 0
         self.begin(state)
-        self.theirs = Taps(self.teacher.model, kept)
         self.resume()
 
     def beginning(self, start: Path | None) -> tuple[Checkpoint, dict[str, list[int]]]:
@@ -169,9 +165,11 @@ class Run:
         """A part's student, running average and optimizer."""
         # Norms keep the statistics that they were given: those of eight pictures at a time are mostly noise.
         self.student = build(state).to(memory_format=torch.channels_last)
-        self.ours = Taps(self.student)
+        part = PARTS[self.part]
+        self.lesson = Lesson(self.teacher.model, self.student, self.kept, part.inward, part.bfloat16)
+        self.learning = [parameter for parameter in self.student.parameters() if parameter.requires_grad]
         self.average = {key: value.clone() for key, value in self.student.state_dict().items()}
-        self.optimizer = torch.optim.Adam(self.student.parameters(), lr=PARTS[self.part].rate)
+        self.optimizer = torch.optim.Adam(self.learning, lr=part.rate)
 
     def resume(self) -> None:
         path = self.out / "last.pt"
@@ -196,7 +194,7 @@ class Run:
 
     def one_round(self) -> None:
         started = time.time()
-        loss = self.learn(*self.draw())
+        loss = self.learn(self.draw())
         self.round += 1
         kept = {"student": self.student.state_dict(), "optimizer": self.optimizer.state_dict(), "average": self.average}
         save({**kept, "part": self.part, "round": self.round}, self.out / "last.pt")
@@ -208,50 +206,36 @@ class Run:
         """Of the round, counted over the parts."""
         return self.round + sum(len(part.sizes) for part in PARTS[: self.part])
 
-    @torch.no_grad()
-    def draw(self) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-        """Pictures (N, 3, S, S), the teacher's outputs (N, 7, S, S) and its features on the kept channels."""
+    def draw(self) -> Tensor:
+        """A round's pictures, (N, 3, S, S)."""
         part = PARTS[self.part]
         photographs = self.teacher.photographs + part.repeats * self.teacher.shown
         seed = SEED + 1000 * self.number
         composer = Composer(photographs, self.teacher.cutouts, part.sizes[self.round], seed, part.mix, part.scale)
-        pictures = normalise(torch.from_numpy(np.stack([composer() for _ in range(part.count)])))
-        targets, features = [], []
-        for batch in pictures.split(BATCH):
-            maps = self.teacher.model(batch.contiguous(memory_format=torch.channels_last))
-            targets.append(torch.cat(maps, 1).half())
-            features.append({name: self.theirs.maps[name].half() for name in FEATURES})
-        return pictures, torch.cat(targets), {name: torch.cat([f[name] for f in features]) for name in FEATURES}
+        return normalise(torch.from_numpy(np.stack([composer() for _ in range(part.count)])))
 
-    def learn(self, pictures: Tensor, targets: Tensor, features: dict[str, Tensor]) -> float:
-        spread = {n: f.float().std((0, 2, 3), keepdim=True) + 0.05 for n, f in features.items()}
+    def learn(self, pictures: Tensor) -> float:
+        """The mean loss of a round."""
+        labels = self.lesson.label(pictures)
         order = torch.Generator().manual_seed(SEED + self.number)
         losses = []
-        for epoch in range(EPOCHS):
-            picks = torch.randperm(len(pictures), generator=order).split(BATCH)
-            for step, pick in enumerate(picks):
-                x = pictures[pick].contiguous(memory_format=torch.channels_last)
-                with torch.autocast("cpu", torch.bfloat16, enabled=PARTS[self.part].bfloat16):
-                    logits = torch.cat(self.student.logits(x), 1).float()
-                loss = F.binary_cross_entropy_with_logits(logits, targets[pick].float()) * logits.shape[1]
-                for name in FEATURES:
-                    gap = (self.ours.maps[name].float() - features[name][pick].float()) / spread[name]
-                    loss = loss + FEATURE_WEIGHT * gap.square().clamp(max=25).mean()
-                self.step(loss, self.round + (epoch + step / len(picks)) / EPOCHS)
+        for _ in range(PARTS[self.part].epochs):
+            for pick in torch.randperm(len(pictures), generator=order).split(BATCH):
+                loss = self.lesson.loss(labels, pick)
+                self.step(loss, self.round * PARTS[self.part].steps + len(losses))
                 losses.append(loss.item())
         return float(np.mean(losses))
 
-    def step(self, loss: Tensor, done: float) -> None:
-        """`done`: rounds so far in this part."""
+    def step(self, loss: Tensor, done: int) -> None:
+        """`done`: steps so far in this part."""
         part = PARTS[self.part]
-        cosine = FLOOR + (1 - FLOOR) * (1 + math.cos(math.pi * done / part.plan)) / 2
-        steps = round(done * EPOCHS * part.count / BATCH)
-        self.optimizer.param_groups[0]["lr"] = part.rate * min(1, (steps + 1) / part.warmup) * cosine
+        cosine = FLOOR + (1 - FLOOR) * (1 + math.cos(math.pi * done / (part.plan * part.steps))) / 2
+        self.optimizer.param_groups[0]["lr"] = part.rate * min(1, (done + 1) / part.warmup) * cosine
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.student.parameters(), CLIP)
+        torch.nn.utils.clip_grad_norm_(self.learning, CLIP)
         self.optimizer.step()
-        decay = min(part.ema, (steps + 1) / (steps + 10))
+        decay = min(part.ema, (done + 1) / (done + 10))
         with torch.no_grad():
             for key, value in self.student.state_dict().items():
                 mean = self.average[key]
