@@ -17,23 +17,25 @@ are seen a few times:
 
 Adam, warm-up and cosine, gradient clipping, EMA of the weights. The second part begins with the first one's average and
 a new optimizer. A round follows from the seed and its number alone, so a run that is resumed goes on as if it had never
-stopped. Of the second part's rounds the one is taken that agrees best with the teacher on the photographs kept aside,
-among those whose masks of scikit-image's three are the teacher's to an IoU of ACCEPTED.
+stopped. Taken is the mean of two of the second part's rounds (its beginning and a round with itself among them) that
+agrees best with the teacher on the photographs kept aside, of those means whose masks of scikit-image's three are the
+teacher's to an IoU of ACCEPTED.
 """
 
 import argparse
 import json
 import math
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import combinations_with_replacement
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
 from nano_lessons import BATCH, Lesson
-from nano_pictures import SHARED, load, normalise, paper_input, shrink, split
+from nano_pictures import SHARED, normalise, paper_input
+from nano_teacher import Teacher, mask
 from torch import Tensor
 
 from u2net_zoo.arch import U2NET_NANO
@@ -41,14 +43,11 @@ from u2net_zoo.checkpoint import Checkpoint
 from u2net_zoo.files import staged
 from u2net_zoo.reading import read_checkpoint
 from u2net_zoo.torch_model import U2Net, build, state_of
-from u2net_zoo.train import prune
-from u2net_zoo.train.composite import Composer, CutOut
-from u2net_zoo.train.norms import balance, calibrate
-from u2net_zoo.train.start import with_norms
+from u2net_zoo.train.composite import Composer
+from u2net_zoo.train.norms import calibrate
 from u2net_zoo.train.storing import write_weights
 
 SEED = 2026
-FIT_SIZE = 224
 FLOOR, CLIP = 0.01, 1.0
 ACCEPTED = 0.75  # IoU to the teacher's mask, for each of scikit-image's three
 
@@ -95,46 +94,6 @@ PARTS = (
 )  # fmt: skip
 
 
-class Teacher:
-    """u2netp, the photographs it labels, and its masks of those to measure on."""
-
-    def __init__(self, weights: Path):
-        learn, aside, shown = split()
-        self.photographs = [shrink(load(path)) for path in learn]
-        self.shown = [shrink(load(path)) for path in shown]
-        self.checkpoint = read_checkpoint(weights)
-        self.model = build(self.checkpoint.fold()).to(memory_format=torch.channels_last)
-        self.measured = [(path.name, paper_input(load(path))) for path in aside + shown]
-        self.truth = [mask(self.model, x) for _, x in self.measured]
-        self.cutouts = [cut for image in self.photographs if (cut := self.cut(image))]
-
-    def cut(self, image: np.ndarray) -> CutOut | None:
-        with torch.no_grad():
-            d0 = self.model(paper_input(image)[None])[0][0, 0].numpy()
-        return CutOut.of(image, cv2.resize(d0, image.shape[1::-1]))
-
-    def agreement(self, model: U2Net) -> tuple[list[float], list[float]]:
-        """IoU at 0.5 and mean absolute error per measured photograph; the last three are scikit-image's."""
-        masks = [mask(model.eval(), x) for _, x in self.measured]
-        pairs = list(zip(masks, self.truth, strict=True))
-        return [iou(m, t) for m, t in pairs], [float(abs(m - t).mean()) for m, t in pairs]
-
-    def pruned(self) -> tuple[Callable[[], U2Net], dict[str, list[int]]]:
-        """What fits the pruned network, and the channels that it keeps."""
-        composer = Composer(self.photographs, self.cutouts, FIT_SIZE, SEED - 1)
-        drawn = normalise(torch.from_numpy(np.stack([composer() for _ in self.photographs])))
-        images = torch.cat([torch.stack([paper_input(image, FIT_SIZE) for image in self.photographs]), drawn])
-        kept = prune.channel_sets(self.checkpoint, U2NET_NANO, images)
-
-        def fit() -> U2Net:
-            fitted = build(with_norms(prune.fit(self.checkpoint, U2NET_NANO, images, kept)))
-            calibrate(fitted, images.split(20))
-            balance(fitted)
-            return fitted
-
-        return fit, kept
-
-
 class Run:
     """Args:
     start: weights to begin the second part with, instead of running the first.
@@ -153,7 +112,7 @@ class Run:
         """The weights to begin with and the kept channels; pruned once, then read from the output folder."""
         path = self.out / "start.pt"
         if not path.exists():
-            fit, kept = self.teacher.pruned()
+            fit, kept = self.teacher.pruned(SEED - 1)
             model = build(read_checkpoint(start)) if start else fit()
             save({"state": model.state_dict(), "kept": kept}, path)
         content = torch.load(path, weights_only=True)
@@ -183,6 +142,7 @@ class Run:
     def train(self) -> None:
         while self.part < len(PARTS):
             if self.round == 0:
+                self.keep_average()
                 self.report(0.0, 0.0)
             while self.round < len(PARTS[self.part].sizes):
                 self.one_round()
@@ -198,8 +158,11 @@ class Run:
         self.round += 1
         kept = {"student": self.student.state_dict(), "optimizer": self.optimizer.state_dict(), "average": self.average}
         save({**kept, "part": self.part, "round": self.round}, self.out / "last.pt")
-        save(self.average, self.out / f"average-{self.part}-{self.round}.pt")
+        self.keep_average()
         self.report(loss, time.time() - started)
+
+    def keep_average(self) -> None:
+        save(self.average, self.out / f"average-{self.part}-{self.round}.pt")
 
     @property
     def number(self) -> int:
@@ -258,13 +221,18 @@ class Run:
         return state_of(model)
 
     def finish(self, path: Path) -> None:
-        """Writes the round to be taken. Exits when none has acceptable masks of scikit-image's three."""
-        rounds = [torch.load(p, weights_only=True) for p in sorted(self.out.glob(f"average-{self.part}-*.pt"))]
-        measured = [(self.teacher.agreement(self.averaged(average))[0], average) for average in rounds]
-        accepted = [(float(np.mean(ious[:-3])), i) for i, (ious, _) in enumerate(measured) if min(ious[-3:]) > ACCEPTED]
+        """Writes the weights to be taken. Exits when none have acceptable masks of scikit-image's three."""
+        averages = [torch.load(p, weights_only=True) for p in sorted(self.out.glob(f"average-{self.part}-*.pt"))]
+        accepted = []
+        for a, b in combinations_with_replacement(range(len(averages)), 2):
+            model = self.averaged({key: (value + averages[b][key]) / 2 for key, value in averages[a].items()})
+            ious, _ = self.teacher.agreement(model)
+            if min(ious[-3:]) >= ACCEPTED:
+                accepted.append((float(np.mean(ious[:-3])), (a, b), model))
         if not accepted:
             raise SystemExit(f"no round reaches an IoU of {ACCEPTED} on each of scikit-image's three; see log.jsonl")
-        model = self.averaged(measured[max(accepted)[1]][1])
+        best, rounds, model = max(accepted, key=lambda candidate: candidate[0])
+        print(json.dumps({"taken": "mean of rounds", "rounds": rounds, "iou": round(best, 4)}), flush=True)
         source = "scripts/train_nano.py: u2netp pruned by least squares and distilled"
         write_weights(self.calibrated(model), path, licence="Apache-2.0", source=source)
 
@@ -285,19 +253,6 @@ class Run:
         each = dict(zip(names, (round(value, 4) for value in ious), strict=True))
         with (self.out / "log.jsonl").open("a") as log:
             log.write(json.dumps({**line, "each": each}) + "\n")
-
-
-@torch.no_grad()
-def mask(model: U2Net, x: Tensor) -> np.ndarray:
-    """Min-max normalised d0 of one picture (3, 320, 320): (320, 320)."""
-    d0 = model(x[None])[0][0, 0].numpy()
-    return (d0 - d0.min()) / (d0.max() - d0.min() + 1e-8)
-
-
-def iou(a: np.ndarray, b: np.ndarray) -> float:
-    """Intersection over union at 0.5; 1 where both are empty."""
-    a, b = a > 0.5, b > 0.5
-    return float((a & b).sum() / (a | b).sum()) if (a | b).any() else 1.0
 
 
 def save(content: dict, path: Path) -> None:

@@ -13,7 +13,7 @@ from .checkpoint import Checkpoint
 from .errors import MissingExtraError, OptionError
 from .weight_map import from_keras, layer_name, to_keras
 
-__all__ = ["build", "load_keras_module", "resize_like", "state_of"]
+__all__ = ["assign", "build", "load_keras_module", "resize_like", "state_of"]
 
 
 def load_keras_module(name: str = "keras") -> ModuleType:
@@ -58,7 +58,7 @@ def build(
     results = [layer(final, name=name, dtype="float32")(m) for name, m in zip(names, maps, strict=False)]
     model = keras.Model(image, results if outputs == "all" else results[0], name=arch.name.replace("-", "_"))
     _freeze_norms_behind_resizing(model, keras)
-    _assign(model, checkpoint)
+    assign(model, checkpoint)
     return model
 
 
@@ -166,7 +166,8 @@ def _freeze_norms_behind_resizing(model: Any, keras: ModuleType) -> None:
                 layer.trainable = False
 
 
-def _assign(model: Any, checkpoint: Checkpoint) -> None:
+def assign(model: Any, checkpoint: Checkpoint) -> None:
+    """Gives a model of `build` other weights, those of a checkpoint of the same architecture."""
     values = to_keras(checkpoint.arch, checkpoint.state)
     if len(values) != len(model.weights):
         raise AssertionError(f"the model has {len(model.weights)} variables, the weight map {len(values)}")

@@ -31,7 +31,7 @@ def train(
     val_images: Annotated[Path | None, typer.Option(help="Photographs to validate on.")] = None,
     val_masks: Annotated[Path | None, typer.Option(help="Their masks.")] = None,
     val_part: Annotated[float, typer.Option(help="Or: part of the pairs to keep aside for validation.")] = 0.0,
-    arch: Annotated[str, typer.Option(help="u2net, u2netp, u2net_nano …")] = "u2net",
+    arch: Annotated[str | None, typer.Option(help="u2net (if not given), u2netp, u2net_nano …")] = None,
     finetune: Annotated[
         Path | None,
         typer.Option(help="Begin with these: weights, a converted model or a catalog name. They say the network."),
@@ -86,10 +86,13 @@ def _recipe(context: typer.Context, resume: Path | None) -> Recipe:
         raise OptionError(
             f"{names} with --resume; a run goes on by its own recipe, only --epochs and --steps may change"
         )
-    _require("u2zoo train")
     from ..train import snapshots
+    from ..train.run import engine_named
 
-    base = snapshots.load(snapshots.latest(resume))["recipe"]
+    engine = engine_named(context.params["engine"])
+    if engine == "torch":
+        _require("u2zoo train")
+    base = snapshots.recipe_of(snapshots.latest(resume, engine))
     return Recipe.from_dict({**base, **{name: values[name] for name in typed}})
 
 
