@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import webserver
 from PIL import Image
+from training import eight  # noqa: F401 - a fixture
 
 from converters.torch_predictor import TorchPredictor
 from u2net_zoo.arch import U2NET, U2NETP, Architecture, two_level

@@ -18,15 +18,16 @@ from converters import convert
 from converters.base import Options
 from converters.conversion import _sized
 from u2net_zoo import Session, catalog, load_torch
-from u2net_zoo.catalog import load_catalog
-from u2net_zoo.errors import CatalogError, InputError, UnknownNameError
+from u2net_zoo.catalog import bundled, load_catalog
+from u2net_zoo.downloads import fetch
+from u2net_zoo.errors import CatalogError, DownloadError, InputError, UnknownNameError
 from u2net_zoo.preprocessing import PROFILES
 from u2net_zoo.sources import locate
 
 ROOT = Path(__file__).resolve().parents[1]
 ENTRIES = load_catalog()
 NAMES = [
-    "u2net", "u2netp", "u2net_human_seg", "u2net_portrait", "u2net_cloth_seg", "silueta",
+    "u2net_nano", "u2net", "u2netp", "u2net_human_seg", "u2net_portrait", "u2net_cloth_seg", "silueta",
     "isnet-general-use", "isnet-anime", "skyseg",
 ]  # fmt: skip
 
@@ -88,7 +89,7 @@ def run_script(*arguments, **kwargs) -> subprocess.CompletedProcess:
 
 def test_the_catalog_holds_against_the_files_that_are_here(tmp_path):
     done = run_script("--check", needs(DATA / "weights" / "skyseg_u2netp_fp16.ncnn.bin").parent, U2ZOO_HOME=tmp_path)
-    assert done.stdout.splitlines()[-1].startswith("9 entries, 3 files measured, ")
+    assert done.stdout.splitlines()[-1].startswith("10 entries, 4 files measured, ")
     # The authors' u2netp.pth lies here folded and rounded, under the same name: the check must see the difference.
     assert done.returncode == 1
     assert [line.split(":")[0] for line in done.stdout.splitlines()[:-1]] == ["u2netp"]
@@ -101,6 +102,9 @@ def test_a_row_is_measured_not_typed(tmp_path):
     (row,) = tomllib.loads(done.stdout)["mine"]["sources"]
     assert (row["bytes"], row["file"]) == (7, "w.pth")
     assert row["sha256"] == hashlib.sha256(b"weights").hexdigest()
+    done = run_script("--name", "mine", "--kind", "bundled", "--file", tmp_path / "w.pth")
+    assert tomllib.loads(done.stdout)["mine"]["sources"][0].get("url") is None
+    assert run_script("--kind", "bundled").returncode == 2
 
 
 GOOD = """[w]
@@ -131,6 +135,10 @@ WRONG = {
     "path": (GOOD.replace('"w.pth"', '"../w.pth"'), r"w.sources\[0\].file: '../w.pth' does not look like"),
     "scheme": (GOOD.replace("https:", "file:"), r"w.sources\[0\].url: 'file://example.org/w.pth' does not look"),
     "no sources": (GOOD[: GOOD.index("[[")] + "sources = []", "w.sources: expected an array with something in it"),
+    "no address": (
+        GOOD.replace('url = "https://example.org/w.pth"\n', ""),
+        "w.sources: w.pth: a bundled file has no url",
+    ),
     "Drive without id": (GOOD.replace('"http"', '"gdrive"'), "w.sources: .*: a Google Drive address has an id="),
     "class names": (GOOD.replace('output = "mask"', 'output = "classes"'), "w.classes: 0 names for 1 channels"),
 }
@@ -178,8 +186,31 @@ def test_list_shows_every_entry(tmp_path):
     assert all(name in table for name in NAMES)
     rows = json.loads(u2zoo("list", "--json", env=env).stdout)["weights"]
     assert [row["name"] for row in rows] == NAMES
-    assert rows[0]["sources"][0]["sha256"].startswith("10025a17")
-    assert not any(row["cached"] for row in rows)
+    assert rows[1]["sources"][0]["sha256"].startswith("10025a17")
+    assert [row["name"] for row in rows if row["cached"]] == ["u2net_nano"]
+
+
+def test_the_bundled_weights_need_no_download(home, monkeypatch):
+    monkeypatch.setenv("U2ZOO_OFFLINE", "1")
+    result = fetch(catalog.get_entry("u2net_nano"))
+    assert (result.path, result.verified, result.source) == (bundled("u2net_nano.safetensors"), True, "bundled")
+    assert not home.exists()
+    assert "comes with the project" in u2zoo("fetch", "u2net_nano").stdout
+    assert locate("u2net_nano").profile == "paper"
+
+
+def test_bundled_weights_that_were_changed_are_named(home, tmp_path, monkeypatch):
+    entry = catalog.get_entry("u2net_nano")
+    (tmp_path / "u2net_nano.safetensors").write_bytes(b"changed")
+    monkeypatch.setattr(catalog, "bundled", tmp_path.joinpath)
+    with pytest.raises(DownloadError, match=r"comes with the project, but its sha256 is [0-9a-f]{64}, expected"):
+        fetch(entry)
+
+
+def test_a_catalog_of_ones_own_keeps_the_bundled_weights(tmp_path, monkeypatch):
+    (tmp_path / "catalog.toml").write_text(GOOD)
+    monkeypatch.setenv("U2ZOO_CATALOG", str(tmp_path / "catalog.toml"))
+    assert locate("u2net_nano").path == bundled("u2net_nano.safetensors")
 
 
 # Names wherever a source is named: a catalog whose weights are in the cache already.

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import SMALL, Golden, hard_checkpoint
+from training import SHALLOW
 
 from u2net_zoo import keras_model
 
@@ -83,6 +84,23 @@ def test_weights_come_back_bit_for_bit(module: str):
 def test_a_fixed_size_model_has_built_in_layers_only(module: str):
     model = keras_model.build(hard_checkpoint(SMALL), size=(33, 64), module=module)
     assert {type(layer).__module__.split(".")[0] for layer in model.layers} == {module}
+
+
+@pytest.mark.parametrize("module", ["keras", "tf_keras"])
+def test_a_size_free_model_learns_in_tensorflows_graph_from_pictures_of_several_sizes(module: str):
+    import tensorflow as tf
+
+    model = keras_model.build(hard_checkpoint(SHALLOW), outputs="mask", module=module)
+    x = np.random.default_rng(0).standard_normal((2, 40, 37, 3)).astype(np.float32)
+    run = tf.function(lambda x: model(x, training=False), input_signature=[tf.TensorSpec((None, None, None, 3))])
+    assert run.get_concrete_function().output_shapes.as_list()[1:3] == [None, None]
+    for picture in (x, x[:, :32, :21]):
+        np.testing.assert_allclose(run(picture), model(picture), atol=1e-6)
+    model.compile("sgd", loss="binary_crossentropy", jit_compile=False)
+    spec = [tf.TensorSpec((None, None, None, channels)) for channels in (3, 1)]
+    data = [(picture, np.ones((*picture.shape[:3], 1), np.float32)) for picture in (x, x[:, :32, :21])]
+    history = model.fit(tf.data.Dataset.from_generator(lambda: data, output_signature=tuple(spec)), verbose=0)
+    assert np.isfinite(history.history["loss"][0])
 
 
 def test_a_size_free_file_opens_again(tmp_path):

@@ -2,6 +2,7 @@
 
     python scripts/add_weights.py --file u2netp.pth --url https://…/u2netp.pth     a row for a file that is here
     python scripts/add_weights.py --url https://…/u2netp.pth                       … for one that is fetched now
+    python scripts/add_weights.py --file weights/u2net_nano.safetensors --kind bundled   … that comes with the project
     python scripts/add_weights.py --check [FOLDER …]                               the whole catalog
 
 A row goes to stdout, to be put under `[[NAME.sources]]`; redirect it into the catalog with `>>`. `--check` reads the
@@ -16,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from u2net_zoo.catalog import Entry, File, home, load_catalog
+from u2net_zoo.catalog import KINDS, Entry, File, load_catalog
 from u2net_zoo.errors import U2ZooError
 from u2net_zoo.preprocessing import PROFILES
 from u2net_zoo.reading import sha256_of
@@ -31,12 +32,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--file", type=Path, help="a file to measure")
     parser.add_argument("--url", help="where the file is published; fetched when --file is not given")
     parser.add_argument("--name", help="name of the entry")
-    parser.add_argument("--kind", choices=("http", "gdrive"), default="http")
+    parser.add_argument("--kind", choices=KINDS, default="http")
     chosen = parser.parse_args(arguments)
     try:
         if chosen.check is not None:
             return check(chosen.check)
-        if not chosen.url:
+        bundled = chosen.kind == "bundled"
+        if bundled and (chosen.url or not chosen.file):
+            parser.error("a bundled file has --file, and no --url")
+        if not (bundled or chosen.url):
             parser.error("--url is missing: a row says where the file is published")
         print(measured(chosen.name or "NAME", chosen.url, chosen.kind, chosen.file))
     except (U2ZooError, OSError) as error:
@@ -45,7 +49,7 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def measured(name: str, url: str, kind: str, path: Path | None) -> str:
+def measured(name: str, url: str | None, kind: str, path: Path | None) -> str:
     """A `sources` row for the file at `url`: measured on `path`, or on what the address answers."""
     if path:
         return row(name, url, kind, path, path.name)
@@ -55,9 +59,10 @@ def measured(name: str, url: str, kind: str, path: Path | None) -> str:
         return row(name, url, kind, fetched, Path(urlsplit(url).path).name)
 
 
-def row(name: str, url: str, kind: str, path: Path, file: str) -> str:
+def row(name: str, url: str | None, kind: str, path: Path, file: str) -> str:
     size, digest = path.stat().st_size, sha256_of(path)
-    fields = (f'kind = "{kind}"', f'url = "{url}"', f'file = "{file}"', f"bytes = {size}", f'sha256 = "{digest}"')
+    place = [f'url = "{url}"'] if url else []
+    fields = (f'kind = "{kind}"', *place, f'file = "{file}"', f"bytes = {size}", f'sha256 = "{digest}"')
     return "\n".join((f"\n[[{name}.sources]]", *fields))
 
 
@@ -67,8 +72,8 @@ def check(folders: list[Path]) -> int:
     wrong, measured_files, absent = [], 0, 0
     for entry in catalog.values():
         wrong += list(against_code(entry))
-        for file in (file for source in entry.sources for file in source.files):
-            places = [folder / file.file for folder in (home() / entry.name, *folders)]
+        for file, own in ((file, entry.folder(source)) for source in entry.sources for file in source.files):
+            places = [folder / file.file for folder in (own, *folders)]
             found = [path for path in places if path.is_file()]
             absent += not found
             measured_files += len(found)

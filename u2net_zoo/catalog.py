@@ -17,12 +17,12 @@ from .arch import Architecture
 from .errors import CatalogError, UnknownNameError
 from .schema import Field, build
 
-__all__ = ["Entry", "File", "Source", "get_entry", "home", "load_catalog"]
+__all__ = ["Entry", "File", "Source", "bundled", "get_entry", "home", "load_catalog"]
 
 FROM_SHAPES = "from shapes"  # the file's tensors alone say what the network is
-ARCHITECTURES = ("u2net", "u2netp", "isnet", FROM_SHAPES)
+ARCHITECTURES = ("u2net", "u2netp", "u2net_nano", "isnet", FROM_SHAPES)
 OUTPUTS = ("mask", "logits", "classes", "drawing")
-KINDS = ("http", "gdrive")
+KINDS = ("http", "gdrive", "bundled")
 BARE = r"[A-Za-z0-9][\w.-]*"  # a file's name, never a path
 
 
@@ -31,13 +31,14 @@ class File:
     """One file at one address.
 
     Attributes:
-        file: its name in the cache.
+        url: empty for a file that comes with the package.
+        file: its name in the cache, or in the package.
         bytes, sha256: None where none is published.
         note: what is not certain about it.
     """
 
-    url: str
-    file: str
+    url: str = ""
+    file: str = ""
     bytes: int | None = None
     sha256: str | None = None
     note: str = ""
@@ -48,7 +49,8 @@ class Source(File):
     """A file that holds the weights, and the files that belong beside it (an ncnn `.param` has its `.bin`).
 
     Attributes:
-        kind: `http`, or `gdrive`: Google Drive, which asks for a confirmation before it sends a large file.
+        kind: `http`; `gdrive`: Google Drive, which asks for a confirmation before it sends a large file; `bundled`: it
+            comes with the package.
         beside: further files, fetched from addresses of the same kind.
     """
 
@@ -104,10 +106,13 @@ class Entry:
             return known
         return replace(known, out_ch=self.out_ch, final="none")
 
+    def folder(self, source: Source) -> Path:
+        """Where the files of `source` stand, or will stand once they are fetched."""
+        return bundled(source.file).parent if source.kind == "bundled" else home() / self.name
+
     def cached(self) -> Source | None:
-        """The source whose files stand in the cache, by name and size; None before the first download."""
-        folder = home() / self.name
-        return next((s for s in self.sources if all(_in_place(folder, file) for file in s.files)), None)
+        """The source whose files are here, by name and size; None before the first download."""
+        return next((s for s in self.sources if all(_in_place(self.folder(s), file) for file in s.files)), None)
 
 
 def home() -> Path:
@@ -133,13 +138,13 @@ def load_catalog(path: str | Path | None = None) -> Mapping[str, Entry]:
     Raises:
         CatalogError: no such file, no TOML, or a field that is missing, unknown or wrong: names entry and field.
     """
-    return _load(Path(path or os.environ.get("U2ZOO_CATALOG") or _bundled()))
+    return _load(Path(path or os.environ.get("U2ZOO_CATALOG") or bundled("catalog.toml")))
 
 
-def _bundled() -> Path:
-    """In an installed package beside this module; in a clone, `weights/catalog.toml`."""
-    installed = Path(__file__).with_name("catalog.toml")
-    return installed if installed.is_file() else Path(__file__).parents[1] / "weights" / "catalog.toml"
+def bundled(name: str) -> Path:
+    """A file that comes with the package: beside this module where it is installed; in a clone, in `weights/`."""
+    installed = Path(__file__).with_name(name)
+    return installed if installed.is_file() else Path(__file__).parents[1] / "weights" / name
 
 
 @functools.cache
@@ -158,6 +163,8 @@ def _entry(name: str, table: Any) -> Entry:
     if entry.output == "classes" and len(entry.classes) != entry.out_ch:
         raise CatalogError(f"{name}.classes: {len(entry.classes)} names for {entry.out_ch} channels")
     for source in entry.sources:
+        if (source.kind == "bundled") == bool(source.url):
+            raise CatalogError(f"{name}.sources: {source.file}: a bundled file has no url, any other has one")
         if source.kind == "gdrive" and "id=" not in source.url:
             raise CatalogError(f"{name}.sources: {source.url}: a Google Drive address has an id=")
     return entry
@@ -169,7 +176,7 @@ def _in_place(folder: Path, file: File) -> bool:
 
 
 FILE: Mapping[str, Field] = {
-    "url": Field(str, pattern=r"https?://\S+"),
+    "url": Field(str, pattern=r"https?://\S+", required=False),
     "file": Field(str, pattern=BARE),
     "bytes": Field(int, required=False, least=1),
     "sha256": Field(str, pattern=r"[0-9a-f]{64}", required=False),

@@ -38,9 +38,9 @@ class Fetched:
     Attributes:
         path: the file to read.
         bytes, sha256: of that file.
-        source: where it came from.
+        source: where it came from: an address, or `bundled`.
         verified: the hash is the published one; False: none is published, the file reads as the right architecture.
-        cached: it was there already.
+        cached: it was here already.
     """
 
     name: str
@@ -104,8 +104,8 @@ def _alone(folder: Path) -> Iterator[None]:
 
 def _cached(entry: Entry) -> Fetched | None:
     """What the cache holds of `entry`, hashes checked: a file damaged on the disk counts as missing."""
-    folder = home() / entry.name
     for source in entry.sources:
+        folder = entry.folder(source)
         if all(_intact(folder / file.file, file) for file in source.files):
             return _fetched(entry, source, folder / source.file, cached=True)
     return None
@@ -132,7 +132,7 @@ def _seen(path: Path) -> str | None:
 def _fetched(entry: Entry, source: Source, path: Path, *, cached: bool) -> Fetched:
     sha256 = source.sha256 or _seen(path) or ""
     verified = source.sha256 is not None
-    return Fetched(entry.name, path, path.stat().st_size, sha256, source.url, verified, cached)
+    return Fetched(entry.name, path, path.stat().st_size, sha256, source.url or source.kind, verified, cached)
 
 
 def _first(entry: Entry, folder: Path, progress: Progress) -> Fetched:
@@ -140,6 +140,9 @@ def _first(entry: Entry, folder: Path, progress: Progress) -> Fetched:
     patience = _patience()
     failures = []
     for source in entry.sources:
+        if source.kind == "bundled":
+            failures.append(_not_as_bundled(entry, source))
+            continue
         try:
             for file in source.files:
                 limit = file.bytes or _limit(entry)
@@ -151,6 +154,12 @@ def _first(entry: Entry, folder: Path, progress: Progress) -> Fetched:
         except DownloadError as error:
             failures.append(f"{urlsplit(source.url).hostname} ({source.file}): {error}")
     raise DownloadError(f"{entry.name}: not fetched: {'; '.join(failures)}")
+
+
+def _not_as_bundled(entry: Entry, source: Source) -> str:
+    path = entry.folder(source) / source.file
+    found = f"its sha256 is {sha256_of(path)}" if path.is_file() else "it is missing"
+    return f"{path} comes with the project, but {found}, expected {source.sha256}; put back the file as it was"
 
 
 def _download(entry: Entry, file: File, folder: Path, downloader: Downloader) -> None:

@@ -13,7 +13,7 @@ from .checkpoint import Checkpoint
 from .errors import MissingExtraError, OptionError
 from .weight_map import from_keras, layer_name, to_keras
 
-__all__ = ["build", "load_keras_module", "resize_like", "state_of"]
+__all__ = ["assign", "build", "load_keras_module", "resize_like", "state_of"]
 
 
 def load_keras_module(name: str = "keras") -> ModuleType:
@@ -58,7 +58,7 @@ def build(
     results = [layer(final, name=name, dtype="float32")(m) for name, m in zip(names, maps, strict=False)]
     model = keras.Model(image, results if outputs == "all" else results[0], name=arch.name.replace("-", "_"))
     _freeze_norms_behind_resizing(model, keras)
-    _assign(model, checkpoint)
+    assign(model, checkpoint)
     return model
 
 
@@ -124,12 +124,11 @@ def resize_like(module: str = "keras") -> Any:
     Importing is registering: call this before `load_model` on a file of a size-free model.
     """
     keras = load_keras_module(module)
+    resize, shape = _resizer(keras)
     if module == "keras":
-        resize, shape, register = keras.ops.image.resize, keras.ops.shape, keras.saving.register_keras_serializable
+        register = keras.saving.register_keras_serializable
     else:
-        import tensorflow as tf
-
-        resize, shape, register = tf.image.resize, tf.shape, keras.utils.register_keras_serializable
+        register = keras.utils.register_keras_serializable
 
     @register(package="u2net_zoo", name="ResizeLike")
     class ResizeLike(keras.layers.Layer):  # type: ignore[name-defined]
@@ -137,14 +136,22 @@ def resize_like(module: str = "keras") -> Any:
 
         def call(self, inputs: Any) -> Any:
             x, like = inputs
-            size = shape(like)[1:3]
-            return resize(x, size, "bilinear")
+            return resize(x, shape(like)[1:3], "bilinear")
 
         def compute_output_shape(self, input_shape: Any) -> Any:
             x, like = input_shape
             return (x[0], like[1], like[2], x[3])
 
     return ResizeLike
+
+
+def _resizer(keras: ModuleType) -> tuple[Any, Any]:
+    """(resize of channels-last maps, shape) that take sizes known only when the model runs."""
+    if keras.__name__ == "keras" and keras.backend.backend() != "tensorflow":
+        return functools.partial(keras.ops.image.resize, data_format="channels_last"), keras.ops.shape
+    import tensorflow as tf
+
+    return tf.image.resize, tf.shape  # Keras' own resize takes no size that is a tensor of TensorFlow's graph
 
 
 def _freeze_norms_behind_resizing(model: Any, keras: ModuleType) -> None:
@@ -159,7 +166,8 @@ def _freeze_norms_behind_resizing(model: Any, keras: ModuleType) -> None:
                 layer.trainable = False
 
 
-def _assign(model: Any, checkpoint: Checkpoint) -> None:
+def assign(model: Any, checkpoint: Checkpoint) -> None:
+    """Gives a model of `build` other weights, those of a checkpoint of the same architecture."""
     values = to_keras(checkpoint.arch, checkpoint.state)
     if len(values) != len(model.weights):
         raise AssertionError(f"the model has {len(model.weights)} variables, the weight map {len(values)}")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import BUNDLED
-from .catalog import Entry, load_catalog
+from .catalog import Entry, bundled, load_catalog
 from .errors import InputError
 from .transport import Progress, silent
 
@@ -50,7 +50,7 @@ def locate(source: str | Path, *, progress: Progress = silent) -> Located:
     if path.exists():
         return Located(path)
     if str(source) == BUNDLED:
-        return Located(_bundled())
+        return Located(bundled(f"{BUNDLED}.safetensors"), load_catalog().get(BUNDLED))
     if entry := in_catalog(source):
         from .downloads import fetch
 
@@ -58,10 +58,3 @@ def locate(source: str | Path, *, progress: Progress = silent) -> Located:
     near = difflib.get_close_matches(path.stem, load_catalog(), n=1)
     hint = f", nor is it in the catalog — did you mean {near[0]!r}?" if near else ""
     raise InputError(f"{source}: no such file{hint}")
-
-
-def _bundled() -> Path:
-    """In an installed package beside this module; in a clone, in `weights/`."""
-    name = f"{BUNDLED}.safetensors"
-    installed = Path(__file__).with_name(name)
-    return installed if installed.is_file() else Path(__file__).parents[1] / "weights" / name

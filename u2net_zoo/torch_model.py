@@ -7,6 +7,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from .arch import BN_EPS, BN_MOMENTUM, POOL, RSU, Architecture, Unit
 from .checkpoint import Checkpoint
@@ -123,14 +124,36 @@ def build(
 
 
 def state_of(model: U2Net) -> Checkpoint:
-    """The model's present weights as a checkpoint (float32, on the CPU)."""
-    arrays = {key: value.detach().cpu().numpy() for key, value in model.state_dict().items()}
+    """The model's present weights as a checkpoint: float32, whatever float dtype the model has."""
+    values = {key: value.detach().cpu() for key, value in model.state_dict().items()}
+    arrays = {key: (value.float() if value.is_floating_point() else value).numpy() for key, value in values.items()}
     return Checkpoint.from_state(arrays, arch=model.arch)
 
 
+@torch.no_grad()
 def fold(model: U2Net) -> U2Net:
-    """A copy for inference with batch norm folded into the convolutions; `model` stays as it is."""
-    parameter = next(model.parameters())
+    """A copy for inference with batch norm folded into the convolutions; `model` stays as it is.
+
+    Of the same dtype and on the same device; computed in float64 and rounded once, as `Checkpoint.fold` does.
+    """
     if model.arch.folded:
         return copy.deepcopy(model).eval()
-    return build(state_of(model).fold(), outputs=model.outputs, dtype=parameter.dtype, device=str(parameter.device))
+    with torch.device("meta"):
+        folded = U2Net(model.arch.fold(), model.outputs)
+    state: dict[str, Tensor] = {}
+    for unit in model.arch.units():
+        weight, bias = _folded(model, unit)
+        state |= {f"{unit.conv_path}.weight": weight, f"{unit.conv_path}.bias": bias}
+    folded.load_state_dict(state, strict=True, assign=True)
+    return folded.eval()
+
+
+def _folded(model: U2Net, unit: Unit) -> tuple[Tensor, Tensor]:
+    conv: Any = model.get_submodule(unit.conv_path)
+    if not unit.norm:
+        return conv.weight.clone(), conv.bias.clone()
+    norm: Any = model.get_submodule(unit.norm_path)
+    values = (conv.weight, conv.bias, norm.running_mean, norm.running_var, norm.weight, norm.bias)
+    weight, bias, mean, var, gamma, beta = (value.cpu().double() for value in values)
+    folded = fuse_conv_bn_weights(weight, bias, mean, var, BN_EPS, gamma, beta)
+    return tuple(value.to(conv.weight) for value in folded)  # type: ignore[return-value]

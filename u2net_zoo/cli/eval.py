@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..errors import InputError, OptionError
+from ..errors import OptionError
 from .console import state
+from .fetch import fetch_source
 
 if TYPE_CHECKING:
     from ..train.evaluate import Report
@@ -18,13 +19,18 @@ __all__ = ["evaluate"]
 
 
 def evaluate(
-    source: Annotated[Path, typer.Argument(help="Folder of predicted masks, or a model: weights or an artifact.")],
+    source: Annotated[
+        Path, typer.Argument(help="Folder of predicted masks, or a model: weights, an artifact, a catalog name.")
+    ],
     masks: Annotated[Path, typer.Option(help="Folder of true masks.")],
     images: Annotated[Path | None, typer.Option(help="Folder of photographs, for a model.")] = None,
     out: Annotated[
         Path | None, typer.Option("-o", "--out", help="Folder for pictures.csv, curve.csv and curve.png.")
     ] = None,
-    profile: Annotated[str, typer.Option(help="How a model's photographs are prepared: paper or rembg.")] = "paper",
+    profile: Annotated[
+        str | None,
+        typer.Option(help="How a model's photographs are prepared: paper, rembg …; else as the catalog says."),
+    ] = None,
     workers: Annotated[int, typer.Option(min=0, help="Processes; 0: one per core.")] = 0,
     json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
@@ -65,19 +71,19 @@ def _compare(predictions: Mapping[str, Path], masks: Path, workers: int) -> "Rep
         )
 
 
-def _run_model(model: Path, images: Path | None, masks: Path, profile: str, workers: int) -> "Report":
+def _run_model(model: Path, images: Path | None, masks: Path, profile: str | None, workers: int) -> "Report":
     """Masks of every photograph that can be read go to a temporary folder first; the others are named."""
     if images is None:
         raise OptionError(f"no --images for the model {model}; or give a folder of predicted masks")
-    if not model.exists():
-        raise InputError(f"{model}: no such file or folder")
     photographs = _listing(images)
+    _listing(masks)  # before a download, not after it
+    fetch_source(model)
     with tempfile.TemporaryDirectory() as folder:
         _predict(model, photographs, profile, Path(folder))
         return _compare({path.stem: path for path in Path(folder).iterdir()}, masks, workers)
 
 
-def _predict(model: Path, photographs: Mapping[str, Path], profile: str, folder: Path) -> None:
+def _predict(model: Path, photographs: Mapping[str, Path], profile: str | None, folder: Path) -> None:
     from ..api import Session
     from ..errors import ImageError
     from ..preprocessing import read_image

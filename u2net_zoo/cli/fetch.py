@@ -53,5 +53,6 @@ def _with_progress(entry: "Entry") -> "Fetched":
 
 def _line(result: "Fetched") -> str:
     proof = "as published" if result.verified else "seen; none is published, the file reads as the right network"
-    where = "cached" if result.cached else f"from {result.source}"
+    here = "comes with the project" if result.source == "bundled" else "cached"
+    where = here if result.cached else f"from {result.source}"
     return f"{result.name}  {result.path}  {human_bytes(result.bytes)}  {where}  sha256 {result.sha256} ({proof})"

@@ -14,7 +14,7 @@ __all__ = ["list_weights"]
 
 
 def list_weights(json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False) -> None:
-    """List the weights of the catalog, what they are for, their licences, and which are in the cache."""
+    """List the weights of the catalog, what they are for, their licences, and which are here."""
     state.json = json
     from ..catalog import home, load_catalog
 
@@ -25,16 +25,21 @@ def list_weights(json: Annotated[bool, typer.Option("--json", help="One JSON obj
     from rich.console import Console
     from rich.table import Column, Table
 
-    table = Table(Column("name", no_wrap=True), "for", Column("size", no_wrap=True), "licence", "cached")
+    table = Table(Column("name", no_wrap=True), "for", Column("size", no_wrap=True), "licence", "here")
     for entry in entries:
         sizes = [source.total for source in entry.sources if source.total]
         size = human_bytes(sizes[0]) if sizes else "unconfirmed"
-        table.add_row(entry.name, entry.purpose, size, entry.licence, "yes" if entry.cached() else "")
+        table.add_row(entry.name, entry.purpose, size, entry.licence, _here(entry))
     Console().print(table)
 
 
-def _row(entry: "Entry") -> dict:
-    from ..catalog import home
-
+def _here(entry: "Entry") -> str:
     cached = entry.cached()
-    return {**asdict(entry), "cached": str(home() / entry.name / cached.file) if cached else None}
+    if cached is None:
+        return ""
+    return cached.kind if cached.kind == "bundled" else "cached"
+
+
+def _row(entry: "Entry") -> dict:
+    cached = entry.cached()
+    return {**asdict(entry), "cached": str(entry.folder(cached) / cached.file) if cached else None}

@@ -10,8 +10,10 @@ import typer
 from ..errors import MissingExtraError, OptionError
 from ..train.recipe import AUGMENTATIONS, PRECISIONS, SCHEDULES, Recipe
 from .console import state
+from .fetch import fetch_source
 
 if TYPE_CHECKING:
+    from ..checkpoint import Checkpoint
     from ..train.result import Outcome
 
 __all__ = ["train"]
@@ -29,9 +31,14 @@ def train(
     val_images: Annotated[Path | None, typer.Option(help="Photographs to validate on.")] = None,
     val_masks: Annotated[Path | None, typer.Option(help="Their masks.")] = None,
     val_part: Annotated[float, typer.Option(help="Or: part of the pairs to keep aside for validation.")] = 0.0,
-    arch: Annotated[str, typer.Option(help="u2net, u2netp, u2net_nano …")] = "u2net",
-    finetune: Annotated[Path | None, typer.Option(help="Weights to begin with; they say what the network is.")] = None,
-    teacher: Annotated[Path | None, typer.Option(help="Weights whose seven outputs are the targets.")] = None,
+    arch: Annotated[str | None, typer.Option(help="u2net (if not given), u2netp, u2net_nano …")] = None,
+    finetune: Annotated[
+        Path | None,
+        typer.Option(help="Begin with these: weights, a converted model or a catalog name. They say the network."),
+    ] = None,
+    teacher: Annotated[
+        Path | None, typer.Option(help="Their outputs are the targets: weights, a converted model or a catalog name.")
+    ] = None,
     resume: Annotated[Path | None, typer.Option(help="A snapshot, or a run's folder, to go on from.")] = None,
     engine: Annotated[str, typer.Option(help="torch or keras.")] = "torch",
     epochs: Annotated[int, typer.Option(help="Times through the photographs.")] = DEFAULT.epochs,
@@ -79,10 +86,13 @@ def _recipe(context: typer.Context, resume: Path | None) -> Recipe:
         raise OptionError(
             f"{names} with --resume; a run goes on by its own recipe, only --epochs and --steps may change"
         )
-    _require("u2zoo train")
     from ..train import snapshots
+    from ..train.run import engine_named
 
-    base = snapshots.load(snapshots.latest(resume))["recipe"]
+    engine = engine_named(context.params["engine"])
+    if engine == "torch":
+        _require("u2zoo train")
+    base = snapshots.recipe_of(snapshots.latest(resume, engine))
     return Recipe.from_dict({**base, **{name: values[name] for name in typed}})
 
 
@@ -94,10 +104,13 @@ def _require(what: str) -> None:
 
 
 def _run(given: dict[str, Any], recipe: Recipe) -> "Outcome | None":
-    from ..reading import read_checkpoint
+    from ..train.pairs import listing
     from ..train.run import Request, train
 
-    read = {name: given[name] and read_checkpoint(given[name]) for name in ("finetune", "teacher")}
+    for folder in ("images", "val_images"):
+        if given[folder]:
+            listing(given[folder])  # before a download, not after it
+    read = {name: given[name] and _weights(given[name]) for name in ("finetune", "teacher")}
     request = Request(
         images=given["images"],
         masks=given["masks"],
@@ -111,6 +124,15 @@ def _run(given: dict[str, Any], recipe: Recipe) -> "Outcome | None":
         engine=given["engine"],
     )
     return train(request, recipe, _setting(given))
+
+
+def _weights(source: Path) -> "Checkpoint":
+    from converters.sources import read_source
+
+    from ..sources import locate
+
+    fetch_source(source)
+    return read_source(locate(source).path)
 
 
 def _setting(given: dict[str, Any]) -> Any:

@@ -1,5 +1,6 @@
 """Batches for Keras, as a `tf.data` stream, in the order and with the pictures that Torch is given."""
 
+import itertools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -35,9 +36,15 @@ class Counted(Samples):
 
 
 def dataset(
-    samples: Samples, recipe: Recipe, side: int, steps: int, outputs: int, teacher: Teacher | None = None
+    samples: Samples,
+    recipe: Recipe,
+    side: int,
+    steps: int,
+    outputs: int,
+    teacher: Teacher | None = None,
+    first: int = 0,
 ) -> Any:
-    """A `tf.data.Dataset` of `steps` batches, the ones that Torch is given: (image, targets), channels last.
+    """A `tf.data.Dataset` of batches `first` … `steps` - 1, those that Torch is given: (image, targets), channels last.
 
     S is `side`, the size of the pictures. image: (N, S, S, 3); targets: `outputs` maps (N, S, S, 1), the mask over and
     over or the teacher's answers.
@@ -48,7 +55,7 @@ def dataset(
     signature = (tf.TensorSpec((None, side, side, 3), tf.float32), (plane,) * outputs)
 
     def generate() -> Iterator[tuple[np.ndarray, tuple[np.ndarray, ...]]]:
-        for keys in _keys(len(samples), recipe, steps):
+        for keys in _keys(len(samples), recipe, steps, first):
             drawn = [samples[key] for key in keys]
             image = _stack([sample.image for sample in drawn])
             if teacher is not None:
@@ -62,18 +69,18 @@ def dataset(
 
 def teacher_of(checkpoint: Checkpoint) -> Teacher:
     """What the checkpoint answers in evaluation."""
-    model = build(checkpoint)
+    model = build(checkpoint.with_final("sigmoid"))
     to_numpy = load_keras_module().ops.convert_to_numpy
     return lambda image: [to_numpy(plane) for plane in model(image, training=False)]
 
 
-def _keys(pairs: int, recipe: Recipe, steps: int) -> Iterator[list[tuple[int, int]]]:
-    """The batches of a whole run, epoch after epoch."""
+def _keys(pairs: int, recipe: Recipe, steps: int, first: int) -> Iterator[list[tuple[int, int]]]:
+    """The batches of a run from step `first` on, epoch after epoch."""
     per_epoch = steps_per_epoch(pairs, recipe.batch)
-    for epoch in range(-(-steps // per_epoch)):
-        for number, keys in enumerate(Order(pairs, recipe.batch, recipe.seed, epoch)):
-            if epoch * per_epoch + number < steps:
-                yield keys
+    while first < steps:
+        epoch, begun = divmod(first, per_epoch)
+        yield from itertools.islice(Order(pairs, recipe.batch, recipe.seed, epoch, begun), steps - first)
+        first += per_epoch - begun
 
 
 def _stack(planes: list[np.ndarray]) -> np.ndarray:

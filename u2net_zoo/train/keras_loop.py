@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from ..checkpoint import Checkpoint
-from ..errors import OptionError, TrainingError
-from ..keras_model import build, load_keras_module, state_of
+from ..errors import CheckpointError, InputError, OptionError, TrainingError
+from ..keras_model import assign, build, load_keras_module, state_of
+from . import snapshots
 from .augment import Augment
 from .keras_data import Counted, Teacher, dataset, teacher_of
 from .pairs import Pair
@@ -25,8 +26,9 @@ from .watch import Silent, Watcher
 __all__ = ["compile_model", "fit"]
 
 
-def compile_model(start: Checkpoint, recipe: Recipe, side: int | None = None) -> Any:
-    """The training model of a checkpoint for pictures of `side` (`recipe.crop`), compiled by the recipe.
+def compile_model(start: Checkpoint, recipe: Recipe, side: int | None = None, total: int = 0) -> Any:
+    """The training model of a checkpoint for pictures of `side` (`recipe.crop`), compiled by the recipe for `total`
+    steps.
 
     Its outputs are the seven logits: on them binary cross-entropy is stable and equals Torch's. Its layers are those of
     `keras_model.build`, so `keras_model.state_of` reads the trained weights from it.
@@ -42,11 +44,33 @@ def compile_model(start: Checkpoint, recipe: Recipe, side: int | None = None) ->
     training = keras.Model(model.inputs[0], logits, name=f"{model.name}_logits")
     average = {"use_ema": True, "ema_momentum": recipe.ema} if recipe.ema else {}
     optimizer = keras.optimizers.Adam(
-        recipe.rate, beta_1=0.9, beta_2=0.999, epsilon=1e-8, global_clipnorm=recipe.clip or None, **average
+        _rate(keras, recipe, total),
+        beta_1=0.9,
+        beta_2=0.999,
+        epsilon=1e-8,
+        global_clipnorm=recipe.clip or None,
+        **average,
     )
     losses = [keras.losses.BinaryCrossentropy(from_logits=True) for _ in logits]
-    training.compile(optimizer, loss=losses, jit_compile=False)  # compiling it takes longer than many a run
+    # JAX computes op by op unless it compiles; for TensorFlow, compiling takes longer than many a run.
+    training.compile(optimizer, loss=losses, jit_compile=keras.backend.backend() == "jax")
     return training
+
+
+def _rate(keras: Any, recipe: Recipe, total: int) -> Any:
+    """The schedule as a part of the optimizer, which every backend evaluates inside its compiled step."""
+    if recipe.schedule == "constant" and not recipe.warmup:
+        return recipe.rate
+
+    class Schedule(keras.optimizers.schedules.LearningRateSchedule):
+        def __call__(self, step: Any) -> Any:
+            ops = keras.ops
+            return rate_at(recipe, ops.cast(step, "float32"), total, least=ops.minimum, cosine=ops.cos)
+
+        def get_config(self) -> dict[str, Any]:
+            return {}
+
+    return Schedule()
 
 
 def _refuse(start: Checkpoint, recipe: Recipe, side: int) -> None:
@@ -68,40 +92,52 @@ def fit(
     validation: list[Pair],
     teacher: Checkpoint | None = None,
     watcher: Watcher | None = None,
+    resume: Path | None = None,
 ) -> Outcome:
-    """Trains to the end, or until validation stops getting better. Raises TrainingError, OptionError, OutputError."""
+    """Trains to the end, or until validation stops getting better.
+
+    Args:
+        resume: a snapshot of `snapshots.save_arrays`; there is one after every epoch.
+
+    Raises:
+        TrainingError, OptionError, OutputError; CheckpointError, InputError: the snapshot is not of this run.
+    """
     started = time.time()
-    model = compile_model(start, recipe)
     arch = with_norms(start).arch
+    total, per_epoch = total_steps(recipe, len(train)), steps_per_epoch(len(train), recipe.batch)
+    model = compile_model(start, recipe, total=total)
     answer = teacher_of(teacher) if teacher else None
     samples = Counted(train, Augment(recipe))
-    total, per_epoch = total_steps(recipe, len(train)), steps_per_epoch(len(train), recipe.batch)
-    per_epoch = min(per_epoch, total)
     check = Counted(validation, Augment(recipe, training=False)) if validation else None
-    follow = _Follow(recipe, total, out, arch, check, answer, watcher or Silent())
-    with follow.watcher.run(total, 0):
-        model.fit(
-            dataset(samples, recipe, recipe.crop, total, len(arch.outputs), answer),
-            steps_per_epoch=per_epoch,
-            epochs=-(-total // per_epoch),
-            callbacks=[follow.callback(), *_tensorboard(out)],
-            shuffle=False,
-            verbose=0,
-        )
+    follow = _Follow(recipe, total, out, arch, samples, check, answer, watcher or Silent())
+    if resume:
+        follow.restore(model, snapshots.load_arrays(resume), resume)
+    first = follow.step
+    with follow.watcher.run(total, first):
+        if first < total and not follow.finished:
+            model.fit(
+                dataset(samples, recipe, recipe.crop, total, len(arch.outputs), answer, first),
+                steps_per_epoch=min(per_epoch, total),
+                initial_epoch=first // per_epoch,
+                epochs=-(-total // per_epoch),
+                callbacks=[follow.callback(), *_tensorboard(out)],
+                shuffle=False,
+                verbose=0,
+            )
     return Outcome(
         steps=follow.step,
         loss=follow.loss,
         best=follow.best if check else None,
-        stopped=follow.stopped,
+        stopped="early stopping" if follow.finished else "end of schedule",
         weights=str(out / "model.safetensors"),
         skipped=dict(samples.skipped),
         seconds=round(time.time() - started, 1),
-        steps_per_second=round(follow.step / max(time.time() - started, 1e-9), 3),
+        steps_per_second=round((follow.step - first) / max(time.time() - started, 1e-9), 3),
     )
 
 
 class _Follow:
-    """What happens around the steps: rate, NaN, validation, early stopping, weights on disk."""
+    """What happens around the steps: NaN, validation, early stopping, weights and snapshots on disk."""
 
     def __init__(
         self,
@@ -109,28 +145,31 @@ class _Follow:
         total: int,
         out: Path,
         arch: Any,
+        samples: Counted,
         check: Samples | None,
         teacher: Teacher | None,
         watcher: Watcher,
     ):
         self.recipe, self.total, self.out, self.arch = recipe, total, out, arch
-        self.check, self.teacher, self.watcher = check, teacher, watcher
+        self.samples, self.check, self.teacher, self.watcher = samples, check, teacher, watcher
         self.step, self.loss, self.best, self.stale = 0, float("nan"), float("inf"), 0
-        self.stopped = "end of schedule"
         self.judge: Any = None
+
+    @property
+    def finished(self) -> bool:
+        """Whether it is time to stop early."""
+        return bool(self.recipe.patience) and self.stale >= self.recipe.patience
 
     def callback(self) -> Any:
         follow = self
 
         class Callback(load_keras_module().callbacks.Callback):  # type: ignore[misc]
-            def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
-                self.model.optimizer.learning_rate = rate_at(follow.recipe, follow.step, follow.total)
-
             def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
                 follow.after_step(batch, float((logs or {})["loss"]))
 
             def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-                self.model.stop_training = follow.after_epoch(self.model)
+                follow.after_epoch(self.model)
+                self.model.stop_training = follow.finished
 
         return Callback()
 
@@ -145,21 +184,39 @@ class _Follow:
             )
         self.watcher.step(self.step, mean)
 
-    def after_epoch(self, model: Any) -> bool:
-        """Whether to stop."""
+    def after_epoch(self, model: Any) -> None:
         with _averaged(model, bool(self.recipe.ema)):
-            if self.check is None:
-                self._write(model)
-                return False
-            value = self._validate(model, self.check)
-            better = value < self.best
+            value = self._validate(model, self.check) if self.check else None
+            better = value is None or value < self.best
             if better:
                 self._write(model)
-        self.best, self.stale = (value, 0) if better else (self.best, self.stale + 1)
-        self.watcher.validated(self.step, value, better)
-        stop = bool(self.recipe.patience) and self.stale >= self.recipe.patience
-        self.stopped = "early stopping" if stop else self.stopped
-        return stop
+        if value is not None:
+            self.best, self.stale = (value, 0) if better else (self.best, self.stale + 1)
+            self.watcher.validated(self.step, value, better)
+        if self.step % steps_per_epoch(len(self.samples), self.recipe.batch) == 0:
+            self._save(model)
+
+    def _save(self, model: Any) -> None:
+        notes = {"recipe": self.recipe.to_dict(), "pairs": len(self.samples), "step": self.step, "stale": self.stale}
+        notes |= {"best": self.best, "loss": self.loss, "skipped": self.samples.skipped}
+        optimizer = [_numpy(variable) for variable in model.optimizer.variables]
+        snapshots.save_arrays(snapshots.Arrays(dict(state_of(model, self.arch).state), optimizer, notes), self.out)
+
+    def restore(self, model: Any, content: snapshots.Arrays, path: Path) -> None:
+        """Goes on where a snapshot was taken. Raises InputError, CheckpointError."""
+        notes = content.notes
+        if notes["pairs"] != len(self.samples):
+            raise InputError(f"the run was on {notes['pairs']} photographs, now there are {len(self.samples)}")
+        weights, optimizer = Checkpoint.from_state(content.model), model.optimizer
+        optimizer.build(model.trainable_variables)
+        shapes = [tuple(variable.shape) for variable in optimizer.variables]
+        if weights.arch != self.arch or shapes != [value.shape for value in content.optimizer]:
+            raise CheckpointError(f"{path}: the snapshot is not of {self.arch.name}")
+        assign(model, weights)
+        for variable, value in zip(optimizer.variables, content.optimizer, strict=True):
+            variable.assign(value)
+        self.step, self.best, self.stale, self.loss = (notes[key] for key in ("step", "best", "stale", "loss"))
+        self.samples.skipped.update(notes.get("skipped", {}))
 
     def _validate(self, model: Any, check: Samples) -> float:
         """Mean loss over the validation pairs, on whole photographs of `recipe.size`."""

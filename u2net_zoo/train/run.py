@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..arch import Architecture
+from ..arch import U2NET, Architecture
 from ..checkpoint import KNOWN, Checkpoint
-from ..errors import MissingExtraError, OptionError, UnknownNameError
-from . import pairs
+from ..errors import CheckpointError, MissingExtraError, OptionError, UnknownNameError
+from . import pairs, snapshots
 from .augment import Augment
 from .recipe import Recipe
 from .result import Outcome
@@ -17,7 +17,7 @@ from .start import fresh, lacks_statistics, with_norms
 if TYPE_CHECKING:
     from .setting import Setting
 
-__all__ = ["ENGINES", "Request", "arch_named", "train"]
+__all__ = ["ENGINES", "Request", "arch_named", "engine_named", "train"]
 
 ENGINES = ("keras", "torch")
 
@@ -30,6 +30,7 @@ class Request:
         masks: None when a teacher says what is right.
         part: of the pairs, kept aside for validation when no folder for it is named; 0 for none.
         start: weights to begin with; None for fresh ones of `arch`.
+        arch: of fresh weights, u2net by default; a snapshot to resume from has to be of it, if it is given.
         resume: a snapshot, or a run's folder.
     """
 
@@ -38,7 +39,7 @@ class Request:
     validation_images: Path | None = None
     validation_masks: Path | None = None
     part: float = 0.0
-    arch: str = "u2net"
+    arch: str | None = None
     start: Checkpoint | None = None
     teacher: Checkpoint | None = None
     resume: Path | None = None
@@ -55,16 +56,25 @@ def train(request: Request, recipe: Recipe, setting: "Setting") -> Outcome | Non
     _check(request, setting.out)
     learn, validate = _data(request, recipe)
     start = _start(request, recipe, learn)
+    if request.teacher:
+        _check_teacher(request.teacher.arch, start.arch)
     if request.engine == "keras":
         from .keras_loop import fit
 
-        return fit(recipe, setting.out, start, learn, validate, request.teacher, setting.watcher)
+        resume = snapshots.latest(request.resume, "keras") if request.resume else None
+        return fit(recipe, setting.out, start, learn, validate, request.teacher, setting.watcher, resume)
     return _torch(request, recipe, setting, start, learn, validate)
 
 
 def _start(request: Request, recipe: Recipe, learn: list[pairs.Pair]) -> Checkpoint:
+    if request.resume:
+        path = snapshots.latest(request.resume, request.engine)
+        start = snapshots.weights_of(path)
+        if request.arch and start.arch.name != arch_named(request.arch).name:
+            raise CheckpointError(f"{path}: the snapshot is of {start.arch.name}, not {request.arch}")
+        return start
     if request.start is None:
-        return fresh(arch_named(request.arch), recipe.seed)
+        return fresh(arch_named(request.arch or U2NET.name), recipe.seed)
     if not lacks_statistics(with_norms(request.start)):
         return request.start
     try:
@@ -72,6 +82,13 @@ def _start(request: Request, recipe: Recipe, learn: list[pairs.Pair]) -> Checkpo
     except ModuleNotFoundError as error:
         raise MissingExtraError("fine-tuning folded weights", error.name or "torch", "train") from None
     return prepare(request.start, Samples(learn, Augment(recipe)), recipe)
+
+
+def engine_named(name: str) -> str:
+    """`torch` or `keras`. Raises UnknownNameError."""
+    if name not in ENGINES:
+        raise UnknownNameError("engine", name, ENGINES)
+    return name
 
 
 def arch_named(name: str) -> Architecture:
@@ -96,24 +113,30 @@ def _torch(
         raise MissingExtraError("u2zoo train", error.name or "lightning", "train") from None
     trainer = Trainer(recipe, setting, start, learn, validate, request.teacher)
     if request.resume:
-        from . import snapshots
-
         trainer.restore(snapshots.load(snapshots.latest(request.resume)))
     outcome = trainer.fit()
     return outcome if trainer.fabric.is_global_zero else None
 
 
 def _check(request: Request, out: Path) -> None:
-    if request.engine not in ENGINES:
-        raise UnknownNameError("engine", request.engine, ENGINES)
+    engine_named(request.engine)
     if request.masks is None and request.teacher is None:
         raise OptionError("no masks and no teacher; give --masks, --teacher or both")
     if not 0 <= request.part < 1:
         raise OptionError(f"validation part {request.part}; allowed: 0 to below 1")
-    if request.resume and request.engine == "keras":
-        raise OptionError("--resume with Keras; allowed with torch only: go on from model.safetensors with --finetune")
-    if not request.resume and any(out.glob("step-*.pt")):
+    if not request.resume and any(file for kind in snapshots.KINDS.values() for file in out.glob(f"step-*{kind}")):
         raise OptionError(f"{out} holds an earlier run; go on with --resume {out}, or name another folder")
+
+
+def _check_teacher(teacher: Architecture, student: Architecture) -> None:
+    """Raises OptionError."""
+    if teacher.out_ch != 1:
+        raise OptionError(f"the teacher {teacher.name} answers {teacher.out_ch} classes; allowed: masks")
+    ours, theirs = len(student.outputs), len(teacher.outputs)
+    if ours != theirs:
+        raise OptionError(
+            f"the teacher {teacher.name} has {theirs} outputs, {student.name} {ours}; allowed: equally many"
+        )
 
 
 def _data(request: Request, recipe: Recipe) -> tuple[list[pairs.Pair], list[pairs.Pair]]:

@@ -147,7 +147,7 @@ class Trainer:
         """To the teacher's outputs if there is a teacher, else to the masks."""
         if self.teacher is not None:
             with torch.no_grad():
-                targets = self.teacher(batch.image)
+                targets = [torch.sigmoid(d) for d in self.teacher.logits(batch.image)]  # whatever its final is
             return distillation(logits, targets)
         if batch.mask is None:
             raise InputError("pairs without masks, and no teacher to say what they are")
