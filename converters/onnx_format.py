@@ -110,23 +110,16 @@ class _Runtime(Predictor):
         return dict(zip(self.outputs, self.session.run(None, {name: x}), strict=True))
 
     def taps(self, x: np.ndarray, arch: Architecture) -> Iterator[tuple[str, np.ndarray]]:
-        """Convolutions in graph order, each after its ReLU: the order in which the units run."""
+        """Convolutions in the order in which the units run, each behind its norm and its ReLU."""
         import onnx
         import onnxruntime
 
+        values = onnx_reader.activations(self.path)
         model = onnx.load(str(self.path))
-        relus = {node.input[0]: node.output[0] for node in model.graph.node if node.op_type == "Relu"}
-        convs = [node.output[0] for node in model.graph.node if node.op_type == "Conv"]
-        values = [relus.get(name, name) for name in convs]
-        kind = onnx.TensorProto.FLOAT16 if _is_half(model) else onnx.TensorProto.FLOAT
         del model.graph.output[:]
-        model.graph.output.extend(onnx.helper.make_tensor_value_info(name, kind, None) for name in values)
+        model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in values)  # onnxruntime works out the types
         session = onnxruntime.InferenceSession(
             model.SerializeToString(), self.options, providers=["CPUExecutionProvider"]
         )
         results = session.run(values, {session.get_inputs()[0].name: x})
         return iter([(unit.path, value.astype(np.float32)) for unit, value in zip(arch.units(), results, strict=False)])
-
-
-def _is_half(model: Any) -> bool:
-    return any(tensor.data_type == 10 for tensor in model.graph.initializer)

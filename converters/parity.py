@@ -2,7 +2,8 @@
 
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from u2net_zoo.preprocessing import PROFILES
 from .base import MaskBound, Predictor
 from .torch_predictor import TorchPredictor
 
-__all__ = ["MaskError", "OutputError64", "Reference", "Report", "compare"]
+__all__ = ["Divergence", "MaskError", "OutputError64", "Reference", "Report", "compare", "divergence", "judge"]
 
 RATIO = 3.0  # an artifact may stray three times as far from float64 as Torch's own float32 does …
 SLACK = 1e-6  # … plus this
@@ -93,6 +94,30 @@ class Report:
         return f"{text}; IoU {self.masks.iou:.4f} MAE {self.masks.mae:.5f}" if self.masks else text
 
 
+@dataclass(frozen=True)
+class Divergence:
+    """The first unit whose activation differs.
+
+    Attributes:
+        path: of the unit, `stage1.rebnconv5d`.
+        shape, expected: (C, h, w) in the artifact and in Torch.
+        error: relative (L2); None when the shapes differ. `allowed` is what rounding explains.
+    """
+
+    path: str
+    shape: tuple[int, ...]
+    expected: tuple[int, ...]
+    error: float | None
+    allowed: float
+
+    def text(self) -> str:
+        """`stage1.rebnconv5d: (16, 20, 20), in Torch (16, 20, 20); relative error 3.1e-02, explained 1.0e-04`."""
+        text = f"{self.path}: {self.shape}, in Torch {self.expected}"
+        if self.error is None:
+            return text
+        return f"{text}; relative error {self.error:.1e}, explained by rounding {self.allowed:.1e}"
+
+
 class Reference:
     """The float64 outputs of a checkpoint at one size, and how far Torch float32 strays from them; computed once.
 
@@ -107,13 +132,18 @@ class Reference:
         photographs = [self.photographs[0]] if checkpoint.arch.in_ch == 3 else [noise[..., ::-1].copy()]
         self.inputs = np.concatenate([*photographs, noise])
 
-    @functools.cached_property
-    def photographs(self) -> list[np.ndarray]:
+    @property
+    def images(self) -> list[Any]:
+        """scikit-image's photographs as PIL images."""
         from PIL import Image
         from skimage import data
 
+        return [Image.fromarray(getattr(data, name)()) for name in PHOTOGRAPHS]
+
+    @functools.cached_property
+    def photographs(self) -> list[np.ndarray]:
         profile = PROFILES["paper"]
-        return [profile.tensor(Image.fromarray(getattr(data, name)()), self.size) for name in PHOTOGRAPHS]
+        return [profile.tensor(image, self.size) for image in self.images]
 
     @functools.cached_property
     def exact(self) -> dict[str, np.ndarray]:
@@ -149,6 +179,19 @@ def compare(
     bound: MaskBound | None = None,
     expected: Sequence[str] | None = None,
 ) -> Report:
+    """`judge`, and where it fails the first unit that differs."""
+    report = judge(predictor, reference, bound, expected)
+    if report.ok:
+        return report
+    return replace(report, diverges_at=first_divergence(predictor, reference, coarse=bound is not None))
+
+
+def judge(
+    predictor: Predictor,
+    reference: Reference,
+    bound: MaskBound | None = None,
+    expected: Sequence[str] | None = None,
+) -> Report:
     """The parity report of an artifact: against the noise floor, or at a reduced precision against `bound`.
 
     Args:
@@ -163,10 +206,7 @@ def compare(
         raise ArtifactError(f"outputs {list(predictor.outputs)}; expected: {list(names) or list(reference.exact)}")
     outputs = tuple(_output_error(name, results[name], reference) for name in names)
     masks = _mask_error(predictor, reference, bound, outputs) if bound else None
-    report = Report(outputs, masks, None, reference.flat)
-    if report.ok:
-        return report
-    return Report(outputs, masks, first_divergence(predictor, reference, coarse=bound is not None), reference.flat)
+    return Report(outputs, masks, None, reference.flat)
 
 
 def in_batches(predictor: Predictor, inputs: np.ndarray) -> dict[str, np.ndarray]:
@@ -212,7 +252,13 @@ def iou(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def first_divergence(predictor: Predictor, reference: Reference, coarse: bool = False) -> str | None:
-    """Path of the first unit whose activation differs by more than rounding explains; None when none can be seen.
+    """Path of the first unit whose activation differs; None when none can be seen. See `divergence`."""
+    found = divergence(predictor, reference, coarse)
+    return found.path if found else None
+
+
+def divergence(predictor: Predictor, reference: Reference, coarse: bool = False) -> Divergence | None:
+    """The first unit whose activation differs by more than rounding explains; None when none can be seen.
 
     Rounding: a relative error (L2) of ten times Torch float32's own against float64, at least 1e-4, or 5e-2 at a
     reduced precision.
@@ -225,8 +271,10 @@ def first_divergence(predictor: Predictor, reference: Reference, coarse: bool = 
     whole = np.repeat(x, predictor.batch or 1, axis=0)
     for path, value in predictor.taps(whole, arch):
         allowed = max(floor, 10 * _relative(single[path], exact[path]))
-        if value.shape[1:] != exact[path].shape[1:] or not _relative(value[:1], exact[path]) <= allowed:
-            return path
+        fits = value.shape[1:] == exact[path].shape[1:]
+        error = _relative(value[:1], exact[path]) if fits else None
+        if error is None or not error <= allowed:
+            return Divergence(path, value.shape[1:], exact[path].shape[1:], error, allowed)
     return None
 
 
