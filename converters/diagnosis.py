@@ -11,7 +11,7 @@ from u2net_zoo.checkpoint import Checkpoint
 
 from .bent import Answer, Sample
 from .matching import difference
-from .parity import Divergence
+from .parity import Divergence, relative
 from .suspects import SUSPECTS, Suspect
 
 __all__ = ["Diagnosis", "Explanation", "compare_weights", "explain"]
@@ -65,6 +65,12 @@ class Diagnosis:
         yield f"first divergence: {self.first.text()}" if self.first else "first divergence: no inner value differs"
         yield self.explanation.text() if self.explanation else "none of the known causes explains it"
         yield f"weights: {self.weights}"
+
+    def headline(self) -> str:
+        """The shortest answer."""
+        if self.explanation is not None:
+            return f"{self.explanation.differs}: {self.explanation.name}"
+        return f"differs from {self.first.path} on" if self.first else "differs"
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self) | {"summary": list(self.lines())}
@@ -165,11 +171,10 @@ def compare_weights(found: Checkpoint, expected: Checkpoint) -> str:
     if a.arch.state_shapes() != b.arch.state_shapes():
         ours, theirs = f"{expected.arch.name} ({expected.arch.parameters():,})", found.arch.parameters()
         return f"another network: {found.arch.name} with {theirs:,} parameters; the checkpoint is {ours}"
-    worst, path = max(
-        (float(np.linalg.norm(a.state[key] - b.state[key]) / max(np.linalg.norm(b.state[key]), 1e-12)), key)
-        for key in a.arch.state_shapes()
-        if a.state[key].ndim == 4
-    )
+    kernels = [key for key in a.arch.state_shapes() if a.state[key].ndim == 4]
+    off = {key: relative(a.state[key], b.state[key]) for key in kernels}
+    path = max(kernels, key=lambda key: off[key])
+    worst = off[path]
     if worst < 1e-5:
         return "the checkpoint's, to within float32's rounding"
     return f"not the checkpoint's: {path} is off by {100 * worst:.2g} % (L2), more than any other"

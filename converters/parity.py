@@ -94,6 +94,14 @@ class Report:
         return f"{text}; IoU {self.masks.iou:.4f} MAE {self.masks.mae:.5f}" if self.masks else text
 
 
+def photographs() -> list[Any]:
+    """scikit-image's own, as PIL images."""
+    from PIL import Image
+    from skimage import data
+
+    return [Image.fromarray(getattr(data, name)()) for name in PHOTOGRAPHS]
+
+
 @dataclass(frozen=True)
 class Divergence:
     """The first unit whose activation differs.
@@ -132,18 +140,10 @@ class Reference:
         photographs = [self.photographs[0]] if checkpoint.arch.in_ch == 3 else [noise[..., ::-1].copy()]
         self.inputs = np.concatenate([*photographs, noise])
 
-    @property
-    def images(self) -> list[Any]:
-        """scikit-image's photographs as PIL images."""
-        from PIL import Image
-        from skimage import data
-
-        return [Image.fromarray(getattr(data, name)()) for name in PHOTOGRAPHS]
-
     @functools.cached_property
     def photographs(self) -> list[np.ndarray]:
         profile = PROFILES["paper"]
-        return [profile.tensor(image, self.size) for image in self.images]
+        return [profile.tensor(image, self.size) for image in photographs()]
 
     @functools.cached_property
     def exact(self) -> dict[str, np.ndarray]:
@@ -270,13 +270,14 @@ def divergence(predictor: Predictor, reference: Reference, coarse: bool = False)
     floor = 5e-2 if coarse else 1e-4
     whole = np.repeat(x, predictor.batch or 1, axis=0)
     for path, value in predictor.taps(whole, arch):
-        allowed = max(floor, 10 * _relative(single[path], exact[path]))
+        allowed = max(floor, 10 * relative(single[path], exact[path]))
         fits = value.shape[1:] == exact[path].shape[1:]
-        error = _relative(value[:1], exact[path]) if fits else None
+        error = relative(value[:1], exact[path]) if fits else None
         if error is None or not error <= allowed:
             return Divergence(path, value.shape[1:], exact[path].shape[1:], error, allowed)
     return None
 
 
-def _relative(value: np.ndarray, exact: np.ndarray) -> float:
+def relative(value: np.ndarray, exact: np.ndarray) -> float:
+    """L2 norm of the difference over that of `exact`."""
     return float(np.linalg.norm(value - exact)) / max(float(np.linalg.norm(exact)), 1e-12)

@@ -5,6 +5,7 @@ The two processes talk over a socket in JSON headers and raw arrays; nothing is 
 """
 
 import contextlib
+import functools
 import json
 import os
 import resource
@@ -89,7 +90,7 @@ class RemotePredictor(Predictor):
             self.close()
             raise
         self.load = time.perf_counter() - start
-        self.size = tuple(found["size"]) if found["size"] else None  # type: ignore[assignment]
+        self.size = tuple(found["size"]) if found["size"] else None
         self.batch = found["batch"]
         self.outputs = tuple(found["outputs"])
         self.facts = found["facts"]
@@ -178,7 +179,7 @@ def _send(connection: Connection, header: dict[str, Any], arrays: Mapping[str, n
     listed = [[name, array.dtype.str, array.shape] for name, array in whole.items()]
     connection.send_bytes(json.dumps({**header, "arrays": listed}).encode())
     for array in whole.values():
-        connection.send_bytes(memoryview(array.reshape(-1)).cast("B"))
+        connection.send_bytes(array.tobytes())
 
 
 def _receive(connection: Connection) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -232,15 +233,15 @@ class _Server:
             arch = Checkpoint(identify(shapes), {}).with_final(request["final"]).arch
             return {}, dict(self.predictor.taps(arrays["x"], arch))
         if "time" in request:
-            return {"seconds": self._time(arrays["x"])}, {}
+            return {"seconds": self._time(self.predictor, arrays["x"])}, {}
         start = time.perf_counter()
         results = self.predictor(arrays["x"])
         return {"seconds": time.perf_counter() - start}, results
 
-    def _time(self, x: np.ndarray) -> float:
-        predictor = self.predictor
+    def _time(self, predictor: Predictor, x: np.ndarray) -> float:
         if self.timed is None:
-            self.timed = predictor.timed(x) if hasattr(predictor, "timed") else lambda: predictor(x)  # type: ignore[misc]
+            timed = getattr(predictor, "timed", None)
+            self.timed = timed(x) if timed else functools.partial(predictor, x)
         start = time.perf_counter()
         self.timed()
         return time.perf_counter() - start
