@@ -70,14 +70,15 @@ class Bent:
     final: str | None = None
     answer: Callable[[np.ndarray], np.ndarray] | None = None
 
-    def run(self, checkpoint: Checkpoint, sample: Sample) -> Answer:
-        """name -> (N, out_ch, H, W) float32."""
+    def run(self, checkpoint: Checkpoint, sample: Sample, model: Any = None) -> Answer:
+        """name -> (N, out_ch, H, W) float32. `model`: the Torch model of `checkpoint`, where there is one already."""
         import torch
 
         from u2net_zoo import torch_model
 
         dtype = getattr(torch, self.dtype)
-        model = torch_model.build(self.weights(checkpoint) if self.weights else checkpoint, dtype=dtype)
+        if model is None or self.weights or self.dtype != "float32":
+            model = torch_model.build(self.weights(checkpoint) if self.weights else checkpoint, dtype=dtype)
         x = np.ascontiguousarray(self.feed(sample) if self.feed else sample.x, np.float32)
         arch = checkpoint.arch
         with torch.inference_mode():

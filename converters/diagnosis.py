@@ -18,7 +18,8 @@ __all__ = ["Diagnosis", "Explanation", "compare_weights", "explain"]
 
 EXPLAINS = 0.1  # a suspect explains a difference when it leaves less than this part of it …
 CERTAIN = 0.01  # … and no other needs to be tried when it leaves less than this
-PROMISING = 3  # how many of the best suspects are tried in pairs when none explains it alone
+PROMISING = 2  # how many of the best suspects are tried in pairs when none explains it alone …
+HELPS = 0.7  # … those that leave less than this part of it
 # Arithmetic at low precision: two programs agree in where they err (correlation) and in how much (ratio of the means).
 # Measured 2026-11-21, see `test_diagnosis.py`: fp16 and bf16 in onnxruntime, Core ML's evaluator and OpenVINO.
 ALIKE = 0.3
@@ -101,9 +102,12 @@ class _Trial:
     """Suspects against one sample."""
 
     def __init__(self, results: Answer, checkpoint: Checkpoint, exact: Answer, sample: Sample):
+        from u2net_zoo import torch_model
+
         self.results, self.checkpoint, self.exact, self.sample = results, checkpoint, exact, sample
         self.names, _, self.before = difference(results, exact)
         self.left: dict[Suspect, float] = {}
+        self.model = torch_model.build(checkpoint)
 
     def best(self, groups: Sequence[tuple[Suspect, ...]]) -> tuple[Explanation, dict[str, str]] | None:
         """The group of suspects that leaves least, and less than everything."""
@@ -123,7 +127,7 @@ class _Trial:
     def pairs(self) -> list[tuple[Suspect, ...]]:
         """The most promising suspects, each with every other that bends another rule."""
         order = sorted(self.left, key=lambda suspect: self.left[suspect])
-        front = [suspect for suspect in order[:PROMISING] if self.left[suspect] < self.before]
+        front = [suspect for suspect in order[:PROMISING] if self.left[suspect] < HELPS * self.before]
         return [
             (a, b)
             for a, b in combinations(order, 2)
@@ -150,7 +154,7 @@ class _Trial:
         rules = group[0].rules
         for suspect in group[1:]:
             rules = rules.and_(suspect.rules)
-        return rules.run(self.checkpoint, self.sample)
+        return rules.run(self.checkpoint, self.sample, self.model)
 
     def _matters(self, suspect: Suspect) -> bool:
         """False where what would be fed is what is fed: a photograph whose maximum is 255, a network of one channel."""

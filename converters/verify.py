@@ -1,6 +1,6 @@
 """Any artifact against any checkpoint: the same tensor, the same photographs, and the reason where they part."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,6 @@ from .sources import format_of, read_source
 
 __all__ = ["PictureError", "Verdict", "Verifier"]
 
-CLEARLY = 0.5  # another feeding is believed when it leaves less than this part of the difference
 DECADES = np.arange(-9.0, 0.25, 0.25)  # of the error's histogram: edges of the bins, log10
 LEVELS = 1  # grey levels by which a pixel may be off: two truncations to 8 bits differ by one at any rounding
 
@@ -145,22 +144,21 @@ class Verifier:
         fmt = format_of(path)
         with open_remote(path) as remote:
             reference = self._reference(remote, path)
-            fed = self._settled(remote, reference, path)
-            judged = self._judged(fmt, path, fed)
-            names = judged.names or fed.names
-            pictures = self._pictures(Renamed(fed.raw, names, self.checkpoint.arch), reference, shown)
+            judged = self._judged(fmt, path, remote, reference)
+            named = Renamed(judged.fed.raw, judged.names, self.checkpoint.arch)
+            pictures = self._pictures(named, reference, shown)
             return Verdict(
                 path,
                 fmt.name,
                 sum(file.stat().st_size for file in fmt.files(path)),
                 reference.size,
-                fed.feeding.name,
+                judged.fed.feeding.name,
                 judged.precision,
                 judged.report,
                 pictures,
                 judged.diagnosis,
                 remote.usage,
-                fed.histogram(),
+                judged.fed.histogram(),
             )
 
     def _reference(self, remote: RemotePredictor, path: Path) -> Reference:
@@ -172,44 +170,48 @@ class Verifier:
             self.references[size] = Reference(self.checkpoint, size)
         return self.references[size]
 
-    def _settled(self, remote: RemotePredictor, reference: Reference, path: Path) -> "_Fed":
-        """The predictor under the network's names, fed as it wants to be."""
+    def _judged(self, fmt: Format, path: Path, remote: RemotePredictor, reference: Reference) -> "_Judged":
+        """The report under the feeding and at the precision that the file has, and a diagnosis where it fails."""
         try:
-            fed = _Fed(remote, reference, FEEDINGS[0], Sample(reference.inputs[:1], profile=self.profile), 0)
-            if fed.largest > 3 * reference.noise["mask"] + 1e-5 and self.checkpoint.arch.in_ch == 3:
-                fed = self._other_feeding(remote, reference, fed)
+            feedings = self._feedings(remote, reference)
+            tried = []
+            for fed in feedings:
+                report = judge(fed.named(fed.names), fed.reference)
+                if report.ok:
+                    return _Judged(fed, report, fed.names)
+                tried.append((fed, report))
         except ArtifactError as error:
             raise ArtifactError(f"{path}: {str(error).removeprefix(f'{path}: ')}") from None
-        return fed
+        for fed, _ in tried:
+            found = explain(fed.results, self.checkpoint, fed.exact, fed.sample)
+            if found:
+                return self._explained(fmt, path, fed, *found)
+        fed, report = tried[0]
+        return _Judged(fed, report, fed.names, diagnosis=self._diagnosis(path, fed, None))
 
-    def _other_feeding(self, remote: RemotePredictor, reference: Reference, best: "_Fed") -> "_Fed":
-        """`best`, or the file fed with pixels where that leaves clearly less of the difference."""
+    def _feedings(self, remote: RemotePredictor, reference: Reference) -> Iterator["_Fed"]:
+        """The file under each way to feed it, the normalised tensor first."""
+        yield _Fed(remote, reference, FEEDINGS[0], Sample(reference.inputs[:1], profile=self.profile), 0)
+        if self.checkpoint.arch.in_ch != 3:
+            return
         other = PixelReference(reference, self.profile)
         dim = int(np.argmin(other.peaks[: len(other.inputs)]))
-        least = CLEARLY * best.mean
         for feeding in FEEDINGS[1:]:
             wrapped = TakesPixels(remote, self.profile, feeding.scale or 1.0, other.samples)
-            fed = _Fed(wrapped, other, feeding, other.samples[dim], dim)
-            if fed.mean < least:
-                best, least = fed, fed.mean
-        return best
+            yield _Fed(wrapped, other, feeding, other.samples[dim], dim)
 
-    def _judged(self, fmt: Format, path: Path, fed: "_Fed") -> "_Judged":
-        """The report at the precision that the differences have, and a diagnosis where it fails."""
-        report = judge(fed.named(fed.names), fed.reference)
+    def _explained(
+        self, fmt: Format, path: Path, fed: "_Fed", explanation: Explanation, names: dict[str, str]
+    ) -> "_Judged":
+        """A precision is held to the format's bound for it; everything else is a fault."""
+        precision = explanation.precision or "fp32"
+        report = judge(fed.named(names), fed.reference, fmt.bounds.get(precision))
         if report.ok:
-            return _Judged(report)
-        found = explain(fed.results, self.checkpoint, fed.exact, fed.sample)
-        explanation, names = found or (None, fed.names)
-        precision = (explanation and explanation.precision) or "fp32"
-        if precision in fmt.bounds:
-            report = judge(fed.named(names), fed.reference, fmt.bounds[precision])
-            if report.ok:
-                return _Judged(report, precision, names)
-        diagnosis = self._diagnosis(path, fed, explanation, coarse=precision != "fp32")
-        return _Judged(report, precision, names, diagnosis)
+            return _Judged(fed, report, names, precision)
+        return _Judged(fed, report, names, precision, self._diagnosis(path, fed, explanation))
 
-    def _diagnosis(self, path: Path, fed: "_Fed", explanation: Explanation | None, coarse: bool) -> Diagnosis:
+    def _diagnosis(self, path: Path, fed: "_Fed", explanation: Explanation | None) -> Diagnosis:
+        coarse = explanation is not None and explanation.precision is not None
         try:
             weights = compare_weights(read_source(path), self.checkpoint)
         except CheckpointError as error:
@@ -244,9 +246,10 @@ class Verifier:
 
 @dataclass(frozen=True)
 class _Judged:
+    fed: "_Fed"
     report: Report
+    names: dict[str, str]
     precision: str = "fp32"
-    names: dict[str, str] | None = None
     diagnosis: Diagnosis | None = None
 
 

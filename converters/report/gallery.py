@@ -17,10 +17,14 @@ HIGHER, LOWER = np.array([214, 60, 40]), np.array([38, 104, 214])  # the artifac
 
 @dataclass(frozen=True)
 class Shot:
-    """An artifact's answer to one photograph, as data URIs; `difference` is transparent where nothing differs."""
+    """An artifact's answer to one photograph, as data URIs; `difference` is transparent where nothing differs.
+
+    `note` says so when nothing differs anywhere.
+    """
 
     mask: str
     difference: str
+    note: str = ""
 
 
 @dataclass
@@ -38,7 +42,9 @@ class Gallery:
 
     def add(self, artifact: Path, number: int, mask: Image.Image, expected: Image.Image) -> None:
         """Keeps an artifact's mask of photograph `number`, and its difference to the expected one."""
-        shot = Shot(data_uri(_small(mask.convert("L")), quality=60), data_uri(_small(_difference(mask, expected))))
+        apart = _difference(mask, expected)
+        note = "" if apart.getbbox() else "no pixel differs"
+        shot = Shot(data_uri(_small(mask.convert("L")), quality=60), data_uri(_small(apart)), note)
         self.shots.setdefault(artifact, {})[number] = shot
 
 
@@ -47,7 +53,7 @@ def _difference(mask: Image.Image, expected: Image.Image) -> Image.Image:
     a, b = (np.asarray(picture.convert("L"), np.int16) for picture in (mask, expected))
     signed = a - b
     opacity = np.minimum(np.abs(signed) * AMPLIFIED, 255)
-    colour = np.where((signed > 0)[..., None], HIGHER, LOWER)
+    colour = np.where((signed > 0)[..., None], HIGHER, LOWER) * (opacity > 0)[..., None]
     return Image.fromarray(np.dstack([colour, opacity]).astype(np.uint8), "RGBA")
 
 

@@ -13,6 +13,7 @@ for (const tile of document.querySelectorAll(".tile")) {
     photo.querySelector(".after").src = mask.src;
     photo.querySelector(".large-mask").src = mask.src;
     photo.querySelector(".large-difference").src = difference.src;
+    photo.querySelector(".plain").dataset.note = tile.dataset.note;
     for (const name of photo.querySelectorAll(".chosen")) name.textContent = tile.dataset.name;
     for (const other of photo.querySelectorAll(".tile")) other.setAttribute("aria-pressed", String(other === tile));
   });
