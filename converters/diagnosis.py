@@ -18,7 +18,7 @@ __all__ = ["Diagnosis", "Explanation", "compare_weights", "explain"]
 
 EXPLAINS = 0.1  # a suspect explains a difference when it leaves less than this part of it …
 CERTAIN = 0.01  # … and no other needs to be tried when it leaves less than this
-PROMISING = 2  # how many of the best suspects are tried in pairs when none explains it alone …
+PROMISING = 2  # how many of the best suspects are tried in pairs …
 HELPS = 0.7  # … those that leave less than this part of it
 # Arithmetic at low precision: two programs agree in where they err (correlation) and in how much (ratio of the means).
 # Measured 2026-11-21, see `test_diagnosis.py`: fp16 and bf16 in onnxruntime, Core ML's evaluator and OpenVINO.
@@ -83,7 +83,8 @@ def explain(
     """The suspect that leaves a small part of the difference, with the names that go together under it.
 
     Names are matched anew under each suspect: a wrong network's answers may lie nearer to another output's. The search
-    ends with the first suspect that leaves next to nothing; when none is enough alone, the best are tried in pairs.
+    ends with the first suspect that leaves next to nothing; otherwise the best are tried in pairs, and a pair is
+    believed when it leaves a small part of what one of them leaves alone.
 
     Args:
         results: the file's answers to the sample, under the file's names.
@@ -91,8 +92,11 @@ def explain(
     """
     trial = _Trial(results, checkpoint, exact, sample)
     best = trial.best([(suspect,) for suspect in SUSPECTS if suspect.exact])
-    if best is None or best[0].left >= EXPLAINS * trial.before:
-        best = trial.best(trial.pairs()) or best
+    left = best[0].left if best else trial.before
+    if left >= CERTAIN * trial.before:
+        both = trial.best(trial.pairs())
+        enough = EXPLAINS * (left if left < EXPLAINS * trial.before else trial.before)
+        best = both if both and both[0].left < enough else best
     if best is not None and best[0].left < EXPLAINS * trial.before:
         return best
     return trial.alike([suspect for suspect in SUSPECTS if not suspect.exact])

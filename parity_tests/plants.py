@@ -91,7 +91,9 @@ def behind(*kinds: str, constant: float | None = None) -> Edit:
     return edit
 
 
-def takes_pixels(by_maximum: bool = True, bgr: bool = False, std: Any = IMAGENET_STD) -> Edit:
+def takes_pixels(
+    by_maximum: bool = True, bgr: bool = False, mean: Any = IMAGENET_MEAN, std: Any = IMAGENET_STD
+) -> Edit:
     """The file takes pixels 0..255 and normalises them itself."""
 
     def edit(model: Any) -> None:
@@ -103,7 +105,7 @@ def takes_pixels(by_maximum: bool = True, bgr: bool = False, std: Any = IMAGENET
         constants = {
             "order": np.array([2, 1, 0] if bgr else [0, 1, 2], np.int64),
             "white": np.float32(255),
-            "mean": np.asarray(IMAGENET_MEAN, np.float32).reshape(3, 1, 1),
+            "mean": np.broadcast_to(np.asarray(mean, np.float32), 3).reshape(3, 1, 1).copy(),
             "std": np.broadcast_to(np.asarray(std, np.float32), 3).reshape(3, 1, 1).copy(),
         }
         graph.initializer.extend(numpy_helper.from_array(v, f"in_{k}") for k, v in constants.items())
@@ -128,10 +130,6 @@ def bfloat16(kernel: np.ndarray) -> np.ndarray:
 
 
 def int8(kernel: np.ndarray) -> np.ndarray:
-    """Symmetric, per output channel, by Torch's own quantisation."""
-    import torch
-
-    tensor = torch.from_numpy(kernel.copy())
-    scales = tensor.abs().amax((1, 2, 3)).double() / 127
-    zeros = torch.zeros(len(tensor), dtype=torch.long)
-    return torch.quantize_per_channel(tensor, scales, zeros, 0, torch.qint8).dequantize().numpy()
+    """Symmetric, per output channel."""
+    scales = np.abs(kernel).max(axis=(1, 2, 3), keepdims=True) / 127
+    return np.rint(kernel / scales).astype(np.int8) * scales
