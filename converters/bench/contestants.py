@@ -8,6 +8,7 @@ from typing import Any
 __all__ = ["Contestant", "for_artifact", "for_weights"]
 
 CPU_ONLY = {"CUDA_VISIBLE_DEVICES": "", "JAX_PLATFORMS": "cpu"}
+FULL_PRECISION = {"JAX_DEFAULT_MATMUL_PRECISION": "highest", "NVIDIA_TF32_OVERRIDE": "0"}
 KERAS_BACKENDS = ("tensorflow", "jax", "torch")
 RUNTIMES = {"onnx": "onnxruntime", "openvino": "OpenVINO f32", "tflite": "TFLite (XNNPACK)",
             "savedmodel": "TensorFlow", "ncnn": "ncnn"}  # fmt: skip
@@ -65,9 +66,11 @@ def _on_cuda(path: Path, size: Sequence[int]) -> Iterator[Contestant]:
     ):  # fmt: skip
         arguments = {"path": str(path), "step": step, "dtype": dtype, "device": "cuda"}
         yield Contestant(f"{TORCH[step]} {dtype}", "torch", arguments, exact=dtype == "float32")
-    yield Contestant("onnxruntime CUDA", "onnxruntime", {"provider": "CUDAExecutionProvider"}, {}, "onnx", exact=False)
+    for tf32 in (False, True):
+        name = f"onnxruntime CUDA {'tf32' if tf32 else 'float32'}"
+        yield Contestant(name, "onnxruntime", {"tf32": tf32}, {}, "onnx", exact=not tf32)
     for backend in ("torch", "jax"):
-        yield _keras(path, size, backend, {})
+        yield _keras(path, size, backend, FULL_PRECISION)
 
 
 def _keras(path: Path, size: Sequence[int], backend: str, environment: Mapping[str, str]) -> Contestant:

@@ -9,7 +9,8 @@ from pathlib import Path
 __all__ = ["machine", "versions"]
 
 PACKAGES = (
-    "torch", "onnxruntime", "onnxruntime-gpu", "openvino", "ai-edge-litert", "tensorflow", "keras", "jax", "ncnn", "numpy",
+    "torch", "onnxruntime", "onnxruntime-gpu", "openvino", "ai-edge-litert",
+    "tensorflow", "keras", "jax", "ncnn", "numpy",
 )  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from u2net_zoo.files import staged
 
 from .race import Row
 
-__all__ = ["COLUMNS", "cells", "markdown", "plot"]
+__all__ = ["COLUMNS", "aligned", "cells", "markdown", "plot"]
 
 COLUMNS: dict[str, Callable[[Row], str]] = {
     "runtime": lambda r: r.name,
@@ -28,6 +28,16 @@ COLUMNS: dict[str, Callable[[Row], str]] = {
 def cells(row: Row) -> list[str]:
     """One text per column."""
     return [text(row) for text in COLUMNS.values()]
+
+
+def aligned(rows: Sequence[Row]) -> list[str]:
+    """Lines for a terminal: the heading and the rows that ran, in columns."""
+    lines = [list(COLUMNS), *(cells(row) for row in rows if not row.error)]
+    widths = [max(len(line[n]) for line in lines) for n in range(len(COLUMNS))]
+    return [
+        "  ".join([line[0].ljust(widths[0]), *(text.rjust(w) for text, w in zip(line[1:], widths[1:], strict=True))])
+        for line in lines
+    ]
 
 
 def markdown(rows: Sequence[Row]) -> str:

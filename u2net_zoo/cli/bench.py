@@ -131,18 +131,11 @@ def _show(rows: "list[Row]", document: dict[str, Any]) -> None:
     state.document({**document, "rows": [row.to_json() for row in rows]})
     if state.json:
         return
-    from rich.console import Console
-    from rich.table import Column, Table
+    from converters.bench.tables import aligned
 
-    from converters.bench.tables import COLUMNS, cells
-
-    names = list(COLUMNS)
-    numbers = [Column(name, justify="right", no_wrap=True) for name in names[1:]]
-    table = Table(Column(names[0], no_wrap=True), *numbers, title=_title(document), box=None, pad_edge=False)
-    for row in rows:
-        if not row.error:
-            table.add_row(*cells(row))
-    Console(soft_wrap=True).print(table)
+    state.result(_title(document))
+    for line in aligned(rows):
+        state.result(line)
     for row in rows:
         if row.error:
             state.result(f"{row.name}: not run: {row.error}")
