@@ -1,7 +1,8 @@
 """Any artifact against any checkpoint: the same tensor, the same photographs, and the reason where they part."""
 
+import hashlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from PIL import Image
 
 from u2net_zoo.checkpoint import Checkpoint
 from u2net_zoo.errors import ArtifactError, CheckpointError, OptionError
-from u2net_zoo.preprocessing import Profile
+from u2net_zoo.preprocessing import Profile, Resize
 from u2net_zoo.session import MaskSession
 
 from .base import Format, Predictor, describe
@@ -128,7 +129,8 @@ class Verifier:
         photographs: Mapping[str, Image.Image],
         size: tuple[int, int] | None = None,
     ):
-        self.checkpoint, self.profile, self.photographs, self.asked = checkpoint, profile, photographs, size
+        self.checkpoint, self.photographs, self.asked = checkpoint, photographs, size
+        self.profile = replace(profile, resize=_Remembering(profile.resize))
         self.references: dict[tuple[int, int], Reference] = {}
         self.masks: dict[tuple[int, int], list[Image.Image]] = {}
 
@@ -282,11 +284,11 @@ class _Fed:
 
 
 class _Once(Predictor):
-    """A predictor that runs the same tensor once."""
+    """A predictor that runs the same tensor once, one picture at a time: its memory is then what a user sees."""
 
     def __init__(self, predictor: Predictor):
         self.predictor = predictor
-        self.size, self.batch, self.outputs = predictor.size, predictor.batch, predictor.outputs
+        self.size, self.batch, self.outputs = predictor.size, predictor.batch or 1, predictor.outputs
         self.taps = predictor.taps  # type: ignore[method-assign]
         self.answers: dict[bytes, Answer] = {}
 
@@ -295,6 +297,20 @@ class _Once(Predictor):
         if key not in self.answers:
             self.answers[key] = self.predictor(x)
         return self.answers[key]
+
+
+class _Remembering:
+    """A profile's way to resize that does every photograph once: it is most of the preprocessing's time."""
+
+    def __init__(self, resize: Resize):
+        self.resize = resize
+        self.done: dict[tuple[bytes, tuple[int, ...], tuple[int, int]], np.ndarray] = {}
+
+    def __call__(self, pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+        key = hashlib.sha256(pixels.tobytes()).digest(), pixels.shape, size
+        if key not in self.done:
+            self.done[key] = self.resize(pixels, size)
+        return self.done[key]
 
 
 def _picture_error(name: str, mask: Image.Image, expected: Image.Image) -> PictureError:

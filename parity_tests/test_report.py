@@ -38,8 +38,12 @@ def browser(page, tmp_path_factory):
 
 
 SPLIT = "parseFloat(getComputedStyle(document.querySelector('.compare')).getPropertyValue('--at'))"
-BOX = "(() => { const e = document.querySelector('.compare'); e.scrollIntoView({block: 'center', behavior: 'instant'});" \
-      " const b = e.getBoundingClientRect(); return [b.x, b.y, b.width, b.height] })()"  # fmt: skip
+BOX = """(() => {
+    const frame = document.querySelector('.compare');
+    frame.scrollIntoView({block: 'center', behavior: 'instant'});
+    const box = frame.getBoundingClientRect();
+    return [box.x, box.y, box.width, box.height];
+})()"""
 
 
 def test_the_slider_follows_the_mouse(browser):

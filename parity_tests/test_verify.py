@@ -25,7 +25,10 @@ def folder(small, small_file, tmp_path_factory):
     node = onnx.helper.make_node("Relu", ["x"], ["y"])
     values = [onnx.helper.make_tensor_value_info(n, onnx.TensorProto.FLOAT, [1, 3, 64, 64]) for n in "xy"]
     graph = onnx.helper.make_graph([node], "other", values[:1], values[1:])
-    onnx.save(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 13)]), folder / "other.onnx")
+    onnx.save(
+        onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 13)], ir_version=8),
+        folder / "other.onnx",
+    )
     (folder / "photos").mkdir()
     (folder / "empty").mkdir()
     Image.effect_noise((50, 40), 90).convert("RGB").save(folder / "photos" / "noise.png")
@@ -53,7 +56,10 @@ def test_what_agrees_ends_with_0_and_what_differs_with_1(folder):
 BAD = {
     "no artifact": (["{d}/none.onnx"], "none.onnx: no such file"),
     "no model": (["{d}/photos/noise.png"], "not a model of a known kind"),
-    "no U²-Net": (["{d}/other.onnx"], r"other.onnx: output 'y' has the shape \(2?1?, ?3.*; the network has 7 of shape"),
+    "no U²-Net": (
+        ["{d}/other.onnx"],
+        r"other.onnx: output 'y' has the shape \(\d, 3, 64, 64\)",
+    ),
     "another size": (["{d}/clean.onnx", "--size", "96"], "takes 64x64, not --size 96x96; leave --size out"),
     "empty folder": (["{d}/clean.onnx", "--images", "{d}/empty"], "empty: holds no photographs"),
     "report in a file": (["{d}/clean.onnx", "--report", "{d}/clean.onnx/r.html"], "cannot write there"),
@@ -78,18 +84,16 @@ def test_a_file_with_its_channels_last_is_worked_out(folder):
 
     def transpose(model):
         graph = model.graph
-        for value, order, first in ((graph.input[0], (0, 3, 1, 2), True), (graph.output[0], (0, 2, 3, 1), False)):
-            inner = f"{value.name}_inner"
-            for node in graph.node:
-                names = node.input if first else node.output
-                names[:] = [inner if n == value.name else n for n in names]
-            ends = ([value.name], [inner]) if first else ([inner], [value.name])
-            graph.node.insert(0 if first else len(graph.node), onnx.helper.make_node("Transpose", *ends, perm=order))
-            dims = value.type.tensor_type.shape.dim
-            batch, channels, height, width = ([d.dim_value, d.dim_param] for d in dims)
-            for dim, (number, _) in zip(dims[1:], (height, width, channels), strict=True):
-                dim.dim_value = number
-        del batch
+        given, made = graph.input[0], graph.output[0]
+        for node in graph.node:
+            node.input[:] = [f"{n}_planar" if n == given.name else n for n in node.input]
+            node.output[:] = [f"{n}_planar" if n == made.name else n for n in node.output]
+        make = onnx.helper.make_node
+        graph.node.insert(0, make("Transpose", [given.name], [f"{given.name}_planar"], perm=(0, 3, 1, 2)))
+        graph.node.append(make("Transpose", [f"{made.name}_planar"], [made.name], perm=(0, 2, 3, 1)))
+        for value, channels in ((given, 3), (made, 1)):
+            for dim, side in zip(value.type.tensor_type.shape.dim[1:], (64, 64, channels), strict=True):
+                dim.dim_value = side
 
     path = plants.planted(folder / "clean.onnx", folder.parent / "last.onnx", transpose)
     done = u2zoo("verify", path, "--against", folder / "small.safetensors", "--images", folder / "photos")
