@@ -7,7 +7,7 @@ from u2net_zoo.arch import POOL, RSU, Architecture, Unit
 
 __all__ = ["flops", "matmul_gflops"]
 
-SIDE = 2048  # of the matrices: beyond every cache, 17 GFLOP a product
+SIDE = 1024  # of the matrices: 12 MB, beyond the caches next to a core; 2 GFLOP a product
 ROUNDS = 5
 
 
