@@ -29,6 +29,7 @@ __all__ = [
     "check_input",
     "describe",
     "input_layout",
+    "is_channels_last",
     "output_names",
 ]
 
@@ -254,6 +255,11 @@ def check_input(predictor: Predictor, x: np.ndarray) -> None:
         raise ArtifactError(f"the model takes {describe(predictor.size)}, got {describe(tuple(x.shape[2:]))}")
     if predictor.batch and x.shape[0] != predictor.batch:
         raise ArtifactError(f"the model takes batches of {predictor.batch}, got {x.shape[0]}")
+
+
+def is_channels_last(shape: Sequence[Any]) -> bool:
+    """Whether a 4-D shape is (N, H, W, C) where the format itself leaves it open: 1 or 3 stands last and not second."""
+    return len(shape) == 4 and shape[3] in (1, 3) and shape[1] not in (1, 3)
 
 
 def input_layout(shape: Sequence[Any], path: Path, channels_last: bool) -> tuple[int | None, tuple[int, int] | None]:

@@ -92,6 +92,22 @@ class Graph:
             raise CheckpointError("not a U²-Net: no convolution with constant weights leads to an output")
         return Checkpoint.from_folded(pairs, final="sigmoid" if sigmoid else "none", meta=meta)
 
+    def activations(self) -> list[str]:
+        """For each convolution, in order, the value that is its unit's activation: behind its norm and its ReLU."""
+        order = self.order()
+        last: dict[str, str] = {}  # the convolution's own value -> the last one that still belongs to it
+        origin: dict[str, str] = {}
+        for node in order:
+            first = node.inputs[0] if node.inputs else ""
+            if isinstance(node.role, Conv):
+                origin[node.outputs[0]] = last[node.outputs[0]] = node.outputs[0]
+            elif first in origin and (
+                isinstance(node.role, Affine) or node.kind in MOVING or node.kind.lower() == "relu"
+            ):
+                origin[node.outputs[0]] = origin[first]
+                last[origin[first]] = node.outputs[0]
+        return list(last.values())
+
     def order(self) -> list[Node]:
         """The nodes that lead to an output, in the order of `Architecture.units()` whatever the file's order is.
 

@@ -13,7 +13,17 @@ from u2net_zoo.errors import ArtifactError, one_line
 
 from . import onnx_reader
 from .baking import baking_of, read_baking, torch_module
-from .base import DYNAMIC, Format, MaskBound, Options, Predictor, check_input, input_layout, output_names
+from .base import (
+    DYNAMIC,
+    Format,
+    MaskBound,
+    Options,
+    Predictor,
+    check_input,
+    input_layout,
+    is_channels_last,
+    output_names,
+)
 
 __all__ = ["Onnx"]
 
@@ -109,32 +119,31 @@ class _Runtime(Predictor):
         if len(given) != 1 or given[0].type != wanted:
             kinds = ", ".join(f"{item.name} {item.type}" for item in given) or "none"
             raise ArtifactError(f"{path}: its inputs are {kinds}; one of {wanted} is needed")
-        self.batch, self.size = input_layout(given[0].shape, path, channels_last=False)
+        self.last = is_channels_last(given[0].shape)  # another maker's file may come from TensorFlow
+        self.batch, self.size = input_layout(given[0].shape, path, channels_last=self.last)
         self.outputs = tuple(output.name for output in self.session.get_outputs())
 
     def __call__(self, x: np.ndarray) -> dict[str, np.ndarray]:
         check_input(self, x)
         name = self.session.get_inputs()[0].name
-        return dict(zip(self.outputs, self.session.run(None, {name: x}), strict=True))
+        maps = self.session.run(None, {name: self._laid_out(x)})
+        maps = [m.transpose(0, 3, 1, 2) if self.last and m.ndim == 4 else m for m in maps]
+        return dict(zip(self.outputs, maps, strict=True))
+
+    def _laid_out(self, x: np.ndarray) -> np.ndarray:
+        return np.ascontiguousarray(x.transpose(0, 2, 3, 1)) if self.last else x
 
     def taps(self, x: np.ndarray, arch: Architecture) -> Iterator[tuple[str, np.ndarray]]:
-        """Convolutions in graph order, each after its ReLU: the order in which the units run."""
+        """Convolutions in the order in which the units run, each behind its norm and its ReLU."""
         import onnx
         import onnxruntime
 
+        values = onnx_reader.activations(self.path)
         model = onnx.load(str(self.path))
-        relus = {node.input[0]: node.output[0] for node in model.graph.node if node.op_type == "Relu"}
-        convs = [node.output[0] for node in model.graph.node if node.op_type == "Conv"]
-        values = [relus.get(name, name) for name in convs]
-        kind = onnx.TensorProto.FLOAT16 if _is_half(model) else onnx.TensorProto.FLOAT
         del model.graph.output[:]
-        model.graph.output.extend(onnx.helper.make_tensor_value_info(name, kind, None) for name in values)
+        model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in values)  # onnxruntime works out the types
         session = onnxruntime.InferenceSession(
             model.SerializeToString(), self.options, providers=["CPUExecutionProvider"]
         )
-        results = session.run(values, {session.get_inputs()[0].name: x})
+        results = session.run(values, {session.get_inputs()[0].name: self._laid_out(x)})
         return iter([(unit.path, value.astype(np.float32)) for unit, value in zip(arch.units(), results, strict=False)])
-
-
-def _is_half(model: Any) -> bool:
-    return any(tensor.data_type == 10 for tensor in model.graph.initializer)

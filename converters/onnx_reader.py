@@ -12,7 +12,7 @@ from u2net_zoo.limits import check_size, inside
 
 from .graph import Affine, Conv, Graph, Node, norm
 
-__all__ = ["read"]
+__all__ = ["activations", "read"]
 
 PASSING = ("Identity", "Cast")  # a constant may come through these
 
@@ -30,6 +30,12 @@ def read(path: Path) -> Checkpoint:
     if named is not None:
         return Checkpoint.from_state(named, meta=meta)
     return _graph(model.graph, constants).checkpoint(meta)
+
+
+def activations(path: Path) -> list[str]:
+    """Names of the values that are the units' activations, in the order of `Architecture.units()`."""
+    model = _parse(path)
+    return _graph(model.graph, _Constants(model.graph, path.parent)).activations()
 
 
 def _parse(path: Path) -> Any:

@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,10 +19,55 @@ from .torch_predictor import TorchPredictor
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["MaskError", "OutputError64", "PixelError", "Reference", "Report", "SizeError", "compare", "size_error"]
+__all__ = [
+    "Divergence",
+    "MaskError",
+    "OutputError64",
+    "PixelError",
+    "Reference",
+    "Report",
+    "SizeError",
+    "compare",
+    "divergence",
+    "judge",
+    "photographs",
+    "size_error",
+]
 
 PHOTOGRAPHS = ("astronaut", "chelsea", "rocket")  # they come with scikit-image
 FLAT = 0.02  # outputs that vary less than this prove little: a freshly initialised network answers 0.48 everywhere
+
+
+def photographs() -> "list[Image.Image]":
+    """scikit-image's own."""
+    from PIL import Image
+    from skimage import data
+
+    return [Image.fromarray(getattr(data, name)()) for name in PHOTOGRAPHS]
+
+
+@dataclass(frozen=True)
+class Divergence:
+    """The first unit whose activation differs.
+
+    Attributes:
+        path: of the unit, `stage1.rebnconv5d`.
+        shape, expected: (C, h, w) in the artifact and in Torch.
+        error: relative (L2); None when the shapes differ. `allowed` is what rounding explains.
+    """
+
+    path: str
+    shape: tuple[int, ...]
+    expected: tuple[int, ...]
+    error: float | None
+    allowed: float
+
+    def text(self) -> str:
+        """`stage1.rebnconv5d: (16, 20, 20), in Torch (16, 20, 20); relative error 3.1e-02, explained 1.0e-04`."""
+        text = f"{self.path}: {self.shape}, in Torch {self.expected}"
+        if self.error is None:
+            return text
+        return f"{text}; relative error {self.error:.1e}, explained by rounding {self.allowed:.1e}"
 
 
 class Reference:
@@ -44,10 +90,7 @@ class Reference:
 
     @functools.cached_property
     def images(self) -> "list[Image.Image]":
-        from PIL import Image
-        from skimage import data
-
-        return [Image.fromarray(getattr(data, name)()) for name in PHOTOGRAPHS]
+        return photographs()
 
     @functools.cached_property
     def photographs(self) -> list[np.ndarray]:
@@ -93,6 +136,19 @@ def compare(
     bound: MaskBound | None = None,
     expected: Sequence[str] | None = None,
 ) -> Report:
+    """`judge`, and where it fails the first unit that differs."""
+    report = judge(predictor, reference, bound, expected)
+    if report.ok or report.pixels:
+        return report
+    return replace(report, diverges_at=first_divergence(predictor, reference, coarse=bound is not None))
+
+
+def judge(
+    predictor: Predictor,
+    reference: Reference,
+    bound: MaskBound | None = None,
+    expected: Sequence[str] | None = None,
+) -> Report:
     """The parity report of an artifact: against the noise floor, or at a reduced precision against `bound`.
 
     Args:
@@ -109,10 +165,7 @@ def compare(
         raise ArtifactError(f"outputs {list(predictor.outputs)}; expected: {list(names) or list(reference.exact)}")
     outputs = tuple(_output_error(name, results[name], reference) for name in names)
     masks = _mask_error(predictor, reference, bound, outputs) if bound else None
-    report = Report(outputs, masks, None, reference.flat)
-    if report.ok:
-        return report
-    return Report(outputs, masks, first_divergence(predictor, reference, coarse=bound is not None), reference.flat)
+    return Report(outputs, masks, None, reference.flat)
 
 
 def in_batches(predictor: Predictor, inputs: np.ndarray) -> dict[str, np.ndarray]:
@@ -198,7 +251,13 @@ def iou(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def first_divergence(predictor: Predictor, reference: Reference, coarse: bool = False) -> str | None:
-    """Path of the first unit whose activation differs by more than rounding explains; None when none can be seen.
+    """Path of the first unit whose activation differs; None when none can be seen. See `divergence`."""
+    found = divergence(predictor, reference, coarse)
+    return found.path if found else None
+
+
+def divergence(predictor: Predictor, reference: Reference, coarse: bool = False) -> Divergence | None:
+    """The first unit whose activation differs by more than rounding explains; None when none can be seen.
 
     Rounding: a relative error (L2) of ten times Torch float32's own against float64, at least 1e-4, or 5e-2 at a
     reduced precision.
@@ -210,11 +269,14 @@ def first_divergence(predictor: Predictor, reference: Reference, coarse: bool = 
     floor = 5e-2 if coarse else 1e-4
     whole = np.repeat(x, predictor.batch or 1, axis=0)
     for path, value in predictor.taps(whole, arch):
-        allowed = max(floor, 10 * _relative(single[path], exact[path]))
-        if value.shape[1:] != exact[path].shape[1:] or not _relative(value[:1], exact[path]) <= allowed:
-            return path
+        allowed = max(floor, 10 * relative(single[path], exact[path]))
+        fits = value.shape[1:] == exact[path].shape[1:]
+        error = relative(value[:1], exact[path]) if fits else None
+        if error is None or not error <= allowed:
+            return Divergence(path, value.shape[1:], exact[path].shape[1:], error, allowed)
     return None
 
 
-def _relative(value: np.ndarray, exact: np.ndarray) -> float:
+def relative(value: np.ndarray, exact: np.ndarray) -> float:
+    """L2 norm of the difference over that of `exact`."""
     return float(np.linalg.norm(value - exact)) / max(float(np.linalg.norm(exact)), 1e-12)

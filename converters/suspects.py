@@ -1,21 +1,22 @@
 """What is usually wrong with a converted U²-Net: one row per suspect, each a variant of the right network.
 
-A file whose weights are right and whose answers are not is compared with the network under each suspect's rule; the one
-that brings the answers together explains the difference. To add a suspect: one function and one row.
+A file whose answers are wrong is compared with the network under each suspect's rule; the one that brings the answers
+together explains the difference. To add a suspect: one row, and a function where the rule is new.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
-from u2net_zoo.arch import POOL, RSU, Unit
+from u2net_zoo.arch import BN_EPS
 from u2net_zoo.checkpoint import Checkpoint
+
+from .bent import Bent, Sample
 
 __all__ = ["SUSPECTS", "Suspect"]
 
-Answer = dict[str, np.ndarray]
+KERAS_EPS = 1e-3  # what Keras' BatchNormalization takes when it is not told
 
 
 @dataclass(frozen=True)
@@ -24,127 +25,103 @@ class Suspect:
 
     Attributes:
         name: what explains the difference, as people would search for it.
-        differs: the part of the network that differs: `resizing`, `pooling` …
-        run: the answers (name -> (N, C, H, W)) that a network with this fault gives to x, (N, C, H, W) float32.
+        differs: the part that differs: `resizing`, `pooling`, `the input` …
+        rules: the network with this fault.
+        exact: whether two programs with this fault agree. Arithmetic at low precision rounds in an order of its own in
+            every runtime, so there the size and the place of the differences are compared instead.
+        precision: which of a format's bounds such a file is held to, when it is no fault but a precision.
     """
 
     name: str
     differs: str
-    run: Callable[[Checkpoint, np.ndarray], Answer]
+    rules: Bent
+    exact: bool = True
+    precision: str | None = None
 
 
-class _Ops:
-    """Torch's arithmetic with one rule bent; `scope` holds the modules by name."""
+def _on_kernels(change: Callable[[np.ndarray], np.ndarray]) -> Callable[[Checkpoint], Checkpoint]:
+    """A change to every kernel after folding, which is where exporters round."""
 
-    def __init__(self, scope: Any, **rules: Any):
-        self.scope = scope
-        self.rules = rules
+    def changed(checkpoint: Checkpoint) -> Checkpoint:
+        folded = checkpoint.fold()
+        state = {key: change(v).astype(np.float32) if v.ndim == 4 else v for key, v in folded.state.items()}
+        return replace(folded, state=state).unfold()
 
-    def conv(self, unit: Unit, x: Any) -> Any:
-        module = getattr(self.scope, unit.name)
-        if self.rules.get("dilation", True) or unit.dilation == 1:
-            return module(x)
-        return self._undilated(module, x)
-
-    def _undilated(self, module: Any, x: Any) -> Any:
-        import torch.nn.functional as F
-
-        conv, *rest = module
-        x = F.conv2d(x, conv.weight, conv.bias, padding=1)
-        for part in rest:
-            x = part(x)
-        return x
-
-    def pool(self, x: Any) -> Any:
-        import torch.nn.functional as F
-
-        if self.rules.get("pool") == "average":
-            return F.avg_pool2d(x, POOL, POOL, ceil_mode=True)
-        return F.max_pool2d(x, POOL, POOL, ceil_mode=self.rules.get("pool") != "floor")
-
-    def upsample(self, x: Any, like: Any) -> Any:
-        import torch.nn.functional as F
-
-        size, mode = like.shape[2:], self.rules.get("resize", "half-pixel")
-        if mode == "nearest":
-            return F.interpolate(x, size=size, mode="nearest")
-        if mode == "origin":
-            return _resize_from_origin(x, size)
-        return F.interpolate(x, size=size, mode="bilinear", align_corners=mode == "corners")
-
-    def concat(self, *maps: Any) -> Any:
-        import torch
-
-        return torch.cat(maps, dim=1)
-
-    def add(self, a: Any, b: Any) -> Any:
-        return a + b
-
-    def block(self, block: RSU, x: Any) -> Any:
-        return block.run(_Ops(getattr(self.scope, block.path), **self.rules), x)
+    return changed
 
 
-def _resize_from_origin(x: Any, size: Any) -> Any:
-    """TensorFlow 1's bilinear: source = destination · scale, neither half-pixel centres nor aligned corners."""
-    for axis, wanted in zip((2, 3), size, strict=True):
-        given = x.shape[axis]
-        place = np.arange(wanted) * (given / wanted)
-        low = np.minimum(place.astype(int), given - 1)
-        high = np.minimum(low + 1, given - 1)
-        shape = [1, 1, 1, 1]
-        shape[axis] = wanted
-        part = x.new_tensor(place - low).reshape(shape)
-        x = x[(slice(None),) * axis + (low,)] * (1 - part) + x[(slice(None),) * axis + (high,)] * part
-    return x
+def _half(kernel: np.ndarray) -> np.ndarray:
+    return kernel.astype(np.float16)
 
 
-def _network(**rules: Any) -> Callable[[Checkpoint, np.ndarray], Answer]:
-    """The network with a bent rule of arithmetic."""
-
-    def run(checkpoint: Checkpoint, x: np.ndarray) -> Answer:
-        import torch
-
-        from u2net_zoo import torch_model
-
-        model = torch_model.build(checkpoint)
-        arch = checkpoint.arch
-        with torch.inference_mode():
-            maps = arch.run(_Ops(model, **rules), torch.from_numpy(x))
-            maps = tuple(torch.sigmoid(m) for m in maps) if arch.final == "sigmoid" else maps
-        return {name: m.numpy() for name, m in zip(arch.outputs, maps, strict=True)}
-
-    return run
+def _brain(kernel: np.ndarray) -> np.ndarray:
+    """Rounded to bfloat16's 8 bits, ties to even."""
+    bits = np.ascontiguousarray(kernel, np.float32).view(np.uint32)
+    return ((bits + 0x7FFF + ((bits >> 16) & 1)) & 0xFFFF0000).view(np.float32)
 
 
-def _fed(change: Callable[[np.ndarray], np.ndarray]) -> Callable[[Checkpoint, np.ndarray], Answer]:
-    """The right network, fed something else than it was given."""
-    return lambda checkpoint, x: _network()(checkpoint, np.ascontiguousarray(change(x), np.float32))
+def _int8(per_channel: bool) -> Callable[[np.ndarray], np.ndarray]:
+    """Symmetric 8-bit steps of the largest weight, of each output channel or of the whole kernel."""
+
+    def rounded(kernel: np.ndarray) -> np.ndarray:
+        largest = np.abs(kernel).max(axis=(1, 2, 3) if per_channel else None, keepdims=True)
+        step = np.maximum(largest / 127, 1e-12)
+        return np.clip(np.round(kernel / step), -127, 127) * step
+
+    return rounded
 
 
-def _answering(change: Callable[[np.ndarray], np.ndarray]) -> Callable[[Checkpoint, np.ndarray], Answer]:
-    """The right network, whose answer is changed afterwards."""
-    return lambda checkpoint, x: {name: change(m) for name, m in _network()(checkpoint, x).items()}
+def _eps(checkpoint: Checkpoint) -> Checkpoint:
+    """Keras' epsilon in every batch norm: the difference is added to the variance."""
+    added = np.float32(KERAS_EPS - BN_EPS)
+    state = {key: v + added if key.endswith("running_var") else v for key, v in checkpoint.state.items()}
+    return replace(checkpoint, state=state)
 
 
-def _other_final(checkpoint: Checkpoint, x: np.ndarray) -> Answer:
-    final = "none" if checkpoint.arch.final == "sigmoid" else "sigmoid"
-    arch = replace(checkpoint.arch, final=final)
-    return _network()(replace(checkpoint, arch=arch), x)
+def _fed(change: Callable[[Sample], np.ndarray]) -> Bent:
+    """Fed something else; only colour photographs can be."""
+    return Bent(feed=lambda sample: change(sample) if sample.coloured else sample.x)
+
+
+def _one_std(value: float) -> Bent:
+    return _fed(lambda s: (s.scaled - s.per_channel(s.profile.mean)) / value)
 
 
 def _sigmoid(x: np.ndarray) -> np.ndarray:
     return 1 / (1 + np.exp(-x))
 
 
+def _minmax(x: np.ndarray) -> np.ndarray:
+    low, high = (f(x, axis=(-2, -1), keepdims=True) for f in (np.min, np.max))
+    return (x - low) / np.maximum(high - low, 1e-12)
+
+
 SUSPECTS = (
-    Suspect("align_corners=True", "resizing", _network(resize="corners")),
-    Suspect("nearest neighbour instead of bilinear", "resizing", _network(resize="nearest")),
-    Suspect("bilinear without half-pixel centres (TensorFlow 1)", "resizing", _network(resize="origin")),
-    Suspect("sizes rounded down (ceil_mode=False)", "pooling", _network(pool="floor")),
-    Suspect("average instead of maximum", "pooling", _network(pool="average")),
-    Suspect("missing dilation", "convolution", _network(dilation=False)),
-    Suspect("red and blue swapped (BGR)", "the input", _fed(lambda x: x[:, ::-1])),
-    Suspect("logits instead of a sigmoid, or the other way round", "the output", _other_final),
-    Suspect("the sigmoid twice", "the output", _answering(_sigmoid)),
-    Suspect("inverted (1 - mask)", "the output", _answering(lambda m: 1 - m)),
+    Suspect("align_corners=True", "resizing", Bent(resize="corners")),
+    Suspect("nearest neighbour instead of bilinear", "resizing", Bent(resize="nearest")),
+    Suspect("bilinear without half-pixel centres (TensorFlow 1)", "resizing", Bent(resize="origin")),
+    Suspect("sizes rounded down (ceil_mode=False)", "pooling", Bent(pool="floor")),
+    Suspect("average instead of maximum", "pooling", Bent(pool="average")),
+    Suspect("missing dilation", "convolution", Bent(dilation=False)),
+    Suspect("logits instead of a sigmoid", "the output", Bent(final="none")),
+    Suspect("a sigmoid instead of logits", "the output", Bent(final="sigmoid")),
+    Suspect("the sigmoid twice", "the output", Bent(answer=_sigmoid)),
+    Suspect("inverted (1 - mask)", "the output", Bent(answer=lambda m: 1 - m)),
+    Suspect("min-max normalised in the file", "the output", Bent(answer=_minmax)),
+    Suspect("0..255 instead of 0..1", "the output", Bent(answer=lambda m: 255 * m)),
+    Suspect("red and blue swapped (BGR)", "the input", _fed(lambda s: s.normalised(s.scaled[:, ::-1]))),
+    Suspect("channels of the first kernel reversed (BGR)", "the input", _fed(lambda s: s.x[:, ::-1])),
+    Suspect("divided by 255 instead of by the maximum", "the input", _fed(lambda s: s.normalised(s.scaled * s.peak))),
+    Suspect("one standard deviation for all channels (0.2260)", "the input", _one_std(0.226)),
+    Suspect("one standard deviation for all channels (0.2250)", "the input", _one_std(0.225)),
+    Suspect("one standard deviation for all channels (0.2290)", "the input", _one_std(0.229)),
+    Suspect("mean and standard deviation left out", "the input", _fed(lambda s: s.scaled)),
+    Suspect("mean and standard deviation 0.5", "the input", _fed(lambda s: (s.scaled - 0.5) / 0.5)),
+    Suspect("batch norm's epsilon 1e-3 instead of 1e-5 (Keras' default)", "the weights", Bent(weights=_eps)),
+    Suspect("rounded to fp16", "the weights", Bent(weights=_on_kernels(_half)), precision="fp16"),
+    Suspect("rounded to bf16", "the weights", Bent(weights=_on_kernels(_brain)), precision="bf16"),
+    Suspect("rounded to int8 per channel", "the weights", Bent(weights=_on_kernels(_int8(True))), precision="int8"),
+    Suspect("rounded to int8 per kernel", "the weights", Bent(weights=_on_kernels(_int8(False))), precision="int8"),
+    Suspect("computed in fp16", "the arithmetic", Bent(dtype="float16"), exact=False, precision="fp16"),
+    Suspect("computed in bf16", "the arithmetic", Bent(dtype="bfloat16"), exact=False, precision="bf16"),
 )

@@ -224,14 +224,12 @@ class _TFLiteRuntime(Predictor):
         return {name: maps[name] if self.planar else _channels_first(maps[name]) for name in self.outputs}
 
     def taps(self, x: np.ndarray, arch: Architecture) -> Iterator[tuple[str, np.ndarray]]:
+        """Convolutions in the order in which the units run, each behind its ReLU."""
         interpreter = self._load(experimental_preserve_all_tensors=True)
-        self._runner(interpreter)(**{self.input: np.ascontiguousarray(x.transpose(0, 2, 3, 1))})
-        details = {d["name"]: d["index"] for d in interpreter.get_tensor_details() if len(d["shape"]) == 4}
-        for path, layer in tap_layers(arch):
-            ends = (f"/{layer}/Relu", f"/{layer}/BiasAdd")
-            found = [index for name, index in details.items() if any(end + ";" in name + ";" for end in ends)]
-            if found:
-                yield path, _channels_first(interpreter.get_tensor(found[0]))
+        given = x if self.planar else np.ascontiguousarray(x.transpose(0, 2, 3, 1))
+        self._runner(interpreter)(**{self.input: given})
+        for unit, index in zip(arch.units(), tflite_reader.activations(self.path), strict=False):
+            yield unit.path, _channels_first(interpreter.get_tensor(index))
 
 
 class _Unsigned:

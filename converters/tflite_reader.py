@@ -16,7 +16,7 @@ from u2net_zoo.limits import check_size
 
 from .graph import Affine, Conv, Graph, Node
 
-__all__ = ["read"]
+__all__ = ["activations", "read"]
 
 DTYPES = {0: np.float32, 1: np.float16, 2: np.int32, 3: np.uint8, 4: np.int64, 9: np.int8, 10: np.float64}
 PASSING = ("DEQUANTIZE", "QUANTIZE", "CAST", "RESHAPE")  # a constant may come through these
@@ -25,17 +25,25 @@ IDENTIFIER = b"TFL3"
 
 def read(path: Path) -> Checkpoint:
     """By the graph; integer weights are dequantised. Raises CheckpointError: damaged, or no U²-Net."""
+    return _graph(path).checkpoint()
+
+
+def activations(path: Path) -> list[int]:
+    """Indices of the tensors that are the units' activations, in the order of `Architecture.units()`."""
+    return [int(name) for name in _graph(path).activations()]
+
+
+def _graph(path: Path) -> Graph:
     check_size(path.stat().st_size, "the file")
     content = path.read_bytes()
     if content[4:8] != IDENTIFIER:
         raise CheckpointError("not a TFLite file: its identifier is missing")
     try:
-        graph = _File(content).graph()
+        return _File(content).graph()
     except CheckpointError:
         raise
     except Exception as error:  # flatbuffers raises struct.error, IndexError, TypeError, ValueError … for damage
         raise CheckpointError(f"damaged TFLite file ({one_line(error)})") from None
-    return graph.checkpoint()
 
 
 class _File:

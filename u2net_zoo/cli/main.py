@@ -8,7 +8,7 @@ import typer
 
 from .. import __version__
 from ..errors import U2ZooError, one_line
-from . import convert, eval, fetch, formats, info, mask, train
+from . import bench, convert, eval, fetch, formats, info, mask, train, verify
 from . import list as listing
 from .console import state
 
@@ -25,6 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.command("bench")(bench.bench)
 app.command("convert")(convert.convert)
 app.command("eval")(eval.evaluate)
 app.command("fetch")(fetch.fetch)
@@ -33,6 +34,7 @@ app.command("info")(info.info)
 app.command("list")(listing.list_weights)
 app.command("mask")(mask.mask)
 app.command("train")(train.train)
+app.command("verify")(verify.verify)
 
 
 @app.callback(invoke_without_command=True)

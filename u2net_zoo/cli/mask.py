@@ -17,7 +17,7 @@ from .fetch import fetch_source
 if TYPE_CHECKING:
     from ..api import Session
 
-__all__ = ["mask"]
+__all__ = ["mask", "picture_suffixes"]
 
 
 def mask(
@@ -88,13 +88,15 @@ def _jobs(image: Path, out: Path) -> list[tuple[Path, Path]]:
     """(photograph, mask) pairs; two photographs of one stem keep their suffixes in their masks' names."""
     if not image.exists():
         raise InputError(f"{image}: no such file or folder")
-    if out.suffix.lower() in _suffixes() - {".png"} and not out.is_dir():
+    if out.suffix.lower() in picture_suffixes() - {".png"} and not out.is_dir():
         raise OutputError(f"{out}: masks are PNG files; name a .png or a folder with -o")
     if not image.is_dir():
         return [(image, out if out.suffix.lower() == ".png" else out / f"{image.stem}.png")]
     if out.suffix.lower() == ".png" and not out.is_dir():
         raise OutputError(f"{out}: the masks of a folder go into a folder; name one with -o")
-    photographs = sorted(file for file in image.iterdir() if file.suffix.lower() in _suffixes() and file.is_file())
+    photographs = sorted(
+        file for file in image.iterdir() if file.suffix.lower() in picture_suffixes() and file.is_file()
+    )
     if not photographs:
         raise InputError(f"{image}: holds no photographs")
     stems = Counter(file.stem for file in photographs)
@@ -102,7 +104,7 @@ def _jobs(image: Path, out: Path) -> list[tuple[Path, Path]]:
     return [(file, out / f"{name}.png") for file, name in zip(photographs, names, strict=True)]
 
 
-def _suffixes() -> set[str]:
+def picture_suffixes() -> set[str]:
     """Suffixes of the pictures that Pillow can open itself; HDF5 and the like are only its plug-ins' names."""
     from PIL import Image
 

@@ -1,0 +1,1 @@
+"""Every installed runtime on the same tensor, in alternation: how fast, how large, how exact."""

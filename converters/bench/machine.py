@@ -1,0 +1,37 @@
+"""What a benchmark ran on: the processor's or the GPU's name, and the versions of the packages."""
+
+import os
+import platform
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+__all__ = ["machine", "versions"]
+
+PACKAGES = (
+    "torch", "onnxruntime", "onnxruntime-gpu", "openvino", "ai-edge-litert",
+    "tensorflow", "keras", "jax", "ncnn", "numpy",
+)  # fmt: skip
+
+
+def machine(device: str) -> str:
+    """`NVIDIA H200`, or the processor with the cores that this process may use."""
+    if device == "cuda":
+        import torch
+
+        return torch.cuda.get_device_name(0) if torch.cuda.is_available() else "no CUDA device"
+    name = platform.processor() or platform.machine()
+    with suppress(OSError, StopIteration):
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        name = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return f"{name}, {cores} cores"
+
+
+def versions() -> dict[str, str]:
+    """Installed packages that a contestant may need."""
+    found = {}
+    for package in PACKAGES:
+        with suppress(PackageNotFoundError):
+            found[package] = version(package)
+    return found

@@ -1,0 +1,98 @@
+"""The pictures of a report, small enough for a page: photographs, masks, differences."""
+
+import base64
+import io
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+__all__ = ["AMPLIFIED", "Gallery", "Shot"]
+
+LONGEST = 400  # pixels: side of a picture on the page
+AMPLIFIED = 16  # how many times a difference is shown
+HIGHER, LOWER = np.array([214, 60, 40]), np.array([38, 104, 214])  # the artifact's mask is higher: red; lower: blue
+
+
+NOTHING = (  # one transparent pixel
+    "data:image/webp;base64,UklGRhoAAABXRUJQVlA4TA0AAAAvAAAAEAcQERGIiP4HAA=="
+)
+
+
+@dataclass(frozen=True)
+class Shot:
+    """An artifact's answer to one photograph, as data URIs; `difference` is transparent where nothing differs.
+
+    `note` says so when nothing differs anywhere.
+    """
+
+    mask: str
+    difference: str
+    note: str = ""
+
+
+@dataclass
+class Gallery:
+    """Photographs in order, the reference's masks, and per artifact a shot of each photograph that was kept."""
+
+    photographs: list[str] = field(default_factory=list)
+    sizes: list[tuple[int, int]] = field(default_factory=list)
+    shots: dict[Path, dict[int, Shot]] = field(default_factory=dict)
+    expected: dict[int, str] = field(default_factory=dict)
+
+    def add_photograph(self, picture: Image.Image) -> None:
+        small = _small(picture.convert("RGB"))
+        self.photographs.append(data_uri(small, quality=72))
+        self.sizes.append(small.size)
+
+    def add(self, artifact: Path, number: int, mask: Image.Image, expected: Image.Image) -> None:
+        """Keeps an artifact's mask of photograph `number`, and its difference to the expected one."""
+        grey, right = mask.convert("L"), expected.convert("L")
+        same = grey.tobytes() == right.tobytes()
+        shown = self._mask(number, right) if same else data_uri(_small(grey), quality=60)
+        shot = (
+            Shot(shown, NOTHING, "no pixel differs")
+            if same
+            else Shot(shown, data_uri(_small(_difference(grey, right))))
+        )
+        self.shots.setdefault(artifact, {})[number] = shot
+
+    def _mask(self, number: int, mask: Image.Image) -> str:
+        """The reference's own mask, encoded once."""
+        if number not in self.expected:
+            self.expected[number] = data_uri(_small(mask), quality=60)
+        return self.expected[number]
+
+
+def _difference(mask: Image.Image, expected: Image.Image) -> Image.Image:
+    """RGBA of two masks ("L"): colour tells the sign, opacity the amount times `AMPLIFIED`."""
+    a, b = (np.asarray(picture, np.int16) for picture in (mask, expected))
+    signed = a - b
+    opacity = np.minimum(np.abs(signed) * AMPLIFIED, 255)
+    colour = np.where((signed > 0)[..., None], HIGHER, LOWER) * (opacity > 0)[..., None]
+    return Image.fromarray(np.dstack([colour, opacity]).astype(np.uint8), "RGBA")
+
+
+def _small(picture: Image.Image) -> Image.Image:
+    scale = min(1.0, LONGEST / max(picture.size))
+    width, height = (max(1, round(side * scale)) for side in picture.size)
+    return picture if scale == 1.0 else picture.resize((width, height), Image.Resampling.BOX)
+
+
+def data_uri(picture: Image.Image, quality: int | None = None) -> str:
+    """The picture as WebP: at a quality, or near-lossless in 32 colours' worth of detail when there is none."""
+    buffer = io.BytesIO()
+    if quality is None:
+        _coarse(picture).save(buffer, "WEBP", lossless=True, quality=60, method=1)
+    else:
+        picture.save(buffer, "WEBP", quality=quality, method=1)
+    return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def _coarse(picture: Image.Image) -> Image.Image:
+    """Opacity in 16 steps: a third of the bytes, and no eye sees the difference of a difference."""
+    pixels = np.asarray(picture).copy()
+    pixels[..., 3] = np.ceil(pixels[..., 3] / 17) * 17
+    pixels[pixels[..., 3] == 0] = 0
+    return Image.fromarray(pixels, "RGBA")

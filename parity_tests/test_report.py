@@ -1,0 +1,142 @@
+"""The page that `u2zoo verify --report` writes, in a real browser."""
+
+import plants
+import pytest
+from browser import Browser
+from conftest import u2zoo
+from PIL import Image
+from test_diagnosis import EDITS
+
+from converters import Options, convert
+
+
+@pytest.fixture(scope="module")
+def page(small, small_file, tmp_path_factory):
+    """A report on a clean file and on one with a planted fault, over 18 photographs."""
+    from skimage import data
+
+    folder = tmp_path_factory.mktemp("report")
+    clean = convert(small, "onnx", folder, options=Options(size=(64, 64), outputs="all"))[0].path
+    wrong = plants.planted(clean, folder / "wrong.onnx", EDITS["align_corners=True"])
+    (folder / "photos").mkdir()
+    for n in range(18):
+        picture = Image.fromarray(data.astronaut()).resize((300 + 10 * n, 400))
+        picture.save(folder / "photos" / f"photo & <{n}>.png")
+    target = folder / "report.html"
+    done = u2zoo("verify", clean, wrong, "--against", small_file, "--images", folder / "photos", "--report", target)
+    assert done.returncode == 1, done.stderr
+    return target
+
+
+@pytest.fixture(scope="module")
+def browser(page, tmp_path_factory):
+    opened = Browser(tmp_path_factory.mktemp("profile"))
+    opened.screen(1280, 900)
+    opened.open(page)
+    yield opened
+    opened.close()
+
+
+SPLIT = "parseFloat(getComputedStyle(document.querySelector('.compare')).getPropertyValue('--at'))"
+BOX = """(() => {
+    const frame = document.querySelector('.compare');
+    frame.scrollIntoView({block: 'center', behavior: 'instant'});
+    const box = frame.getBoundingClientRect();
+    return [box.x, box.y, box.width, box.height];
+})()"""
+
+
+def test_the_slider_follows_the_mouse(browser):
+    x, y, width, height = browser.evaluate(BOX)
+    browser.mouse("mousePressed", x + width / 2, y + height / 2)
+    for part in (0.6, 0.7, 0.8):
+        browser.mouse("mouseMoved", x + part * width, y + height / 2)
+    browser.mouse("mouseReleased", x + 0.8 * width, y + height / 2)
+    assert browser.evaluate(SPLIT) == pytest.approx(80, abs=6)
+
+
+def test_the_slider_follows_the_keyboard(browser):
+    browser.evaluate("document.querySelector('.compare input').focus()")
+    before = browser.evaluate(SPLIT)
+    for _ in range(5):
+        browser.key("ArrowLeft", 37)
+    assert browser.evaluate(SPLIT) == before - 5
+    browser.key("Home", 36)
+    assert browser.evaluate(SPLIT) == 0
+
+
+def test_the_slider_follows_a_finger(browser):
+    browser.screen(390, 800, mobile=True)
+    try:
+        x, y, width, height = browser.evaluate(BOX)
+        browser.touch("touchStart", (x + 0.2 * width, y + height / 2))
+        for part in (0.25, 0.3, 0.4):
+            browser.touch("touchMove", (x + part * width, y + height / 2))
+        browser.touch("touchEnd")
+        assert browser.evaluate(SPLIT) == pytest.approx(40, abs=8)
+    finally:
+        browser.screen(1280, 900)
+
+
+def test_a_tile_changes_what_is_shown(browser):
+    shown = "document.querySelector('.photo .large-mask').src"
+    names = "[...document.querySelector('.photo').querySelectorAll('.chosen')].map(e => e.textContent)"
+    before = browser.evaluate(shown)
+    assert set(browser.evaluate(names)) == {"wrong.onnx"}
+    browser.evaluate("document.querySelector('.photo .tile[aria-pressed=false]').click()")
+    assert browser.evaluate(shown) != before
+    assert set(browser.evaluate(names)) == {"u2net-custom.onnx"}
+    assert browser.evaluate("document.querySelector('.photo .plain').dataset.note") == "no pixel differs"
+
+
+def test_every_picture_decodes(browser):
+    decoded = "Promise.all([...document.images].map(i => (i.loading = 'eager', i.decode()))).then(() => 'all')"
+    assert browser.evaluate(decoded) == "all"
+    assert browser.evaluate("document.images.length") == 18 * (4 + 2 * 2)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_can_be_read_in_both_schemes(browser, scheme):
+    browser.scheme(scheme)
+    ink, ground = (
+        browser.evaluate(f"getComputedStyle(document.body).{key}.match(/[0-9]+/g).map(Number)")
+        for key in ("color", "backgroundColor")
+    )
+    light, dark = sorted((luminance(ink), luminance(ground)), reverse=True)
+    assert (light + 0.05) / (dark + 0.05) > 7  # WCAG's AAA
+    assert (luminance(ground) > luminance(ink)) == (scheme == "light")
+
+
+def luminance(rgb: list[int]) -> float:
+    """WCAG 2's relative luminance of 8-bit sRGB."""
+    linear = [v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in (c / 255 for c in rgb[:3])]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+@pytest.mark.parametrize("width", [320, 390, 768, 1280])
+def test_nothing_sticks_out_sideways(browser, width):
+    browser.screen(width, 800, mobile=width < 500)
+    try:
+        assert browser.evaluate("document.documentElement.scrollWidth") <= width
+    finally:
+        browser.screen(1280, 900)
+
+
+def test_it_says_what_is_wrong_and_where(browser):
+    text = browser.evaluate("document.querySelector('.card.wide').textContent")
+    assert "align_corners=True" in text
+    assert "stage1.rebnconv5d" in text
+    assert browser.evaluate("document.querySelector('.verdict').textContent.trim()") == "1 of 2 artifacts differs"
+
+
+def test_names_are_text_and_not_markup(browser):
+    assert "photo & <0>.png" in browser.evaluate("document.querySelector('.photo h3').textContent")
+
+
+def test_nothing_is_fetched_and_nothing_complains(browser, page):
+    assert set(browser.requested()) <= {page.as_uri()}
+    assert browser.complaints() == []
+
+
+def test_it_is_small(page):
+    assert page.stat().st_size < 15e6

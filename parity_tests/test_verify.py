@@ -1,0 +1,125 @@
+"""`u2zoo verify`: figures, exit codes, and one clear line for what cannot be verified."""
+
+import json
+import re
+
+import numpy as np
+import onnx
+import plants
+import pytest
+from conftest import u2zoo
+from PIL import Image
+
+from converters import Options, convert
+from converters.remote import RemotePredictor, open_remote
+from u2net_zoo.errors import ArtifactError, UsageError
+
+
+@pytest.fixture(scope="module")
+def folder(small, small_file, tmp_path_factory):
+    """A clean ONNX file, one that answers inverted, one that is something else, a photograph."""
+    folder = tmp_path_factory.mktemp("verify")
+    clean = convert(small, "onnx", folder, name="clean", options=Options(size=(64, 64)))[0].path
+    plants.planted(clean, folder / "inverted.onnx", plants.behind("Sub", constant=1))
+    (folder / "small.safetensors").write_bytes(small_file.read_bytes())
+    node = onnx.helper.make_node("Relu", ["x"], ["y"])
+    values = [onnx.helper.make_tensor_value_info(n, onnx.TensorProto.FLOAT, [1, 3, 64, 64]) for n in "xy"]
+    graph = onnx.helper.make_graph([node], "other", values[:1], values[1:])
+    onnx.save(
+        onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 13)], ir_version=8),
+        folder / "other.onnx",
+    )
+    (folder / "photos").mkdir()
+    (folder / "empty").mkdir()
+    Image.effect_noise((50, 40), 90).convert("RGB").save(folder / "photos" / "noise.png")
+    return folder
+
+
+def test_what_agrees_ends_with_0_and_what_differs_with_1(folder):
+    run = ("--against", folder / "small.safetensors", "--images", folder / "photos", "--json")
+    done = u2zoo("verify", folder / "clean.onnx", *run)
+    assert (done.returncode, done.stderr) == (0, "")
+    (found,) = json.loads(done.stdout)["artifacts"]
+    assert found["ok"]
+    assert found["diagnosis"] is None
+    assert found["model"]["outputs"][0]["ratio"] <= 3
+    assert found["pictures"] == [{"name": "noise.png", "mae": found["pictures"][0]["mae"], "iou": 1.0, "off": 0.0}]
+    assert found["seconds"] > 0
+    assert found["memory_bytes"] > 1e7
+    done = u2zoo("verify", folder / "clean.onnx", folder / "inverted.onnx", *run)
+    assert done.returncode == 1
+    assert done.stderr == "error: 1 of 2 outside the bounds: inverted.onnx\n"
+    names = [a["diagnosis"] and a["diagnosis"]["explanation"]["name"] for a in json.loads(done.stdout)["artifacts"]]
+    assert names == [None, "inverted (1 - mask)"]
+
+
+BAD = {
+    "no artifact": (["{d}/none.onnx"], "none.onnx: no such file"),
+    "no model": (["{d}/photos/noise.png"], "not a model of a known kind"),
+    "no U²-Net": (
+        ["{d}/other.onnx"],
+        r"other.onnx: output 'y' has the shape \(\d, 3, 64, 64\)",
+    ),
+    "another size": (["{d}/clean.onnx", "--size", "96"], "takes 64x64, not --size 96x96; leave --size out"),
+    "empty folder": (["{d}/clean.onnx", "--images", "{d}/empty"], "empty: holds no photographs"),
+    "report in a file": (["{d}/clean.onnx", "--report", "{d}/clean.onnx/r.html"], "cannot write there"),
+    "report of another kind": (["{d}/clean.onnx", "--report", "{d}/r.pdf"], "the report is one HTML file"),
+    "unknown profile": (["{d}/clean.onnx", "--profile", "papr"], "unknown profile 'papr'.*did you mean 'paper'"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_one_clear_line(case, folder):
+    arguments, message = BAD[case]
+    before = sorted(folder.rglob("*"))
+    done = u2zoo("verify", *[a.format(d=folder) for a in arguments], "--against", folder / "small.safetensors")
+    assert (done.returncode, done.stdout) == (2, ""), done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert re.search(message, done.stderr), done.stderr
+    assert sorted(folder.rglob("*")) == before
+
+
+def test_a_file_with_its_channels_last_is_worked_out(folder):
+    """Both ends transposed, as converters from TensorFlow write them."""
+
+    def transpose(model):
+        graph = model.graph
+        given, made = graph.input[0], graph.output[0]
+        for node in graph.node:
+            node.input[:] = [f"{n}_planar" if n == given.name else n for n in node.input]
+            node.output[:] = [f"{n}_planar" if n == made.name else n for n in node.output]
+        make = onnx.helper.make_node
+        graph.node.insert(0, make("Transpose", [given.name], [f"{given.name}_planar"], perm=(0, 3, 1, 2)))
+        graph.node.append(make("Transpose", [f"{made.name}_planar"], [made.name], perm=(0, 2, 3, 1)))
+        for value, channels in ((given, 3), (made, 1)):
+            for dim, side in zip(value.type.tensor_type.shape.dim[1:], (64, 64, channels), strict=True):
+                dim.dim_value = side
+
+    path = plants.planted(folder / "clean.onnx", folder.parent / "last.onnx", transpose)
+    done = u2zoo("verify", path, "--against", folder / "small.safetensors", "--images", folder / "photos")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_runtime_that_crashes_is_an_error_and_not_the_end(folder):
+    with open_remote(folder / "clean.onnx") as predictor:
+        predictor.process.kill()
+        with pytest.raises(ArtifactError, match=r"clean.onnx: its runtime's process ended: SIGKILL"):
+            predictor(np.zeros((1, 3, 64, 64), np.float32))
+
+
+def test_a_process_of_its_own_answers_as_this_one_does(folder):
+    from converters import FORMATS
+
+    x = np.random.default_rng(0).standard_normal((1, 3, 64, 64)).astype(np.float32)
+    with open_remote(folder / "clean.onnx") as predictor:
+        here = FORMATS["onnx"].run(folder / "clean.onnx")
+        assert (predictor.size, predictor.batch, predictor.outputs) == (here.size, here.batch, here.outputs)
+        np.testing.assert_array_equal(predictor(x)["mask"], here(x)["mask"])
+        assert len(predictor.usage.seconds) == 1
+        with pytest.raises(ArtifactError, match="takes 64x64, got 32x32"):
+            predictor(x[:, :, :32, :32])
+
+
+def test_a_missing_option_of_a_process_is_a_usage_error(small_file):
+    with pytest.raises(UsageError, match="Torch variant fast/float32; allowed: eager, folded"):
+        RemotePredictor("torch", {"path": str(small_file), "step": "fast"})

@@ -1,0 +1,16 @@
+#!/usr/bin/env bash
+# Parity and speed on a machine with an NVIDIA GPU; writes a Markdown table.
+#
+#     scripts/gpu_check.sh [WEIGHTS] [OUT.md]
+#
+# Takes the Python of .venv, else PYTHON, else python3; it needs torch with CUDA. What else is installed takes part.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+weights=${1:-u2net_nano}
+out=${2:-docs/gpu.md}
+python=${PYTHON:-$([ -x .venv/bin/python ] && echo .venv/bin/python || echo python3)}
+
+nvidia-smi --query-gpu=name,driver_version --format=csv,noheader
+"$python" -c 'import torch, sys; sys.exit(0 if torch.cuda.is_available() else "error: this Torch finds no CUDA device")'
+PYTHONPATH=$PWD "$python" -m pytest -n 0 -q parity_tests/test_gpu.py
+PYTHONPATH=$PWD "$python" -m u2net_zoo bench "$weights" --device cuda --runs 30 --markdown "$out"
