@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -13,6 +13,10 @@ from u2net_zoo.arch import Architecture
 from u2net_zoo.checkpoint import Checkpoint
 from u2net_zoo.errors import ArtifactError, MissingExtraError, OptionError, OutputError
 
+from .quantise import photographs
+
+if TYPE_CHECKING:
+    from .quantise.plan import Plan
 __all__ = [
     "DEFAULT_SIZE",
     "DYNAMIC",
@@ -44,6 +48,7 @@ class Options:
         io: `tensor`: the normalised tensor goes in.
         opset: of ONNX.
         via: `native`, or another exporter's name.
+        calibration: folder of photographs on which reduced precision is measured; None: those of scikit-image.
     """
 
     size: tuple[int, int] | None = None
@@ -53,6 +58,7 @@ class Options:
     io: str | None = None
     opset: int | None = None
     via: str | None = None
+    calibration: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -61,6 +67,7 @@ class MaskBound:
 
     iou: float  # at least, mean over the photographs, at 0.5
     mae: float  # at most, mean, of 1
+    worst: float = 0.0  # IoU of each single photograph at least
 
 
 def output_names(arch: Architecture, options: Options) -> tuple[str, ...]:
@@ -121,8 +128,8 @@ class Format(ABC):
     multiple: ClassVar[int] = 1
 
     @abstractmethod
-    def write(self, checkpoint: Checkpoint, path: Path, options: Options) -> None:
-        """Writes the artifact to `path`, which does not exist yet."""
+    def write(self, checkpoint: Checkpoint, path: Path, options: Options) -> "Plan | None":
+        """Writes the artifact to `path`, which does not exist yet; says which layers were rounded, if any."""
 
     @abstractmethod
     def run(self, path: Path) -> Predictor:
@@ -157,7 +164,11 @@ class Format(ABC):
             raise OutputError(f"{path}: a folder that is no {self.title} is in the way; move it or name another -o")
 
     def settle(self, asked: Options) -> Options:
-        """The options in force. Raises OptionError for one that the format cannot honour."""
+        """The options in force.
+
+        Raises:
+            OptionError: the format cannot honour one. InputError: the calibration folder holds no photographs.
+        """
         size = asked.size or DEFAULT_SIZE
         if any(not 1 <= side <= LARGEST_SIDE for side in size):
             raise OptionError(f"size {describe(size)}: sides are whole numbers from 1 to {LARGEST_SIDE}")
@@ -166,8 +177,10 @@ class Format(ABC):
                 f"format {self.name!r} cannot honour --size {describe(size)}: multiples of {self.multiple}"
             )
         settled: dict[str, Any] = {"size": size}
-        for option in (f.name for f in fields(Options) if f.name != "size"):
+        for option in (f.name for f in fields(Options) if f.name not in ("size", "calibration")):
             settled[option] = self._settle_one(option, getattr(asked, option))
+        if asked.calibration is not None:
+            photographs.check(asked.calibration, settled["precision"])
         return replace(asked, **settled)
 
     def _settle_one(self, option: str, value: object) -> object:

@@ -15,6 +15,8 @@ from u2net_zoo.sources import Located, in_catalog, locate
 
 from .base import DEFAULT_SIZE, Format, Options, output_names
 from .parity import Reference, Report, compare
+from .progress import Watcher, watched
+from .quantise.plan import Plan
 from .registry import FORMATS
 from .sources import read_source, stem_of
 
@@ -31,6 +33,7 @@ class Artifact:
         bytes: its size on disk.
         seconds: writing and proving together.
         report: the proof.
+        plan: which layers were rounded and what each costs, at a precision that is measured.
     """
 
     format: str
@@ -39,6 +42,7 @@ class Artifact:
     seconds: float
     options: Options
     report: Report
+    plan: Plan | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for `json.dumps`."""
@@ -54,8 +58,9 @@ class Artifact:
             "path": str(self.path),
             "bytes": self.bytes,
             "seconds": round(self.seconds, 3),
-            "options": asdict(self.options),
+            "options": {key: str(v) if isinstance(v, Path) else v for key, v in asdict(self.options).items()},
             "parity": proof,
+            "quantised": self.plan and self.plan.to_json(),
         }
 
 
@@ -80,6 +85,7 @@ def convert(
     options: Options | None = None,
     started: Callable[[str], None] = lambda name: None,
     finished: Callable[[Artifact], None] = lambda artifact: None,
+    doing: Watcher = lambda text: None,
 ) -> list[Artifact]:
     """Writes `source` in every format of `to` into the folder `out`, and proves each file before it gets its name.
 
@@ -90,6 +96,7 @@ def convert(
         options: see `Options`; checked for every format before any work is done. The size of the catalog's weights
             is their profile's by default.
         started, finished: called with each format's name and artifact, for progress.
+        doing: called with what a long step is at.
 
     Raises:
         UsageError: a format is unknown, lacks its packages, or cannot honour an option.
@@ -111,11 +118,12 @@ def convert(
     stem = name or _stem(located, checkpoint)
     targets = [fmt.target(Path(out), stem) for fmt in formats]
     _check_targets(located, formats, targets)
-    reference = Reference(checkpoint, settled[0][1].size or DEFAULT_SIZE)
+    reference = Reference(checkpoint, settled[0][1].size or DEFAULT_SIZE, asked.calibration)
     artifacts = []
     for (fmt, chosen), target in zip(settled, targets, strict=True):
         started(fmt.name)
-        artifacts.append(_make(fmt, checkpoint, target, chosen, reference))
+        with watched(doing):
+            artifacts.append(_make(fmt, checkpoint, target, chosen, reference))
         finished(artifacts[-1])
     return artifacts
 
@@ -147,7 +155,7 @@ def _make(fmt: Format, checkpoint: Checkpoint, target: Path, options: Options, r
     start = time.perf_counter()
     with staged(target) as path:
         try:
-            fmt.write(checkpoint, path, options)
+            plan = fmt.write(checkpoint, path, options)
         except (U2ZooError, OSError, MemoryError):
             raise
         except Exception as error:  # exporters raise anything
@@ -156,7 +164,7 @@ def _make(fmt: Format, checkpoint: Checkpoint, target: Path, options: Options, r
             raise ExportError(f"{fmt.name}: the exporter failed: {one_line(error)}") from error
         report = _prove(fmt, path, options, reference)
         size = _bytes(path)
-    return Artifact(fmt.name, target, size, time.perf_counter() - start, options, report)
+    return Artifact(fmt.name, target, size, time.perf_counter() - start, options, report, plan)
 
 
 def _prove(fmt: Format, path: Path, options: Options, reference: Reference) -> Report:

@@ -16,6 +16,9 @@ from u2net_zoo.errors import ArtifactError, one_line
 from . import coreml_reader, mil
 from .base import Format, MaskBound, Options, Predictor, check_input, input_layout, output_names
 from .onnx_format import exportable
+from .quantise.coreml_weights import compressed
+from .quantise.plan import Plan, plan_weights
+from .quantise.rounding import BITS
 
 __all__ = ["CoreML"]
 
@@ -31,16 +34,26 @@ class CoreML(Format):
     packages = ("torch", "coremltools")
     choices = {
         "batch": (1,),
-        "precision": ("fp32", "fp16"),
+        "precision": ("fp32", "fp16", *BITS),
         "outputs": ("mask", "all"),
         "io": ("tensor",),
         "via": ("native",),
     }
-    bounds = {"fp16": MaskBound(iou=0.98, mae=0.005)}
+    bounds = {
+        "fp16": MaskBound(iou=0.996, worst=0.99, mae=0.002),
+        "int8": MaskBound(iou=0.990, worst=0.975, mae=0.005),
+        "palette8": MaskBound(iou=0.990, worst=0.975, mae=0.005),
+        "palette6": MaskBound(iou=0.985, worst=0.96, mae=0.008),
+        "palette4": MaskBound(iou=0.95, worst=0.90, mae=0.02),
+    }
 
-    def write(self, checkpoint: Checkpoint, path: Path, options: Options) -> None:
+    def write(self, checkpoint: Checkpoint, path: Path, options: Options) -> Plan | None:
         import torch
 
+        plan = None
+        if options.precision in BITS:
+            plan = plan_weights(checkpoint, options, self.bounds[options.precision], half=True)
+            checkpoint = plan.checkpoint
         ct = _coremltools()
         names = output_names(checkpoint.arch, options)
         shape = (options.batch or 1, checkpoint.arch.in_ch, *(options.size or ()))
@@ -53,12 +66,14 @@ class CoreML(Format):
                 inputs=[ct.TensorType(name="image", shape=shape, dtype=np.float32)],
                 outputs=[ct.TensorType(name=name, dtype=np.float32) for name in names],
                 convert_to="mlprogram",
-                compute_precision=ct.precision.FLOAT16 if options.precision == "fp16" else ct.precision.FLOAT32,
-                minimum_deployment_target=ct.target.iOS15,
+                compute_precision=ct.precision.FLOAT32 if options.precision == "fp32" else ct.precision.FLOAT16,
+                minimum_deployment_target=ct.target.iOS16 if plan else ct.target.iOS15,
                 skip_model_load=True,
             )
+            package = compressed(package, plan) if plan else package
         package.user_defined_metadata.update({"architecture": checkpoint.arch.name, **checkpoint.meta})
         package.save(str(path))
+        return plan
 
     def read(self, path: Path) -> Checkpoint:
         return coreml_reader.read(path)

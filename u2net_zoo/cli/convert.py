@@ -25,7 +25,10 @@ def convert(
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder of the artifacts.")] = Path("."),
     size: Annotated[str | None, typer.Option(help="Input size, N or HxW; if not given 320, or the catalog's.")] = None,
     batch: Annotated[str | None, typer.Option(help="Batch size, or dynamic.")] = None,
-    precision: Annotated[str | None, typer.Option(help="fp32 or fp16.")] = None,
+    precision: Annotated[str | None, typer.Option(help="fp32, fp16, int8, palette8 …: `u2zoo formats`.")] = None,
+    calibration: Annotated[
+        Path | None, typer.Option(help="Folder of photographs to measure int8 and palettes on; by default six.")
+    ] = None,
     outputs: Annotated[str | None, typer.Option(help="mask (d0 alone) or all (mask, side1, …).")] = None,
     io: Annotated[str | None, typer.Option(help="tensor: the normalised tensor goes in.")] = None,
     opset: Annotated[int | None, typer.Option(help="Opset of ONNX.")] = None,
@@ -46,6 +49,7 @@ def convert(
         io=io,
         opset=opset,
         via=via,
+        calibration=calibration,
     )
     chosen = formats_named(to)
     for fmt in chosen:
@@ -60,7 +64,10 @@ def convert(
             bar.advance(bar.task_ids[0])
             state.result(_line(artifact))
 
-        artifacts = run(source, to, out, options=options, started=started, finished=finished)
+        def doing(text: str) -> None:
+            bar.update(bar.task_ids[0], description=text)
+
+        artifacts = run(source, to, out, options=options, started=started, finished=finished, doing=doing)
     if any(artifact.report.flat for artifact in artifacts):
         state.warn("the masks of these weights hardly vary; agreement on an untrained network proves little")
     state.document({"source": str(source), "artifacts": [artifact.to_json() for artifact in artifacts]})
@@ -68,4 +75,5 @@ def convert(
 
 def _line(artifact: "Artifact") -> str:
     size, seconds = human_bytes(artifact.bytes), f"{artifact.seconds:.1f} s"
-    return f"{artifact.format:<12} {artifact.path}  {size}  {seconds}  {artifact.report.summary()}"
+    plan = f"; {artifact.plan.summary()}" if artifact.plan else ""
+    return f"{artifact.format:<12} {artifact.path}  {size}  {seconds}  {artifact.report.summary()}{plan}"
