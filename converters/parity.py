@@ -1,15 +1,14 @@
 """Is the artifact the network? Compares a predictor with the float64 Torch reference; returns a report."""
 
 import functools
-from pathlib import Path
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from u2net_zoo.checkpoint import Checkpoint
 from u2net_zoo.errors import ArtifactError
-from u2net_zoo.preprocessing import PROFILES
 
 from .base import MaskBound, Predictor
 from .quantise import photographs

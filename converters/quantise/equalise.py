@@ -2,21 +2,22 @@
 
 ReLU, pooling, bilinear upsampling and concatenation commute with a positive factor per channel. So a unit may divide
 its output channels by how far they reach, and whoever takes them multiplies its kernel; nothing is computed
-differently. The two maps that a block adds share their factors. Extends M. Nagel et al., "Data-free quantization through
-weight equalization and bias correction", ICCV 2019, to concatenations, and divides by measured reach instead of balancing
-kernels.
+differently. The two maps that a block adds share their factors.
+
+After M. Nagel et al., "Data-free quantization through weight equalization and bias correction", ICCV 2019; here with
+concatenations, and divided by the measured reach where they balance kernels.
 """
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
 from u2net_zoo.arch import RSU, Unit
 from u2net_zoo.checkpoint import Checkpoint
 
-__all__ = ["equalised"]
+__all__ = ["RSU_ENDS", "equalised"]
 
+RSU_ENDS = ("rebnconvin", "rebnconv1d")  # the units whose maps a block adds
 LEAST = 1e-3  # of the map's own reach: a channel that is nearly always 0 is not blown up further
 
 
@@ -38,8 +39,7 @@ class _Factors:
     def _factors(self, unit: Unit) -> np.ndarray:
         if not unit.relu:
             return np.ones(unit.out_ch)
-        entry = unit.name in ("rebnconvin", "rebnconv1d")
-        reach = self.reach[unit.scope if entry else unit.path].astype(np.float64)
+        reach = self.reach[unit.scope if unit.name in RSU_ENDS else unit.path].astype(np.float64)
         return np.maximum(reach, max(LEAST * reach.max(), 1e-6))
 
     def pool(self, x: np.ndarray) -> np.ndarray:

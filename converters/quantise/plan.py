@@ -13,10 +13,10 @@ from u2net_zoo.errors import ParityError
 from ..base import DEFAULT_SIZE, MaskBound, Options
 from ..progress import report
 from . import photographs
-from .rounding import BITS, rounded
+from .rounding import rounded
 from .sensitivity import Bench, LayerCost, MaskErrors
 
-__all__ = ["Plan", "fewest", "plan_weights", "stricter"]
+__all__ = ["RANKED_ON", "Plan", "counter", "fewest", "pictures", "plan_weights", "ranked", "ranking_size", "stricter"]
 
 RANKED_AT = 160  # largest side at which layers are measured one by one; the search itself is at the model's size
 RANKED_ON = 4  # photographs
@@ -80,10 +80,10 @@ def plan_weights(checkpoint: Checkpoint, options: Options, bound: MaskBound, hal
         ParityError: the bound cannot be met; says how close it came.
     """
     scheme, size = str(options.precision), options.size or DEFAULT_SIZE
-    small = Bench(checkpoint, _pictures(checkpoint, _ranking_size(size), options.calibration)[:RANKED_ON])
+    small = Bench(checkpoint, pictures(checkpoint, ranking_size(size), options.calibration)[:RANKED_ON])
     kernels = {path: rounded(kernel, scheme) for path, kernel in _worth_rounding(checkpoint, small.kernels).items()}
-    costs = ranked(small.costs(kernels, _counter("measuring layers", RANKED_ON * len(kernels))))
-    bench = Bench(checkpoint, _pictures(checkpoint, size, options.calibration), half)
+    costs = ranked(small.costs(kernels, counter("measuring layers", RANKED_ON * len(kernels))))
+    bench = Bench(checkpoint, pictures(checkpoint, size, options.calibration), half)
 
     def errors(kept: Sequence[str]) -> MaskErrors:
         report(f"trying with {len(kept)} of {len(kernels)} layers kept")
@@ -147,12 +147,12 @@ def _worth_rounding(checkpoint: Checkpoint, kernels: Mapping[str, np.ndarray]) -
     return {path: kernels[path] for path in inner if kernels[path].size >= SMALLEST}
 
 
-def _ranking_size(size: tuple[int, int]) -> tuple[int, int]:
+def ranking_size(size: tuple[int, int]) -> tuple[int, int]:
     factor = min(1.0, RANKED_AT / max(size))
     return max(1, round(size[0] * factor)), max(1, round(size[1] * factor))
 
 
-def _pictures(checkpoint: Checkpoint, size: tuple[int, int], folder: Path | None) -> list[np.ndarray]:
+def pictures(checkpoint: Checkpoint, size: tuple[int, int], folder: Path | None) -> list[np.ndarray]:
     """Photographs; noise for a network that takes none."""
     if checkpoint.arch.in_ch == 3:
         return photographs.tensors(size, folder)
@@ -160,7 +160,7 @@ def _pictures(checkpoint: Checkpoint, size: tuple[int, int], folder: Path | None
     return [rng.standard_normal((1, checkpoint.arch.in_ch, *size)).astype(np.float32) for _ in range(2)]
 
 
-def _counter(text: str, total: int) -> Callable[[], None]:
+def counter(text: str, total: int) -> Callable[[], None]:
     done = 0
 
     def count() -> None:
