@@ -43,8 +43,8 @@ class CoreML(Format):
         "fp16": MaskBound(iou=0.996, worst=0.99, mae=0.002),
         "int8": MaskBound(iou=0.990, worst=0.975, mae=0.005),
         "palette8": MaskBound(iou=0.990, worst=0.975, mae=0.005),
-        "palette6": MaskBound(iou=0.985, worst=0.96, mae=0.008),
-        "palette4": MaskBound(iou=0.95, worst=0.90, mae=0.02),
+        "palette6": MaskBound(iou=0.985, worst=0.96, mae=0.01),
+        "palette4": MaskBound(iou=0.95, worst=0.90, mae=0.03),
     }
 
     def write(self, checkpoint: Checkpoint, path: Path, options: Options) -> Plan | None:

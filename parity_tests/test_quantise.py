@@ -1,4 +1,4 @@
-"""Fewer bits: layers are measured on photographs, the few that carry the damage stay, and the bound holds or nothing does."""
+"""Fewer bits: layers are measured on photographs, and the few that carry the damage stay, so that the bound holds."""
 
 import json
 from pathlib import Path
@@ -10,6 +10,7 @@ from PIL import Image
 
 from converters import FORMATS, Options, convert
 from converters.base import MaskBound
+from converters.inspection import inspect
 from converters.quantise import photographs
 from converters.quantise.equalise import equalised
 from converters.quantise.plan import fewest, stricter
@@ -20,7 +21,7 @@ from converters.torch_predictor import TorchPredictor
 from u2net_zoo.checkpoint import Checkpoint
 from u2net_zoo.errors import InputError, OptionError, ParityError
 
-SIZE = (96, 96)
+SIZE = (64, 64)
 WEIGHTS = Path(__file__).resolve().parents[1] / "weights" / "u2net_nano.safetensors"
 WRITTEN = [("coreml", "int8"), ("coreml", "palette4"), ("tflite", "int8"), ("onnx", "int8")]
 
@@ -46,6 +47,7 @@ def written(nano, tmp_path_factory) -> dict:
     """The bundled network at reduced precision, each file proved; small pictures make for lower IoU than real ones."""
     folder = tmp_path_factory.mktemp("quantised")
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(photographs, "BUNDLED", photographs.BUNDLED[:2])
         for name in ("coreml", "tflite", "onnx"):
             patch.setattr(type(FORMATS[name]), "bounds", dict.fromkeys(BITS, MaskBound(0.9, 0.05, 0.8)))
         return {
@@ -141,14 +143,16 @@ def test_fewer_bits_are_read_back(written, key):
         assert np.abs(found.state[name] - plan.checkpoint.state[name]).max() <= allowed, unit.path
 
 
-def test_info_opens_what_was_written(written):
+def test_info_reads_and_runs_what_was_written(written):
     for artifact in written.values():
-        done = u2zoo("info", artifact.path, "--json")
-        assert done.returncode == 0, done.stderr
-        assert json.loads(done.stdout)
+        checkpoint, agreement = inspect(artifact.path)
+        assert checkpoint.arch.name == "u2net_nano"
+        assert agreement.skipped is None
+        assert agreement.mean_abs < 0.05
 
 
 def test_a_bound_that_cannot_be_met_fails_and_says_how_close_it_came(nano, tmp_path, monkeypatch):
+    monkeypatch.setattr(photographs, "BUNDLED", photographs.BUNDLED[:1])
     monkeypatch.setattr(type(FORMATS["coreml"]), "bounds", {"palette4": MaskBound(1.0, 0.0, 1.0)})
     with pytest.raises(ParityError, match=r"palette4: not kept: .* IoU is 0\.\d+ \(worst 0\.\d+\)"):
         convert(nano, "coreml", tmp_path, options=Options((32, 32), precision="palette4"))
@@ -173,12 +177,18 @@ def folder_of(tmp_path: Path, kind: str) -> Path:
 )  # fmt: skip
 def test_a_calibration_folder_that_does_not_serve_is_one_line(tmp_path, kind, says):
     folder, out = folder_of(tmp_path, kind), tmp_path / "out"
-    done = u2zoo("convert", WEIGHTS, "--to", "onnx", "--precision", "int8", "--calibration", folder, "-o", out,
-                 "--size", "64")  # fmt: skip
-    assert (done.returncode, done.stdout) == (2, "")
-    assert len(done.stderr.splitlines()) == 1
-    assert says in done.stderr
+    options = Options((64, 64), precision="int8", calibration=folder)
+    with pytest.raises(InputError, match=says) as raised:
+        convert(WEIGHTS, "onnx", out, options=options)
+    assert "\n" not in str(raised.value)
     assert not out.exists() or not list(out.iterdir())
+
+
+def test_the_command_takes_a_folder_and_refuses_an_empty_one(tmp_path):
+    done = u2zoo("convert", WEIGHTS, "--to", "onnx", "--precision", "int8", "--calibration", tmp_path, "-o", tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"error: {tmp_path}: holds no photographs to calibrate on\n"
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_photographs_of_a_folder_are_spread_over_it(tmp_path):
