@@ -39,8 +39,10 @@ class CoreML(Format):
         "io": ("tensor",),
         "via": ("native",),
     }
+    # Measured on u2netp and 18 photographs that are not calibrated on, 2026-11-21: docs/quantisation.md. Weights that
+    # are not on float16's grid lose up to 0.008 by that alone, so fp16 is not held to the 0.997 of those that are.
     bounds = {
-        "fp16": MaskBound(iou=0.996, worst=0.99, mae=0.002),
+        "fp16": MaskBound(iou=0.990, worst=0.975, mae=0.003),
         "int8": MaskBound(iou=0.990, worst=0.975, mae=0.005),
         "palette8": MaskBound(iou=0.990, worst=0.975, mae=0.005),
         "palette6": MaskBound(iou=0.985, worst=0.96, mae=0.01),

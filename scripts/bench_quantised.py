@@ -5,7 +5,7 @@
 Every artifact is run by its format's own runtime (Core ML's off macOS by the evaluator) on all photographs and compared
 with Torch's masks in float32: mean and lowest IoU at 0.5, mean absolute difference. Sizes are relative to the same
 format in fp32. `--out`: a folder where artifacts are kept; one that lies there already is measured, not made again.
-`--speed`: seconds of one run, the format's fp32 and this one in alternation on one thread, medians of 15.
+`--speed`: CPU seconds of one run, the format's fp32 and this one in alternation on one thread, medians of 15.
 """
 
 import argparse
@@ -100,15 +100,15 @@ def weight(fmt: Any, path: Path) -> int:
 
 
 def alternated(full: Any, reduced: Any, x: np.ndarray) -> dict[str, float]:
-    """Median seconds of both, run in turns, and how often faster the second is."""
+    """Median CPU seconds of both, run in turns, and how often faster the second is."""
     for predictor in (full, reduced):
         single_threaded(predictor)
     times: dict[str, list[float]] = {"fp32_s": [], "seconds": []}
     for _ in range(ROUNDS + 1):
         for key, predictor in (("fp32_s", full), ("seconds", reduced)):
-            start = time.perf_counter()
+            start = time.process_time()  # what other programs take does not count
             predictor(x)
-            times[key].append(time.perf_counter() - start)
+            times[key].append(time.process_time() - start)
     medians = {key: statistics.median(values[1:]) for key, values in times.items()}
     return medians | {"speed": medians["fp32_s"] / medians["seconds"]}
 

@@ -103,6 +103,8 @@ def fewest(
 ) -> tuple[tuple[str, ...], MaskErrors]:
     """The shortest beginning of `order` with which `errors` is within the stricter bound, and these errors.
 
+    Where not even all of `order` reaches that, all of it, if that is within `bound` itself.
+
     By doubling, then bisection: at most 2 log2(n) + 2 trials. Deterministic.
 
     Raises:
@@ -113,8 +115,10 @@ def fewest(
     failed = -1
     while not found.within(target):
         if count == len(order):
+            if found.within(bound):
+                return tuple(order), found  # float16 itself takes what should be held back
             raise ParityError(f"{scheme}: not kept: even with every layer left as it was IoU is {found.summary()}; "
-                              f"the search wants {target.iou:.4f} and {target.worst:.4f}")  # fmt: skip
+                              f"needed are {bound.iou} and {bound.worst}")  # fmt: skip
         failed, count, step = count, min(count + step, len(order)), 2 * step
         found = errors(order[:count])
     while count - failed > 1:
