@@ -15,9 +15,11 @@ from u2net_zoo.errors import ArtifactError, MissingExtraError, OptionError, Outp
 from u2net_zoo.preprocessing import PROFILES
 
 from .baking import Baking, baking_of
+from .quantise import photographs
 
 if TYPE_CHECKING:
     from .proof import Report
+    from .quantise.plan import Plan
 
 __all__ = [
     "DEFAULT_SIZE",
@@ -35,7 +37,7 @@ __all__ = [
 
 DYNAMIC = 0  # a batch of any size
 DEFAULT_SIZE = (320, 320)  # what the authors feed
-UNLISTED = ("size", "sizes", "span", "profile", "stretch")  # options that have rules instead of choices
+UNLISTED = ("size", "sizes", "span", "profile", "stretch", "calibration")  # options that have rules instead of choices
 LARGEST_SIDE = 2048  # the float64 reference of u2net takes 11 GB there, in 64 channels at full size
 LARGEST_BATCH = 64
 
@@ -49,7 +51,7 @@ class Options:
         sizes: every (H, W) that it takes, `size` among them; empty: `size` alone, or a `span`.
         span: lowest and highest (H, W); sides are the network's multiples (32; IS-Net 64) in between.
         batch: batch size; DYNAMIC for any.
-        precision: `fp32` or `fp16`.
+        precision: `fp32`, `fp16`, `int8`, `palette8`, `palette6` or `palette4`.
         outputs: `mask` (d0 alone) or `all` (`mask, side1, …`).
         io: `tensor`: the normalised tensor goes in, d0 comes out; `image`: pixels 0..255 go in, grey levels come out.
         profile: whose preparation and ending an `image` artifact has in its graph.
@@ -57,6 +59,7 @@ class Options:
         target: lowest iOS of a Core ML package, `iOS15` to `iOS18`.
         opset: of ONNX.
         via: `native`, or another exporter's name.
+        calibration: folder of photographs on which reduced precision is measured; None: those of scikit-image.
     """
 
     size: tuple[int, int] | None = None
@@ -71,6 +74,7 @@ class Options:
     target: str | None = None
     opset: int | None = None
     via: str | None = None
+    calibration: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -79,6 +83,7 @@ class MaskBound:
 
     iou: float  # at least, mean over the photographs, at 0.5
     mae: float  # at most, mean, of 1
+    worst: float = 0.0  # IoU of each single photograph at least
 
 
 def output_names(arch: Architecture, options: Options) -> tuple[str, ...]:
@@ -144,8 +149,8 @@ class Format(ABC):
     flexible: ClassVar[bool] = False
 
     @abstractmethod
-    def write(self, checkpoint: Checkpoint, path: Path, options: Options) -> None:
-        """Writes the artifact to `path`, which does not exist yet."""
+    def write(self, checkpoint: Checkpoint, path: Path, options: Options) -> "Plan | None":
+        """Writes the artifact to `path`, which does not exist yet; says which layers were rounded, if any."""
 
     @abstractmethod
     def run(self, path: Path) -> Predictor:
@@ -180,7 +185,11 @@ class Format(ABC):
             raise OutputError(f"{path}: a folder that is no {self.title} is in the way; move it or name another -o")
 
     def settle(self, asked: Options) -> Options:
-        """The options in force. Raises OptionError for one that the format cannot honour."""
+        """The options in force.
+
+        Raises:
+            OptionError: the format cannot honour one. InputError: the calibration folder holds no photographs.
+        """
         size = asked.size or DEFAULT_SIZE
         if any(not 1 <= side <= LARGEST_SIDE for side in size):
             raise OptionError(f"size {describe(size)}: sides are whole numbers from 1 to {LARGEST_SIDE}")
@@ -195,6 +204,8 @@ class Format(ABC):
             settled[option] = self._settle_one(option, getattr(asked, option))
         if settled["io"] == "image" and asked.io is None and asked.outputs == "all":
             settled["io"] = "tensor"  # a picture is d0 alone
+        if asked.calibration is not None:
+            photographs.check(asked.calibration, settled["precision"])
         return self._settle_image(replace(asked, **settled))
 
     def _settle_image(self, chosen: Options) -> Options:

@@ -17,7 +17,9 @@ from u2net_zoo.sources import Located, in_catalog, locate
 from .base import DEFAULT_SIZE, Format, MaskBound, Options, output_names
 from .memory import release_memory, return_large_blocks
 from .parity import Reference, compare, size_error
+from .progress import Watcher, watched
 from .proof import Report
+from .quantise.plan import Plan
 from .registry import FORMATS
 from .sources import read_source, stem_of
 
@@ -36,6 +38,7 @@ class Artifact:
         seconds: writing and proving together.
         report: the proof.
         beside: files that were written next to it.
+        plan: which layers were rounded and what each costs, at a precision that is measured.
     """
 
     format: str
@@ -45,6 +48,7 @@ class Artifact:
     options: Options
     report: Report
     beside: tuple[Path, ...] = ()
+    plan: Plan | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for `json.dumps`."""
@@ -62,9 +66,10 @@ class Artifact:
             "path": str(self.path),
             "bytes": self.bytes,
             "seconds": round(self.seconds, 3),
-            "options": asdict(self.options),
+            "options": {key: str(v) if isinstance(v, Path) else v for key, v in asdict(self.options).items()},
             "parity": proof,
             "beside": [str(path) for path in self.beside],
+            "quantised": self.plan and self.plan.to_json(),
         }
 
 
@@ -89,6 +94,7 @@ def convert(
     options: Options | None = None,
     started: Callable[[str], None] = lambda name: None,
     finished: Callable[[Artifact], None] = lambda artifact: None,
+    doing: Watcher = lambda text: None,
 ) -> list[Artifact]:
     """Writes `source` in every format of `to` into the folder `out`, and proves each file before it gets its name.
 
@@ -99,6 +105,7 @@ def convert(
         options: see `Options`; checked for every format before any work is done. The size of the catalog's weights
             is their profile's by default.
         started, finished: called with each format's name and artifact, for progress.
+        doing: called with what a long step is at.
 
     Raises:
         UsageError: a format is unknown, lacks its packages, or cannot honour an option.
@@ -124,13 +131,14 @@ def convert(
     targets = [fmt.target(Path(out), stem) for fmt in formats]
     _check_targets(located, formats, targets)
     return_large_blocks()
-    reference = Reference(checkpoint, settled[0][1].size or DEFAULT_SIZE)
+    reference = Reference(checkpoint, settled[0][1].size or DEFAULT_SIZE, asked.calibration)
     reference.compute()
     release_memory()
     artifacts = []
     for (fmt, chosen), target in zip(settled, targets, strict=True):
         started(fmt.name)
-        artifacts.append(_make(fmt, checkpoint, target, chosen, reference))
+        with watched(doing):
+            artifacts.append(_make(fmt, checkpoint, target, chosen, reference))
         release_memory()
         finished(artifacts[-1])
     return artifacts
@@ -179,7 +187,7 @@ def _make(fmt: Format, checkpoint: Checkpoint, target: Path, options: Options, r
     start = time.perf_counter()
     with staged(target) as path:
         try:
-            fmt.write(checkpoint, path, options)
+            plan = fmt.write(checkpoint, path, options)
         except (U2ZooError, OSError, MemoryError):
             raise
         except Exception as error:  # exporters raise anything
@@ -193,7 +201,7 @@ def _make(fmt: Format, checkpoint: Checkpoint, target: Path, options: Options, r
     for file, text in beside.items():
         with staged(file) as path:
             path.write_text(text, encoding="utf-8")
-    return Artifact(fmt.name, target, size, time.perf_counter() - start, options, report, tuple(beside))
+    return Artifact(fmt.name, target, size, time.perf_counter() - start, options, report, tuple(beside), plan)
 
 
 def _prove(fmt: Format, path: Path, options: Options, reference: Reference) -> Report:

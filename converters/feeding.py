@@ -11,7 +11,8 @@ from u2net_zoo.preprocessing import Profile
 
 from .base import Predictor
 from .bent import Answer, Sample
-from .parity import Reference, photographs
+from .parity import Reference
+from .quantise import photographs
 
 __all__ = ["FEEDINGS", "Feeding", "PixelReference", "TakesPixels"]
 
@@ -41,7 +42,7 @@ class PixelReference(Reference):
     def __init__(self, reference: Reference, profile: Profile):
         super().__init__(reference.checkpoint, reference.size)
         self.profile = profile
-        pictures = [resized(image, reference.size) for image in photographs()]
+        pictures = [resized(image, reference.size) for image in photographs.images()]
         self.__dict__["photographs"] = [profile.tensor(picture, reference.size) for picture in pictures]
         self.peaks = [np.asarray(picture).max() / 255 for picture in pictures]
         self.inputs = np.concatenate(self.photographs[:2])

@@ -3,6 +3,7 @@
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,6 +15,7 @@ from u2net_zoo.preprocessing import PROFILES
 from .baking import Baking
 from .base import MaskBound, Predictor
 from .proof import MaskError, OutputError64, PixelError, Report, SizeError
+from .quantise import photographs
 from .torch_predictor import TorchPredictor
 
 if TYPE_CHECKING:
@@ -27,23 +29,16 @@ __all__ = [
     "Reference",
     "Report",
     "SizeError",
+    "chosen",
     "compare",
     "divergence",
+    "in_batches",
+    "iou",
     "judge",
-    "photographs",
     "size_error",
 ]
 
-PHOTOGRAPHS = ("astronaut", "chelsea", "rocket")  # they come with scikit-image
 FLAT = 0.02  # outputs that vary less than this prove little: a freshly initialised network answers 0.48 everywhere
-
-
-def photographs() -> "list[Image.Image]":
-    """scikit-image's own."""
-    from PIL import Image
-    from skimage import data
-
-    return [Image.fromarray(getattr(data, name)()) for name in PHOTOGRAPHS]
 
 
 @dataclass(frozen=True)
@@ -76,9 +71,10 @@ class Reference:
     Inputs are two tensors (1, C, H, W): a photograph, where the network has three input channels, and noise.
     """
 
-    def __init__(self, checkpoint: Checkpoint, size: tuple[int, int]):
+    def __init__(self, checkpoint: Checkpoint, size: tuple[int, int], calibration: Path | None = None):
         self.checkpoint = checkpoint
         self.size = size
+        self.calibration = calibration
         shape = (1, checkpoint.arch.in_ch, *size)
         noise = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
         photographs = [self.photographs[0]] if checkpoint.arch.in_ch == 3 else [noise[..., ::-1].copy()]
@@ -90,7 +86,7 @@ class Reference:
 
     @functools.cached_property
     def images(self) -> "list[Image.Image]":
-        return photographs()
+        return photographs.images(self.calibration)
 
     @functools.cached_property
     def photographs(self) -> list[np.ndarray]:
@@ -190,10 +186,11 @@ def pixel_error(
     if baking.classes > 1:
         differ = float(np.mean([a != b for a, b in pairs]))
         same = [iou(a == n, b == n) for a, b in pairs for n in np.unique(b)]
-        return PixelError(1 - differ, float(np.mean(same)), differ, bound)
+        return PixelError(1 - differ, float(np.mean(same)), differ, min(same), bound)
     off = np.stack([np.abs(a - b) for a, b in pairs])
     same = [iou(a > 127, b > 127) for a, b in pairs]
-    return PixelError(float((off <= 1).mean()), float(np.mean(same)), float(off.mean()) / 255, bound)
+    mae = float(off.mean()) / 255
+    return PixelError(float((off <= 1).mean()), float(np.mean(same)), mae, min(same), bound)
 
 
 def picture_of(model: TorchPredictor, baking: Baking, pixels: np.ndarray) -> np.ndarray:
@@ -215,7 +212,7 @@ def size_error(predictor: Predictor, reference: Reference, size: tuple[int, int]
     else:
         x = PROFILES["paper"].tensor(image, size)
         a, b = predictor(x)["mask"][0], reference.single(x)["mask"][0]
-    return SizeError(size, iou(_chosen(a), _chosen(b)), float(np.abs(a - b).mean()), bound)
+    return SizeError(size, iou(chosen(a), chosen(b)), float(np.abs(a - b).mean()), bound)
 
 
 def _output_error(name: str, result: np.ndarray, reference: Reference) -> OutputError64:
@@ -231,13 +228,13 @@ def _mask_error(
     predictor: Predictor, reference: Reference, bound: MaskBound, outputs: Sequence[OutputError64]
 ) -> MaskError:
     pairs = list(zip(in_batches(predictor, reference.pictures)["mask"], reference.masks, strict=True))
-    ious = [iou(_chosen(a), _chosen(b)) for a, b in pairs]
+    ious = [iou(chosen(a), chosen(b)) for a, b in pairs]
     maes = [float(np.abs(a - b).mean()) / max(float(np.ptp(b)), 1.0) for a, b in pairs]
     others = [o.mean_abs / max(float(np.ptp(reference.exact[o.name])), 1.0) for o in outputs]
-    return MaskError(float(np.mean(ious)), max(float(np.mean(maes)), *others), bound)
+    return MaskError(float(np.mean(ious)), max(float(np.mean(maes)), *others), min(ious), bound)
 
 
-def _chosen(output: np.ndarray) -> np.ndarray:
+def chosen(output: np.ndarray) -> np.ndarray:
     """(C, H, W) output to booleans: the mask at 0.5, or per class where it is the largest."""
     if len(output) == 1:
         return output > 0.5

@@ -10,7 +10,7 @@ import numpy as np
 from u2net_zoo import keras_model
 from u2net_zoo.arch import Architecture
 from u2net_zoo.checkpoint import Checkpoint
-from u2net_zoo.errors import ArtifactError, CheckpointError, one_line
+from u2net_zoo.errors import ArtifactError, CheckpointError, OptionError, one_line
 from u2net_zoo.limits import inside
 
 from . import savedmodel_reader, tflite_reader
@@ -18,6 +18,8 @@ from .baking import baking_of, read_baking, tensorflow_function
 from .base import DYNAMIC, Format, MaskBound, Options, Predictor, check_input, input_layout
 from .keras_formats import tap_layers
 from .memory import release_memory
+from .quantise.plan import Plan, plan_weights
+from .quantise.tflite_weights import stored
 from .tflite_notes import notes, with_notes
 from .via_onnx2tf import convert_with_onnx2tf
 
@@ -65,17 +67,31 @@ class TFLite(Format):
     packages = ("torch", "tensorflow", "tf_keras", "ai_edge_litert")
     choices = {
         "batch": (1,),
-        "precision": ("fp32", "fp16"),
+        "precision": ("fp32", "fp16", "int8"),
         "outputs": ("mask", "all"),
         "io": ("tensor", "image"),
         "via": ("native", "onnx2tf"),
     }
-    bounds = {"fp16": MaskBound(iou=0.98, mae=0.005)}
+    # int8 measured on u2netp and 18 photographs that are not calibrated on, 2026-11-21: 0.9928, worst 0.9807, 0.0016.
+    bounds = {
+        "fp16": MaskBound(iou=0.990, worst=0.975, mae=0.003),
+        "int8": MaskBound(iou=0.990, worst=0.975, mae=0.005),
+    }
 
-    def write(self, checkpoint: Checkpoint, path: Path, options: Options) -> None:
+    def settle(self, asked: Options) -> Options:
+        settled = super().settle(asked)
+        if settled.precision == "int8" and settled.via != "native":
+            raise OptionError("--precision int8 goes with --via native")
+        return settled
+
+    def write(self, checkpoint: Checkpoint, path: Path, options: Options) -> Plan | None:
+        plan = None
+        if options.precision == "int8":
+            plan = plan_weights(checkpoint, options, self.bounds["int8"], half=False)
+            checkpoint = plan.checkpoint
         if options.via == "onnx2tf":
             convert_with_onnx2tf(checkpoint, path, options, tflite=True)
-            return
+            return None
         import tensorflow as tf
 
         saved = path.parent / "savedmodel"
@@ -87,8 +103,10 @@ class TFLite(Format):
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
             converter.target_spec.supported_types = [tf.float16]
         content = converter.convert()
+        content = stored(content) if plan else content
         baking = baking_of(checkpoint.arch, options)
         path.write_bytes(with_notes(content, baking.to_metadata()) if baking else content)
+        return plan
 
     def run(self, path: Path) -> Predictor:
         return _TFLiteRuntime(path)

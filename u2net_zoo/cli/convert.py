@@ -31,7 +31,10 @@ def convert(
         ),
     ] = None,
     batch: Annotated[str | None, typer.Option(help="Batch size, or dynamic.")] = None,
-    precision: Annotated[str | None, typer.Option(help="fp32 or fp16.")] = None,
+    precision: Annotated[str | None, typer.Option(help="fp32, fp16, int8, palette8 …: `u2zoo formats`.")] = None,
+    calibration: Annotated[
+        Path | None, typer.Option(help="Folder of photographs to measure int8 and palettes on; by default six.")
+    ] = None,
     outputs: Annotated[str | None, typer.Option(help="mask (d0 alone) or all (mask, side1, …).")] = None,
     io: Annotated[
         str | None,
@@ -67,6 +70,7 @@ def convert(
         target=target,
         opset=opset,
         via=via,
+        calibration=calibration,
     )
     chosen = formats_named(_legacy(to) if legacy else to)
     for fmt in chosen:
@@ -83,7 +87,11 @@ def convert(
             for path in artifact.beside:
                 state.result(f"{'':<12} {path}")
 
-        artifacts = run(source, [fmt.name for fmt in chosen], out, options=options, started=started, finished=finished)
+        def doing(text: str) -> None:
+            bar.update(bar.task_ids[0], description=text)
+
+        names = [fmt.name for fmt in chosen]
+        artifacts = run(source, names, out, options=options, started=started, finished=finished, doing=doing)
     if any(artifact.report.flat for artifact in artifacts):
         state.warn("the masks of these weights hardly vary; agreement on an untrained network proves little")
     state.document({"source": str(source), "artifacts": [artifact.to_json() for artifact in artifacts]})
@@ -99,4 +107,5 @@ def _legacy(to: str) -> list[str]:
 
 def _line(artifact: "Artifact") -> str:
     size, seconds = human_bytes(artifact.bytes), f"{artifact.seconds:.1f} s"
-    return f"{artifact.format:<12} {artifact.path}  {size}  {seconds}  {artifact.report.summary()}"
+    plan = f"; {artifact.plan.summary()}" if artifact.plan else ""
+    return f"{artifact.format:<12} {artifact.path}  {size}  {seconds}  {artifact.report.summary()}{plan}"

@@ -115,9 +115,9 @@ def _photographs(images: Path | None) -> "dict[str, Image]":
     from .mask import picture_suffixes
 
     if images is None:
-        from converters.parity import PHOTOGRAPHS, photographs
+        from converters.quantise import photographs
 
-        return dict(zip(PHOTOGRAPHS, photographs(), strict=True))
+        return dict(zip(photographs.BUNDLED, photographs.images(), strict=True))
     if not images.exists():
         raise InputError(f"{images}: no such file or folder")
     files = (

@@ -1,0 +1,8 @@
+"""Weights in fewer bits, without masks that go blank.
+
+sensitivity.py   what each layer's rounding costs, on photographs: one layer at a time, in Torch
+plan.py          which layers stay as they are, so that the masks stay within a bound
+rounding.py      kernels rounded to what a scheme can hold: int8 per channel, or a palette
+photographs.py   what all of it is measured on
+coreml.py, tflite.py, onnx.py   how a format stores it
+"""

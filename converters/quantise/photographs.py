@@ -1,0 +1,72 @@
+"""What reduced precision is measured on: photographs of a folder, or a handful that comes with scikit-image."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from u2net_zoo.errors import ImageError, InputError, OptionError
+from u2net_zoo.preprocessing import PROFILES, read_image
+
+from .rounding import BITS
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+__all__ = ["BUNDLED", "LIMIT", "check", "images", "listed", "tensors"]
+
+BUNDLED = ("astronaut", "camera", "chelsea", "clock", "coffee", "rocket")
+LIMIT = 24  # photographs of a folder that are used: more cost time and change little
+
+
+def check(folder: Path, precision: object) -> None:
+    """Raises OptionError where `precision` needs no photographs, InputError where `folder` holds none."""
+    if precision not in BITS:
+        raise OptionError(f"--calibration goes with a precision that is measured: {', '.join(BITS)}; not {precision}")
+    listed(folder)
+
+
+def listed(folder: Path) -> list[Path]:
+    """The photographs in `folder`, sorted by name, LIMIT at most, evenly spread over it.
+
+    Raises:
+        InputError: it is no folder, or holds no photograph.
+    """
+    from PIL import Image
+
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder; --calibration takes a folder of photographs")
+    known = {suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN}
+    files = sorted(f for f in folder.iterdir() if f.suffix.lower() in known and f.is_file() and f.name[0] != ".")
+    if not files:
+        raise InputError(f"{folder}: holds no photographs to calibrate on")
+    if len(files) > LIMIT:
+        files = [files[n * len(files) // LIMIT] for n in range(LIMIT)]
+    return files
+
+
+def images(folder: Path | None = None) -> "list[Image.Image]":
+    """The photographs of a folder, upright; without one a handful of scikit-image's, in RGB.
+
+    Raises:
+        InputError: the folder holds no photographs, or one that cannot be read.
+    """
+    from PIL import Image
+
+    if folder is not None:
+        return [_opened(file) for file in listed(folder)]
+    from skimage import data
+
+    return [Image.fromarray(getattr(data, name)()).convert("RGB") for name in BUNDLED]
+
+
+def tensors(size: tuple[int, int], folder: Path | None = None) -> list[np.ndarray]:
+    """`images` as the network takes them, (1, 3, H, W) float32 each; raises as `images`."""
+    return [PROFILES["paper"].tensor(image, size) for image in images(folder)]
+
+
+def _opened(file: Path) -> "Image.Image":
+    try:
+        return read_image(file)
+    except ImageError as error:
+        raise InputError(f"{file}: cannot calibrate on it: {error}") from None
