@@ -95,6 +95,7 @@ class RemotePredictor(Predictor):
         self.outputs = tuple(found["outputs"])
         self.facts = found["facts"]
         self.seconds: list[float] = []
+        self.looked_into = False  # its peak memory is then no longer that of running it
         self.memory = int(found["memory"])
 
     @property
@@ -104,7 +105,7 @@ class RemotePredictor(Predictor):
     def __call__(self, x: np.ndarray) -> dict[str, np.ndarray]:
         header, arrays = self._ask({"run": True}, {"x": x})
         self.seconds.append(header["seconds"])
-        self.memory = header["memory"]
+        self.memory = self.memory if self.looked_into else header["memory"]
         return arrays
 
     def time(self, x: np.ndarray) -> float:
@@ -115,6 +116,7 @@ class RemotePredictor(Predictor):
 
     def taps(self, x: np.ndarray, arch: Architecture) -> Iterator[tuple[str, np.ndarray]]:
         shapes = {key: list(shape) for key, shape in arch.state_shapes().items()}
+        self.looked_into = True
         _, arrays = self._ask({"taps": shapes, "final": arch.final}, {"x": x})
         return iter(arrays.items())
 

@@ -65,9 +65,9 @@ def test_tables_and_plots_show_what_ran_and_say_what_did_not(rows, tmp_path):
 
 def test_every_runtime_that_is_asked_for_takes_part(small_file):
     names = {c.name for c in for_weights(small_file, (64, 64), "cpu", bf16=False)}
-    torch = {"Torch eager", "Torch folded", "Torch channels-last", "Torch compiled"}
-    keras = {"Keras on tensorflow", "Keras on jax", "Keras on torch"}
-    assert {*torch, *keras, "onnxruntime", "OpenVINO f32", "TFLite (XNNPACK)", "TensorFlow"} <= names
+    torch = {f"Torch {step}" for step in ("eager", "folded", "channels-last", "compiled")}
+    keras = {f"Keras on {backend}" for backend in ("tensorflow", "jax", "torch")}
+    assert torch | keras | {"onnxruntime", "OpenVINO f32", "TFLite (XNNPACK)", "TensorFlow"} <= names
     assert not any("bf16" in name for name in names)
     exact = {c.name: c.exact for c in for_weights(small_file, (64, 64), "cpu", bf16=True)}
     assert not exact["OpenVINO bf16"]

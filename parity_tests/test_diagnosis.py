@@ -5,6 +5,7 @@ import warnings
 import onnx
 import plants
 import pytest
+import torch
 from conftest import DATA, hard_checkpoint, needs
 
 from converters import Options, convert
@@ -76,7 +77,6 @@ BENT = {
 @pytest.mark.parametrize("name", BENT)
 def test_an_exporter_that_bends_a_rule_is_found_out(name, small, verifier, tmp_path, monkeypatch):
     rule, unit = BENT[name]
-    import torch
 
     def pool(ops, x):
         return torch.nn.functional.max_pool2d(x, 2, 2, ceil_mode=False)
@@ -97,6 +97,34 @@ def test_an_exporter_that_bends_a_rule_is_found_out(name, small, verifier, tmp_p
     assert (diagnosis.first.error is None) == (rule == "pool")  # the shapes differ, and both are told
     if rule == "pool":
         assert diagnosis.first.shape[1:] != diagnosis.first.expected[1:]
+
+
+class InBrainFloats(torch.nn.Module):
+    """The folded network in bf16, float32 going in and coming out."""
+
+    def __init__(self, checkpoint):
+        super().__init__()
+        self.network = torch_model.build(checkpoint.fold(), dtype=torch.bfloat16)
+
+    def forward(self, x):
+        return tuple(m.float() for m in self.network(x.to(torch.bfloat16)))
+
+
+def test_arithmetic_in_bf16_is_recognised_by_the_differences_that_it_makes(small, verifier, tmp_path):
+    path = tmp_path / "bf16.torchscript"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.jit.trace(InBrainFloats(small), torch.zeros(1, 3, *SIZE), check_trace=False).save(str(path))
+    verdict = verifier.verify(path)
+    assert not verdict.ok  # TorchScript has no bound for bf16
+    assert verdict.diagnosis.explanation.name == "computed in bf16"
+    assert not verdict.diagnosis.explanation.exact
+
+
+def test_an_fp16_file_agrees_as_fp16(small, verifier, tmp_path):
+    path = convert(small, "onnx", tmp_path, options=Options(size=SIZE, precision="fp16"))[0].path
+    verdict = verifier.verify(path)
+    assert (verdict.ok, verdict.precision, verdict.diagnosis) == (True, "fp16", None)
 
 
 def test_two_faults_at_once_are_both_named(clean, verifier, tmp_path):

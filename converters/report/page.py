@@ -36,7 +36,7 @@ def write_report(
         "page.html",
         version=__version__,
         title=f"Parity report · {escape(checkpoint.meta.get('source', checkpoint.arch.name))}",
-        heading=escape(f"{checkpoint.meta.get('source', checkpoint.arch.name)}, converted"),
+        heading=escape(checkpoint.meta.get("source", checkpoint.arch.name)),
         verdict=escape(_verdict(verdicts)),
         verdict_class="good" if all(v.ok for v in verdicts) else "bad",
         facts="\n".join(f"<div><dt>{k}</dt><dd>{v}</dd></div>" for k, v in _facts(checkpoint, profile, names)),
