@@ -74,7 +74,7 @@ def test_masks_of_scikit_images_photographs_cover_their_object(nano, name):
 
 @pytest.mark.parametrize("name", LOOKED_AT)
 def test_masks_of_scikit_images_photographs_are_the_teachers(nano, real_weights, name):
-    """They were learnt; measured 2026-11-21: @@SHOWN3@@."""
+    """They were learnt; measured 2026-11-21: 0.96, 0.84, 0.80 at 320x320."""
     from skimage import data
 
     picture = Image.open(f"{data.__path__[0]}/{name}").convert("RGB")
