@@ -17,9 +17,8 @@ are seen a few times:
 
 Adam, warm-up and cosine, gradient clipping, EMA of the weights. The second part begins with the first one's average and
 a new optimizer. A round follows from the seed and its number alone, so a run that is resumed goes on as if it had never
-stopped. Taken is the mean of two of the second part's rounds (its beginning and a round with itself among them) that
-agrees best with the teacher on the photographs kept aside, of those means whose masks of scikit-image's three are the
-teacher's to an IoU of ACCEPTED.
+stopped. Of the second part's rounds the one is taken that agrees best with the teacher on the photographs kept aside,
+among those whose masks of scikit-image's three are the teacher's to an IoU of ACCEPTED.
 """
 
 import argparse
@@ -27,8 +26,8 @@ import json
 import math
 import time
 from dataclasses import dataclass
-from itertools import combinations_with_replacement
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -104,9 +103,12 @@ class Run:
         out.mkdir(parents=True, exist_ok=True)
         self.teacher = Teacher(teacher)
         state, self.kept = self.beginning(start)
-        self.part, self.round = (1 if start else 0), 0
+        path = out / "last.pt"
+        last = torch.load(path, weights_only=True) if path.exists() else {"part": 1 if start else 0, "round": 0}
+        self.part, self.round = last["part"], last["round"]
         self.begin(state)
-        self.resume()
+        if path.exists():
+            self.resume(last)
 
     def beginning(self, start: Path | None) -> tuple[Checkpoint, dict[str, list[int]]]:
         """The weights to begin with and the kept channels; pruned once, then read from the output folder."""
@@ -130,14 +132,10 @@ class Run:
         self.average = {key: value.clone() for key, value in self.student.state_dict().items()}
         self.optimizer = torch.optim.Adam(self.learning, lr=part.rate)
 
-    def resume(self) -> None:
-        path = self.out / "last.pt"
-        if path.exists():
-            last = torch.load(path, weights_only=True)
-            self.part, self.round = last["part"], last["round"]
-            self.student.load_state_dict(last["student"])
-            self.optimizer.load_state_dict(last["optimizer"])
-            self.average = last["average"]
+    def resume(self, last: dict[str, Any]) -> None:
+        self.student.load_state_dict(last["student"])
+        self.optimizer.load_state_dict(last["optimizer"])
+        self.average = last["average"]
 
     def train(self) -> None:
         while self.part < len(PARTS):
@@ -221,18 +219,17 @@ class Run:
         return state_of(model)
 
     def finish(self, path: Path) -> None:
-        """Writes the weights to be taken. Exits when none have acceptable masks of scikit-image's three."""
-        averages = [torch.load(p, weights_only=True) for p in sorted(self.out.glob(f"average-{self.part}-*.pt"))]
+        """Writes the round to be taken. Exits when none has acceptable masks of scikit-image's three."""
         accepted = []
-        for a, b in combinations_with_replacement(range(len(averages)), 2):
-            model = self.averaged({key: (value + averages[b][key]) / 2 for key, value in averages[a].items()})
+        for average in sorted(self.out.glob(f"average-{self.part}-*.pt")):
+            model = self.averaged(torch.load(average, weights_only=True))
             ious, _ = self.teacher.agreement(model)
             if min(ious[-3:]) >= ACCEPTED:
-                accepted.append((float(np.mean(ious[:-3])), (a, b), model))
+                accepted.append((float(np.mean(ious[:-3])), average.stem, model))
         if not accepted:
             raise SystemExit(f"no round reaches an IoU of {ACCEPTED} on each of scikit-image's three; see log.jsonl")
-        best, rounds, model = max(accepted, key=lambda candidate: candidate[0])
-        print(json.dumps({"taken": "mean of rounds", "rounds": rounds, "iou": round(best, 4)}), flush=True)
+        best, name, model = max(accepted, key=lambda candidate: candidate[0])
+        print(json.dumps({"taken": name, "iou": round(best, 4)}), flush=True)
         source = "scripts/train_nano.py: u2netp pruned by least squares and distilled"
         write_weights(self.calibrated(model), path, licence="Apache-2.0", source=source)
 
