@@ -141,7 +141,7 @@ def test_fewer_bits_are_read_back(written, key):
     for unit in checkpoint.arch.units():
         name = f"{unit.conv_path}.weight"
         step = np.abs(checkpoint.state[name]).max() / 127
-        allowed = 0.51 * step if key[0] == "onnx" else step / 16  # float16 rounds what it stores
+        allowed = 0.51 * step if key[0] == "onnx" else step * 127 / 1024  # a unit of float16 in the last place
         assert np.abs(found.state[name] - checkpoint.state[name]).max() <= allowed, unit.path
 
 
