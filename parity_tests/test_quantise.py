@@ -156,7 +156,9 @@ def test_info_reads_and_runs_what_was_written(written):
 def test_a_bound_that_cannot_be_met_fails_and_says_how_close_it_came(nano, tmp_path, monkeypatch):
     monkeypatch.setattr(photographs, "BUNDLED", photographs.BUNDLED[:1])
     monkeypatch.setattr(type(FORMATS["coreml"]), "bounds", {"palette4": MaskBound(1.0, 0.0, 1.0)})
-    with pytest.raises(ParityError, match=r"palette4: not kept: .* IoU is 0\.\d+ \(worst 0\.\d+\)"):
+    with pytest.raises(
+        ParityError, match=r"palette4: not kept: .* IoU is [01]\.\d+ \(worst [01]\.\d+\), MAE 0\.\d+; needed are 1\.0"
+    ):
         convert(nano, "coreml", tmp_path, options=Options((32, 32), precision="palette4"))
     assert list(tmp_path.iterdir()) == []
 

@@ -118,7 +118,7 @@ def fewest(
             if found.within(bound):
                 return tuple(order), found  # float16 itself takes what should be held back
             raise ParityError(f"{scheme}: not kept: even with every layer left as it was IoU is {found.summary()}; "
-                              f"needed are {bound.iou} and {bound.worst}")  # fmt: skip
+                              f"needed are {bound.iou} (worst {bound.worst}), MAE {bound.mae}")  # fmt: skip
         failed, count, step = count, min(count + step, len(order)), 2 * step
         found = errors(order[:count])
     while count - failed > 1:
