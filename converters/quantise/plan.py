@@ -94,8 +94,8 @@ def plan_weights(checkpoint: Checkpoint, options: Options, bound: MaskBound, hal
 
 
 def ranked(costs: Sequence[LayerCost]) -> list[LayerCost]:
-    """The layer first that costs the masks most; of equals the smaller, then by name."""
-    return sorted(costs, key=lambda cost: (-cost.mae, cost.size, cost.path))
+    """The layer first whose keeping mends most for what it stores. Errors of layers are independent: squares add."""
+    return sorted(costs, key=lambda cost: (-(cost.mae**2) / cost.size, cost.path))
 
 
 def fewest(
@@ -118,7 +118,7 @@ def fewest(
             if found.within(bound):
                 return tuple(order), found  # float16 itself takes what should be held back
             raise ParityError(f"{scheme}: not kept: even with every layer left as it was IoU is {found.summary()}; "
-                              f"needed are {bound.iou} and {bound.worst}")  # fmt: skip
+                              f"needed are {bound.iou} (worst {bound.worst}), MAE {bound.mae}")  # fmt: skip
         failed, count, step = count, min(count + step, len(order)), 2 * step
         found = errors(order[:count])
     while count - failed > 1:

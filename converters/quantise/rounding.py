@@ -3,6 +3,8 @@
 Every result is exact in float16, so a file that stores scales or palettes in float16 holds the same numbers.
 """
 
+import heapq
+
 import numpy as np
 
 __all__ = ["BITS", "int8_codes", "rounded"]
@@ -37,29 +39,39 @@ def int8_codes(kernel: np.ndarray, steps: int = STEPS) -> tuple[np.ndarray, np.n
 def _palettised(kernel: np.ndarray, size: int) -> np.ndarray:
     """Every weight replaced by the nearest of at most `size` values: k-means in one dimension, deterministic.
 
-    Lloyd's algorithm on sorted values: clusters are ranges, so a prefix sum gives their means. The start is the
-    quantiles of the density's cube root, which is the best spread of many values (Panter and Dite, 1951).
+    Lloyd's algorithm on sorted values, where clusters are ranges and prefix sums give their means. It starts from the
+    ranges that come of halving the one with the largest error again and again, so that a few far weights get values of
+    their own.
     """
     values = np.sort(kernel.ravel().astype(np.float64))
-    centres = _start(values, size)
     sums = np.concatenate([[0.0], np.cumsum(values)])
+    edges = _halved(values, sums, size)
     for _ in range(ROUNDS):
-        edges = np.searchsorted(values, (centres[1:] + centres[:-1]) / 2)
-        edges = np.concatenate([[0], edges, [len(values)]])
-        counts = np.diff(edges)
-        means = np.diff(sums[edges]) / np.maximum(counts, 1)
-        moved = np.sort(np.where(counts > 0, means, centres))
-        if np.allclose(moved, centres, rtol=0, atol=1e-9):
+        centres = np.diff(sums[edges]) / np.diff(edges)
+        inner = np.searchsorted(values, (centres[1:] + centres[:-1]) / 2)
+        moved = np.unique(np.concatenate([[0], inner, [len(values)]]))  # a range that lost all its values is gone
+        if np.array_equal(moved, edges):
             break
-        centres = moved
+        edges = moved
+    centres = np.diff(sums[edges]) / np.diff(edges)
     palette = np.unique(centres.astype(np.float16).astype(np.float32))
     nearest = np.searchsorted((palette[1:] + palette[:-1]) / 2, kernel.ravel())
     return palette[nearest].reshape(kernel.shape)
 
 
-def _start(values: np.ndarray, size: int) -> np.ndarray:
-    """`size` ascending values, dense where `values` (sorted) are dense, and reaching both ends."""
-    edges = np.linspace(values[0], values[-1], 4 * size + 1)
-    density = np.histogram(values, edges)[0] ** (1 / 3)
-    reach = np.concatenate([[0.0], np.cumsum(density)])
-    return np.interp(np.linspace(0, reach[-1], 2 * size + 1)[1::2], reach, edges)
+def _halved(values: np.ndarray, sums: np.ndarray, size: int) -> np.ndarray:
+    """Edges of at most `size` ranges of `values` (sorted; `sums`: of those before): at the mean of the worst, again."""
+    squares = np.concatenate([[0.0], np.cumsum(values**2)])
+
+    def entry(a: int, b: int) -> tuple[float, int, int]:
+        return float((sums[b] - sums[a]) ** 2 / (b - a) - (squares[b] - squares[a])), a, b  # minus the squared error
+
+    ranges = [entry(0, len(values))]
+    while len(ranges) < size:
+        _, a, b = ranges[0]
+        middle = int(np.searchsorted(values, (sums[b] - sums[a]) / (b - a)))
+        if not a < middle < b:
+            break  # the worst range holds one value only
+        heapq.heapreplace(ranges, entry(a, middle))
+        heapq.heappush(ranges, entry(middle, b))
+    return np.array([*sorted(a for _, a, _ in ranges), len(values)])
