@@ -11,7 +11,7 @@ LARGEST = 1 << 16  # bytes
 
 def with_notes(content: bytes, words: dict[str, str]) -> bytes:
     """The file with `words` in its metadata."""
-    import flatbuffers  # type: ignore[import-untyped]
+    import flatbuffers
     from ai_edge_litert import schema_py_generated as schema
 
     model = schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(content, 0))

@@ -18,7 +18,7 @@ IDENTIFIER = b"TFL3"
 
 def stored(content: bytes) -> bytes:
     """The file with every kernel that int8 holds exactly in int8, and with the others in float16."""
-    import flatbuffers  # type: ignore[import-untyped]
+    import flatbuffers
     from ai_edge_litert import schema_py_generated as schema
 
     model = schema.ModelT.InitFromPackedBuf(content, 0)
