@@ -45,11 +45,13 @@ class Baking:
         profile: whose normalisation and ending it is; its `stretch` is what was asked for.
         sigmoid: d0 are logits of a mask, which the profile expects as a probability.
         classes: how many classes d0 tells apart; 1: a mask.
+        precision: what the file computes in, and is held to.
     """
 
     profile: Profile
     sigmoid: bool = False
     classes: int = 1
+    precision: str = "fp32"
 
     def before(self, ops: Ops, pixels: Any) -> Any:
         """The network's input from float pixels in 0..255."""
@@ -71,7 +73,8 @@ class Baking:
 
     def to_metadata(self) -> dict[str, str]:
         """What an artifact says of itself, for `read_baking`."""
-        return {KEY: json.dumps({"name": self.profile.name, "stretch": self.profile.stretch, "classes": self.classes})}
+        words = {"name": self.profile.name, "stretch": self.profile.stretch, "classes": self.classes}
+        return {KEY: json.dumps({**words, "precision": self.precision})}
 
 
 def baking_of(arch: Architecture, options: "Options") -> Baking | None:
@@ -95,14 +98,15 @@ def baking_of(arch: Architecture, options: "Options") -> Baking | None:
         )
     stretch = profile.stretch if options.stretch is None else options.stretch
     sigmoid = arch.final != "sigmoid" and profile.activation is probability
-    return Baking(replace(profile, stretch=stretch), sigmoid, arch.out_ch)
+    return Baking(replace(profile, stretch=stretch), sigmoid, arch.out_ch, options.precision or "fp32")
 
 
 def read_baking(metadata: Mapping[str, str]) -> Baking | None:
     """What an artifact's metadata says is in its graph; None when nothing is, or nothing that makes sense."""
     try:
         found = json.loads(metadata[KEY])
-        return Baking(replace(PROFILES[found["name"]], stretch=bool(found["stretch"])), classes=int(found["classes"]))
+        profile = replace(PROFILES[found["name"]], stretch=bool(found["stretch"]))
+        return Baking(profile, classes=int(found["classes"]), precision=str(found["precision"]))
     except (KeyError, ValueError, TypeError):
         return None
 

@@ -11,7 +11,8 @@ from .base import Format
 from .bent import Answer, Sample
 from .diagnosis import Explanation, explain
 from .matching import difference
-from .parity import Reference, in_batches
+from .parity import Reference, in_batches, pixel_error
+from .proof import WITHIN, PixelError
 from .sources import format_of, read_source
 
 __all__ = ["Agreement", "Explanation", "agreement", "inspect"]
@@ -31,6 +32,7 @@ class Agreement:
         max_abs, mean_abs: differences over these outputs; `allowed` is the bound on the first.
         explanation: the suspect that explains the difference; None when they agree, or when none does.
         skipped: why nothing was run, or None.
+        pixels: what a file that takes pictures was found to answer, or None.
     """
 
     ok: bool
@@ -40,11 +42,14 @@ class Agreement:
     allowed: float
     explanation: Explanation | None = None
     skipped: str | None = None
+    pixels: PixelError | None = None
 
     def summary(self) -> str:
         """One line for people."""
         if self.skipped:
             return f"not run: {self.skipped}"
+        if self.pixels:
+            return f"{'agrees with' if self.ok else 'differs from'} its weights: {self.pixels}"
         if self.ok:
             return f"agrees with its weights on {len(self.outputs)} outputs: max|Δ| {self.max_abs:.1e}"
         text = f"differs from its weights: max|Δ| {self.max_abs:.1e}, mean {self.mean_abs:.1e}"
@@ -74,6 +79,9 @@ def agreement(fmt: Format, path: Path, checkpoint: Checkpoint) -> Agreement:
         fmt.require()
         predictor = fmt.run(path)
         reference = Reference(checkpoint, predictor.size or DEFAULT_SIZE)
+        if predictor.baking:
+            found = pixel_error(predictor, predictor.baking, reference, fmt.bounds.get(predictor.baking.precision))
+            return Agreement(found.ok, {"mask": "mask"}, found.mae, found.mae, 1 - WITHIN, pixels=found)
         return _compared(in_batches(predictor, reference.inputs), reference)
     except U2ZooError as error:
         return Agreement(False, {}, 0.0, 0.0, 0.0, skipped=str(error))

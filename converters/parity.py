@@ -35,6 +35,7 @@ __all__ = [
     "in_batches",
     "iou",
     "judge",
+    "pixel_error",
     "size_error",
 ]
 
@@ -186,11 +187,11 @@ def pixel_error(
     if baking.classes > 1:
         differ = float(np.mean([a != b for a, b in pairs]))
         same = [iou(a == n, b == n) for a, b in pairs for n in np.unique(b)]
-        return PixelError(1 - differ, float(np.mean(same)), differ, min(same), bound)
+        return PixelError(1 - differ, float(np.mean(same)), differ, min(same), float(differ > 0), bound)
     off = np.stack([np.abs(a - b) for a, b in pairs])
     same = [iou(a > 127, b > 127) for a, b in pairs]
     mae = float(off.mean()) / 255
-    return PixelError(float((off <= 1).mean()), float(np.mean(same)), mae, min(same), bound)
+    return PixelError(float((off <= 1).mean()), float(np.mean(same)), mae, min(same), float(off.max()) / 255, bound)
 
 
 def picture_of(model: TorchPredictor, baking: Baking, pixels: np.ndarray) -> np.ndarray:

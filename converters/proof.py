@@ -6,7 +6,7 @@ import numpy as np
 
 from .base import MaskBound, describe
 
-__all__ = ["MaskError", "OutputError64", "PixelError", "Report", "SizeError"]
+__all__ = ["RATIO", "WITHIN", "MaskError", "OutputError64", "PixelError", "Report", "SizeError"]
 
 RATIO = 3.0  # an artifact may stray three times as far from float64 as Torch's own float32 does …
 SLACK = 1e-6  # … plus this
@@ -70,6 +70,7 @@ class PixelError:
         iou: mean IoU at half of 255 over the photographs; of class maps, of each class.
         mae: mean absolute error, of 255; of class maps, the share of pixels that differ.
         worst: the lowest IoU of a single photograph.
+        largest: largest absolute error, of 255; of class maps, 1 where any pixel differs.
         bound: None in float32, where `within` decides.
     """
 
@@ -77,6 +78,7 @@ class PixelError:
     iou: float
     mae: float
     worst: float
+    largest: float
     bound: MaskBound | None = None
 
     @property

@@ -28,6 +28,7 @@ from u2net_zoo.arch import Architecture
 from u2net_zoo.checkpoint import Checkpoint, identify
 from u2net_zoo.errors import ArtifactError, U2ZooError, UsageError, one_line
 
+from .baking import read_baking
 from .base import Predictor
 
 __all__ = ["RemotePredictor", "Usage", "open_remote"]
@@ -93,6 +94,7 @@ class RemotePredictor(Predictor):
         self.size = tuple(found["size"]) if found["size"] else None
         self.batch = found["batch"]
         self.outputs = tuple(found["outputs"])
+        self.baking = read_baking(found["baking"])
         self.facts = found["facts"]
         self.seconds: list[float] = []
         self.looked_into = False  # its peak memory is then no longer that of running it
@@ -252,7 +254,9 @@ class _Server:
         module, function = OPENERS[opener].split(":")
         self.predictor = getattr(import_module(module), function)(**arguments)
         p = self.predictor
-        return {"size": p.size, "batch": p.batch, "outputs": p.outputs, "facts": getattr(p, "facts", {})}
+        baked = p.baking.to_metadata() if p.baking else {}
+        facts = getattr(p, "facts", {})
+        return {"size": p.size, "batch": p.batch, "outputs": p.outputs, "baking": baked, "facts": facts}
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 """Any artifact against any checkpoint: the same tensor, the same photographs, and the reason where they part."""
 
-import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -11,21 +10,23 @@ from PIL import Image
 
 from u2net_zoo.checkpoint import Checkpoint
 from u2net_zoo.errors import ArtifactError, CheckpointError, OptionError
-from u2net_zoo.preprocessing import Profile, Resize
+from u2net_zoo.preprocessing import Profile
 from u2net_zoo.session import MaskSession
 
+from .baking import Baking
 from .base import Format, Predictor, describe
-from .bent import Answer, Sample
+from .bent import Sample
 from .diagnosis import Diagnosis, Explanation, compare_weights, explain
-from .feeding import FEEDINGS, Feeding, PixelReference, TakesPixels
-from .matching import Renamed, difference
-from .parity import Divergence, Reference, Report, divergence, in_batches, iou, judge
+from .fed import DECADES, Fed, Remembering
+from .feeding import FEEDINGS, PixelReference, TakesPixels
+from .matching import Renamed
+from .parity import Divergence, Reference, divergence, iou, judge
+from .proof import RATIO, OutputError64, Report
 from .remote import RemotePredictor, Usage, open_remote
 from .sources import format_of, read_source
 
-__all__ = ["PictureError", "Verdict", "Verifier"]
+__all__ = ["DECADES", "PictureError", "Verdict", "Verifier"]
 
-DECADES = np.arange(-9.0, 0.25, 0.25)  # of the error's histogram: edges of the bins, log10
 LEVELS = 1  # grey levels by which a pixel may be off: two truncations to 8 bits differ by one at any rounding
 
 
@@ -56,7 +57,8 @@ class Verdict:
         pictures: the same photographs.
         diagnosis: where and why it differs; None when it does not.
         usage: seconds and memory of its runtime.
-        histogram: number of the mask's values by log10 of the absolute difference, in the bins of `DECADES`.
+        histogram: number of the mask's values by log10 of the absolute difference, in the bins of `DECADES`; empty for
+            a file that takes pictures.
     """
 
     path: Path
@@ -99,6 +101,7 @@ class Verdict:
             "model": {
                 "outputs": [{**asdict(o), "ratio": o.ratio} for o in report.outputs],
                 "masks": report.masks and asdict(report.masks),
+                "pixels": report.pixels and asdict(report.pixels),
                 "flat": report.flat,
             },
             "pictures": [asdict(picture) for picture in self.pictures],
@@ -130,7 +133,7 @@ class Verifier:
         size: tuple[int, int] | None = None,
     ):
         self.checkpoint, self.photographs, self.asked = checkpoint, photographs, size
-        self.profile = replace(profile, resize=_Remembering(profile.resize))
+        self.profile = replace(profile, resize=Remembering(profile.resize))
         self.references: dict[tuple[int, int], Reference] = {}
         self.masks: dict[tuple[int, int], list[Image.Image]] = {}
 
@@ -146,22 +149,14 @@ class Verifier:
         fmt = format_of(path)
         with open_remote(path) as remote:
             reference = self._reference(remote, path)
-            judged = self._judged(fmt, path, remote, reference)
-            named = Renamed(judged.fed.raw, judged.names, self.checkpoint.arch)
-            pictures = self._pictures(named, reference, shown)
-            return Verdict(
-                path,
-                fmt.name,
-                sum(file.stat().st_size for file in fmt.files(path)),
-                reference.size,
-                judged.fed.feeding.name,
-                judged.precision,
-                judged.report,
-                pictures,
-                judged.diagnosis,
-                remote.usage,
-                judged.fed.histogram(),
-            )
+            size = sum(file.stat().st_size for file in fmt.files(path))
+            if remote.baking:
+                judged = _judged_pictures(fmt, remote, remote.baking, reference)
+            else:
+                judged = self._judged(fmt, path, remote, reference)
+            pictures = self._pictures(judged.named, reference, shown)
+            found = (judged.takes, judged.precision, judged.report, pictures, judged.diagnosis)
+            return Verdict(path, fmt.name, size, reference.size, *found, remote.usage, judged.histogram)
 
     def _reference(self, remote: RemotePredictor, path: Path) -> Reference:
         side = self.profile.size
@@ -180,7 +175,7 @@ class Verifier:
             for fed in feedings:
                 report = judge(fed.named(fed.names), fed.reference)
                 if report.ok:
-                    return _Judged(fed, report, fed.names)
+                    return _judged_fed(fed, report, fed.names)
                 tried.append((fed, report))
         except ArtifactError as error:
             raise ArtifactError(f"{path}: {str(error).removeprefix(f'{path}: ')}") from None
@@ -189,30 +184,31 @@ class Verifier:
             if found:
                 return self._explained(fmt, path, fed, *found)
         fed, report = tried[0]
-        return _Judged(fed, report, fed.names, diagnosis=self._diagnosis(path, fed, None))
+        return _judged_fed(fed, report, fed.names, diagnosis=self._diagnosis(path, fed, None))
 
-    def _feedings(self, remote: RemotePredictor, reference: Reference) -> Iterator["_Fed"]:
+    def _feedings(self, remote: RemotePredictor, reference: Reference) -> Iterator[Fed]:
         """The file under each way to feed it, the normalised tensor first."""
-        yield _Fed(remote, reference, FEEDINGS[0], Sample(reference.inputs[:1], profile=self.profile), 0)
+        yield Fed(remote, reference, FEEDINGS[0], Sample(reference.inputs[:1], profile=self.profile), 0)
         if self.checkpoint.arch.in_ch != 3:
             return
         other = PixelReference(reference, self.profile)
         dim = int(np.argmin(other.peaks[: len(other.inputs)]))
         for feeding in FEEDINGS[1:]:
             wrapped = TakesPixels(remote, self.profile, feeding.scale or 1.0, other.samples)
-            yield _Fed(wrapped, other, feeding, other.samples[dim], dim)
+            yield Fed(wrapped, other, feeding, other.samples[dim], dim)
 
     def _explained(
-        self, fmt: Format, path: Path, fed: "_Fed", explanation: Explanation, names: dict[str, str]
+        self, fmt: Format, path: Path, fed: Fed, explanation: Explanation, names: dict[str, str]
     ) -> "_Judged":
         """A precision is held to the format's bound for it; everything else is a fault."""
         precision = explanation.precision or "fp32"
         report = judge(fed.named(names), fed.reference, fmt.bounds.get(precision))
         if report.ok:
-            return _Judged(fed, report, names, precision)
-        return _Judged(fed, report, names, precision, self._diagnosis(path, fed, explanation))
+            return _judged_fed(fed, report, names, precision=precision)
+        diagnosis = self._diagnosis(path, fed, explanation)
+        return _judged_fed(fed, report, names, precision=precision, diagnosis=diagnosis)
 
-    def _diagnosis(self, path: Path, fed: "_Fed", explanation: Explanation | None) -> Diagnosis:
+    def _diagnosis(self, path: Path, fed: Fed, explanation: Explanation | None) -> Diagnosis:
         coarse = explanation is not None and explanation.precision is not None
         try:
             weights = compare_weights(read_source(path), self.checkpoint)
@@ -248,69 +244,28 @@ class Verifier:
 
 @dataclass(frozen=True)
 class _Judged:
-    fed: "_Fed"
+    """How a file was fed, and what came of it; `named` answers under the network's names."""
+
+    takes: str
+    named: Predictor
+    histogram: tuple[int, ...]
     report: Report
-    names: dict[str, str]
     precision: str = "fp32"
     diagnosis: Diagnosis | None = None
 
 
-class _Fed:
-    """A file under one feeding: its answers beside the reference's.
-
-    Args:
-        raw: the file, wrapped so that it takes the network's tensor.
-        sample, number: the photograph among the reference's inputs that suspects are tried on.
-    """
-
-    def __init__(self, raw: Predictor, reference: Reference, feeding: Feeding, sample: Sample, number: int):
-        self.raw, self.reference, self.feeding, self.sample = raw, reference, feeding, sample
-        self.once = _Once(raw)
-        every = in_batches(self.once, reference.inputs)
-        self.results, self.exact = (
-            {name: value[number : number + 1] for name, value in maps.items()} for maps in (every, reference.exact)
-        )
-        self.names, self.largest, self.mean = difference(every, reference.exact)
-
-    def named(self, names: dict[str, str]) -> Predictor:
-        """The file under the network's names; what it was asked before is remembered."""
-        return Renamed(self.once, names, self.reference.checkpoint.arch)
-
-    def histogram(self) -> tuple[int, ...]:
-        """Of the first output's absolute error, by decades."""
-        predictor = self.named(self.names)
-        name = predictor.outputs[0]
-        return _histogram(in_batches(predictor, self.reference.inputs)[name], self.reference.exact[name])
+def _judged_fed(fed: Fed, report: Report, names: dict[str, str], **found: Any) -> _Judged:
+    named = Renamed(fed.raw, names, fed.reference.checkpoint.arch)
+    return _Judged(fed.feeding.name, named, fed.histogram(), report, **found)
 
 
-class _Once(Predictor):
-    """A predictor that runs the same tensor once, one picture at a time: its memory is then what a user sees."""
-
-    def __init__(self, predictor: Predictor):
-        self.predictor = predictor
-        self.size, self.batch, self.outputs = predictor.size, predictor.batch or 1, predictor.outputs
-        self.taps = predictor.taps  # type: ignore[method-assign]
-        self.answers: dict[bytes, Answer] = {}
-
-    def __call__(self, x: np.ndarray) -> Answer:
-        key = x.tobytes()
-        if key not in self.answers:
-            self.answers[key] = self.predictor(x)
-        return self.answers[key]
-
-
-class _Remembering:
-    """A profile's way to resize that does every photograph once: it is most of the preprocessing's time."""
-
-    def __init__(self, resize: Resize):
-        self.resize = resize
-        self.done: dict[tuple[bytes, tuple[int, ...], tuple[int, int]], np.ndarray] = {}
-
-    def __call__(self, pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-        key = hashlib.sha256(pixels.tobytes()).digest(), pixels.shape, size
-        if key not in self.done:
-            self.done[key] = self.resize(pixels, size)
-        return self.done[key]
+def _judged_pictures(fmt: Format, remote: RemotePredictor, baking: Baking, reference: Reference) -> _Judged:
+    """A file with a profile in its graph: its grey levels, one of which rounding to 8 bits explains."""
+    report = judge(remote, reference, fmt.bounds.get(baking.precision))
+    if report.pixels:
+        levels = OutputError64("mask", report.pixels.largest, report.pixels.mae, 1 / 255 / RATIO)
+        report = replace(report, outputs=(levels,))
+    return _Judged("pixels; the profile is in its graph", remote, (), report, baking.precision)
 
 
 def _picture_error(name: str, mask: Image.Image, expected: Image.Image) -> PictureError:
@@ -320,9 +275,3 @@ def _picture_error(name: str, mask: Image.Image, expected: Image.Image) -> Pictu
         return PictureError(name, 255 * wrong, float(np.mean([iou(a == n, b == n) for n in np.unique(b)])), wrong)
     apart = np.abs(a - b)
     return PictureError(name, float(apart.mean()), iou(a > 127, b > 127), float((apart > LEVELS).mean()))
-
-
-def _histogram(result: np.ndarray, exact: np.ndarray) -> tuple[int, ...]:
-    error = np.nan_to_num(np.abs(result - exact), nan=10.0, posinf=10.0)
-    places = np.log10(np.maximum(error, 10 ** DECADES[0]))
-    return tuple(int(n) for n in np.histogram(np.clip(places, DECADES[0], DECADES[-1]), DECADES)[0])
