@@ -144,17 +144,8 @@ def test_what_keras_cannot_honour_is_refused():
 
 def test_the_command_trains_with_keras_and_resumes(eight, tmp_path):
     write_weights(fresh(SHALLOW, 0), tmp_path / "start.safetensors")
-    data = (
-        "train",
-        "--images",
-        eight / "images",
-        "--masks",
-        eight / "masks",
-        "--engine",
-        "keras",
-        "--out",
-        tmp_path / "run",
-    )
+    data = ["train", "--images", eight / "images", "--masks", eight / "masks", "--out", tmp_path / "run", "--json"]
+    data += ["--engine", "keras"]
     done = u2zoo(
         *data, "--finetune", tmp_path / "start.safetensors", "--steps", "1", "--batch", "8", "--size", SIDE,
         "--crop", SIDE, env={**os.environ, "KERAS_BACKEND": "torch"},
@@ -163,17 +154,8 @@ def test_the_command_trains_with_keras_and_resumes(eight, tmp_path):
     assert json.loads(done.stdout)["steps"] == 1
     first = read_checkpoint(tmp_path / "run" / "model.safetensors")
     assert first.arch == SHALLOW
-    resumed = (
-        *data,
-        "--finetune",
-        tmp_path / "start.safetensors",
-        "--resume",
-        tmp_path / "run",
-        "--steps",
-        "2",
-        "--json",
-    )
-    done = u2zoo(*resumed, env={**os.environ, "KERAS_BACKEND": "torch"})
+    resumed = ("--resume", tmp_path / "run", "--steps", "2")
+    done = u2zoo(*data, *resumed, env={**os.environ, "KERAS_BACKEND": "torch"})
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["steps"] == 2
     second = read_checkpoint(tmp_path / "run" / "model.safetensors").state
