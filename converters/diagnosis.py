@@ -21,7 +21,7 @@ CERTAIN = 0.01  # … and no other needs to be tried when it leaves less than th
 PROMISING = 2  # how many of the best suspects are tried in pairs …
 HELPS = 0.7  # … those that leave less than this part of it
 # Arithmetic at low precision: two programs agree in where they err (correlation) and in how much (ratio of the means).
-# Measured 2026-11-21, see `test_diagnosis.py`: fp16 and bf16 in onnxruntime, Core ML's evaluator and OpenVINO.
+# Chosen on the small network of `test_diagnosis.py`, whose fp16 and bf16 Torch models they tell from other faults.
 ALIKE = 0.3
 AS_LARGE = 3.0
 
