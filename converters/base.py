@@ -156,6 +156,10 @@ class Format(ABC):
     def run(self, path: Path) -> Predictor:
         """The artifact, ready to run. Raises ArtifactError."""
 
+    def proofs(self, path: Path) -> Iterator[Predictor]:
+        """Every way to run the artifact that has to stay within the bounds."""
+        yield self.run(path)
+
     @abstractmethod
     def read(self, path: Path) -> Checkpoint:
         """The weights in a file of this format, whoever made it. Nothing in it is run. Raises InputError."""

@@ -14,7 +14,7 @@ from u2net_zoo.files import staged
 from u2net_zoo.preprocessing import get_profile
 from u2net_zoo.sources import Located, in_catalog, locate
 
-from .base import DEFAULT_SIZE, Format, MaskBound, Options, output_names
+from .base import DEFAULT_SIZE, Format, MaskBound, Options, Predictor, output_names
 from .memory import release_memory, return_large_blocks
 from .parity import Reference, compare, size_error
 from .progress import Watcher, watched
@@ -205,13 +205,11 @@ def _make(fmt: Format, checkpoint: Checkpoint, target: Path, options: Options, r
 
 
 def _prove(fmt: Format, path: Path, options: Options, reference: Reference) -> Report:
-    names = output_names(reference.checkpoint.arch, options)
     try:
-        predictor, bound = fmt.run(path), fmt.bounds.get(options.precision or "fp32")
-        report = compare(predictor, reference, bound, names)
-        others = [size for size in _further_sizes(options) if size != reference.size]
-        errors = [size_error(predictor, reference, size, bound or AT_SIZES) for size in others]
-        report = replace(report, sizes=tuple(errors))
+        for predictor in fmt.proofs(path):
+            report = _compared(fmt, predictor, options, reference)
+            if not report.ok:
+                break
     except MemoryError:
         raise
     except Exception as error:  # runtimes raise anything; our own artifact must run, whatever they say
@@ -222,6 +220,14 @@ def _prove(fmt: Format, path: Path, options: Options, reference: Reference) -> R
     if report.outputs:
         where = report.diverges_at or f"{report.worst.name} (no inner values to look at in this format)"
     raise ParityError(f"{fmt.name}: not kept: {report.summary()}{'; first divergence at ' if where else ''}{where}")
+
+
+def _compared(fmt: Format, predictor: Predictor, options: Options, reference: Reference) -> Report:
+    """The report at the reference's size, and at the further sizes of a flexible artifact."""
+    bound = fmt.bounds.get(options.precision or "fp32")
+    report = compare(predictor, reference, bound, output_names(reference.checkpoint.arch, options))
+    others = [size for size in _further_sizes(options) if size != reference.size]
+    return replace(report, sizes=tuple(size_error(predictor, reference, size, bound or AT_SIZES) for size in others))
 
 
 def _further_sizes(options: Options) -> tuple[tuple[int, int], ...]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from u2net_zoo.arch import Architecture
 from u2net_zoo.checkpoint import Checkpoint
@@ -28,6 +29,7 @@ from .swift import swift_file, swift_name
 
 __all__ = ["CoreML", "coreml_input", "coreml_outputs", "coremltools", "levels"]
 
+UNITS = ("CPU_ONLY", "CPU_AND_GPU", "CPU_AND_NE", "ALL")
 TARGETS = ("iOS16", "iOS15", "iOS17", "iOS18")
 
 
@@ -121,6 +123,12 @@ class CoreML(Format):
         """Core ML itself on macOS; elsewhere the program is evaluated op by op."""
         return _OnDevice(path) if sys.platform == "darwin" else _Evaluated(path)
 
+    def proofs(self, path: Path) -> Iterator[Predictor]:
+        """The evaluator, and on macOS Core ML on each kind of compute units."""
+        yield _Evaluated(path)
+        if sys.platform == "darwin":
+            yield from (_OnDevice(path, units) for units in UNITS)
+
 
 def coreml_input(ct: Any, channels: int, options: Options) -> Any:
     """The program's input `image`: a picture in RGB order, or the normalised tensor; of one, several or many sizes."""
@@ -162,9 +170,12 @@ class _Evaluated(Predictor):
     def __call__(self, x: np.ndarray) -> dict[str, np.ndarray]:
         check_input(self, x)
         if not self.baking:
-            return mil.evaluate(self.package, {self.input: x})
-        mask = mil.evaluate(self.package, {self.input: np.ascontiguousarray(x[0].transpose(1, 2, 0))})[self.outputs[0]]
-        return {"mask": levels(mask)}
+            return self.answers(x)
+        return {"mask": levels(self.answers(np.ascontiguousarray(x[0].transpose(1, 2, 0)))[self.outputs[0]])}
+
+    def answers(self, image: np.ndarray) -> dict[str, np.ndarray]:
+        """What the model answers, as it is: a tensor (N, C, H, W), or a picture (H, W, 3), in."""
+        return mil.evaluate(self.package, {self.input: image})
 
     def taps(self, x: np.ndarray, arch: Architecture) -> Iterator[tuple[str, np.ndarray]]:
         """Convolutions in the order in which they run, each after its ReLU."""
@@ -179,22 +190,20 @@ class _Evaluated(Predictor):
         return iter([(unit.path, values[name].astype(np.float32)) for unit, name in pairs])
 
 
-class _OnDevice(Predictor):
-    def __init__(self, path: Path):
+class _OnDevice(_Evaluated):
+    """Run by Core ML itself, on the compute units of that name."""
+
+    def __init__(self, path: Path, units: str = "ALL"):
+        super().__init__(path)
         ct = coremltools()
         try:
-            self.model = ct.models.MLModel(str(path))
+            self.model = ct.models.MLModel(str(path), compute_units=ct.ComputeUnit[units])
         except Exception as error:  # coremltools wraps Apple's errors in RuntimeError and others
             raise ArtifactError(f"{path}: Core ML cannot load it ({one_line(error)})") from None
-        description = self.model.get_spec().description
-        shape = tuple(description.input[0].type.multiArrayType.shape)
-        self.input, self.batch, self.size = description.input[0].name, shape[0], (shape[2], shape[3])
-        self.outputs = tuple(output.name for output in description.output)
 
-    def __call__(self, x: np.ndarray) -> dict[str, np.ndarray]:
-        check_input(self, x)
-        maps = self.model.predict({self.input: x})
-        return {name: maps[name] for name in self.outputs}
+    def answers(self, image: np.ndarray) -> dict[str, np.ndarray]:
+        given = Image.fromarray(image) if self.baking else image
+        return {name: np.asarray(answer) for name, answer in self.model.predict({self.input: given}).items()}
 
 
 def levels(mask: np.ndarray) -> np.ndarray:
