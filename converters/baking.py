@@ -106,9 +106,10 @@ def read_baking(metadata: Mapping[str, str]) -> Baking | None:
     try:
         found = json.loads(metadata[KEY])
         profile = replace(PROFILES[found["name"]], stretch=bool(found["stretch"]))
-        return Baking(profile, classes=int(found["classes"]), precision=str(found["precision"]))
-    except (KeyError, ValueError, TypeError):
+        baking = Baking(profile, classes=int(found["classes"]), precision=str(found["precision"]))
+    except (KeyError, ValueError, TypeError, OverflowError, RecursionError):
         return None
+    return baking if baking.classes == (len(profile.palette) or 1) else None
 
 
 def torch_module(network: "nn.Module", baking: Baking, *, eight_bits: bool) -> "nn.Module":

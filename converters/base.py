@@ -98,11 +98,13 @@ class Predictor(ABC):
         size: (H, W) that it takes, None for any.
         baking: the profile that is in its graph. It then takes pixels, uint8 (N, 3, H, W) in RGB order, and answers
             `mask`, uint8 (N, 1, H, W): grey levels, or each pixel's class.
+        default: (H, W) that it is described with, when it takes several.
         batch: batch size that it takes, None for any.
         outputs: names of what it returns, in order.
     """
 
     size: tuple[int, int] | None = None
+    default: tuple[int, int] | None = None
     batch: int | None = None
     outputs: tuple[str, ...] = ()
     baking: Baking | None = None
@@ -195,12 +197,13 @@ class Format(ABC):
             OptionError: the format cannot honour one. InputError: the calibration folder holds no photographs.
         """
         size = asked.size or DEFAULT_SIZE
-        if any(not 1 <= side <= LARGEST_SIDE for side in size):
-            raise OptionError(f"size {describe(size)}: sides are whole numbers from 1 to {LARGEST_SIDE}")
-        if any(side % self.multiple for side in size):
-            raise OptionError(
-                f"format {self.name!r} cannot honour --size {describe(size)}: multiples of {self.multiple}"
-            )
+        for each in (size, *asked.sizes, *(asked.span or ())):
+            if any(not 1 <= side <= LARGEST_SIDE for side in each):
+                raise OptionError(f"size {describe(each)}: sides are whole numbers from 1 to {LARGEST_SIDE}")
+            if any(side % self.multiple for side in each):
+                raise OptionError(
+                    f"format {self.name!r} cannot honour --size {describe(each)}: multiples of {self.multiple}"
+                )
         if (asked.sizes or asked.span) and not self.flexible:
             raise OptionError(f"format {self.name!r} cannot honour --size with several sizes; one file takes one size")
         settled: dict[str, Any] = {"size": size}
@@ -213,6 +216,10 @@ class Format(ABC):
         return self._settle_image(replace(asked, **settled))
 
     def _settle_image(self, chosen: Options) -> Options:
+        if chosen.io == "image" and self.choices.get("batch") == (1,) and chosen.batch != 1:
+            raise OptionError(f"format {self.name!r} cannot honour --batch {chosen.batch} with --io image: one picture")
+        if chosen.io == "image" and chosen.via == "onnx2tf":
+            raise OptionError("--io image goes with --via native, not with onnx2tf")
         if chosen.io == "image" and chosen.outputs == "all":
             raise OptionError("--io image answers the mask alone; --outputs all goes with --io tensor")
         if chosen.io != "image" and (chosen.profile is not None or chosen.stretch is not None):
@@ -288,4 +295,6 @@ def input_layout(shape: Sequence[Any], path: Path, channels_last: bool) -> tuple
         raise ArtifactError(f"{path}: its input has the shape {tuple(shape)}; a U²-Net takes {layout}")
     batch, *rest = (n if isinstance(n, int) and n > 0 else None for n in shape)
     height, width = rest[:2] if channels_last else rest[1:]
+    if max(height or 0, width or 0) > LARGEST_SIDE:
+        raise ArtifactError(f"{path}: takes {height}x{width}; sides of at most {LARGEST_SIDE} are run here")
     return batch, (height, width) if height and width else None

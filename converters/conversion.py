@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from u2net_zoo.checkpoint import Checkpoint
-from u2net_zoo.errors import ExportError, OutputError, ParityError, U2ZooError, UnknownNameError, one_line
+from u2net_zoo.errors import ExportError, OptionError, OutputError, ParityError, U2ZooError, UnknownNameError, one_line
 from u2net_zoo.files import staged
 from u2net_zoo.preprocessing import get_profile
 from u2net_zoo.sources import Located, in_catalog, locate
 
+from .baking import baking_of
 from .base import DEFAULT_SIZE, Format, MaskBound, Options, Predictor, output_names
 from .memory import release_memory, return_large_blocks
 from .parity import Reference, compare, size_error
@@ -124,7 +125,7 @@ def convert(
     else:
         located = locate(source)
         checkpoint = _as_catalogued(read_source(located.path), located)
-    settled = [(fmt, _with_profile(chosen, located)) for fmt, chosen in settled]
+    settled = [(fmt, _fitting(fmt, asked, _with_profile(chosen, located), checkpoint)) for fmt, chosen in settled]
     for fmt, chosen in settled:
         fmt.check(checkpoint, chosen)
     stem = name or _stem(located, checkpoint)
@@ -167,6 +168,17 @@ def _with_profile(options: Options, located: Located | None) -> Options:
     if options.io != "image" or options.profile:
         return options
     return replace(options, profile=(located.profile if located else None) or "paper")
+
+
+def _fitting(fmt: Format, asked: Options, chosen: Options, checkpoint: Checkpoint) -> Options:
+    """The tensor, where pictures are a format's default but not for this network: grey ones, classes without names."""
+    if chosen.io != "image" or (asked.io, asked.profile, asked.stretch) != (None, None, None):
+        return chosen
+    try:
+        baking_of(checkpoint.arch, chosen)
+    except OptionError:
+        return fmt.settle(replace(asked, io="tensor"))
+    return chosen
 
 
 def _stem(located: Located | None, checkpoint: Checkpoint) -> str:

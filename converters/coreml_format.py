@@ -134,12 +134,12 @@ def coreml_input(ct: Any, channels: int, options: Options) -> Any:
     """The program's input `image`: a picture in RGB order, or the normalised tensor; of one, several or many sizes."""
     shape: Any = (options.batch or 1, channels, *(options.size or ()))
     if options.sizes:
-        shapes = [(1, channels, *size) for size in options.sizes]
+        shapes = [(options.batch or 1, channels, *size) for size in options.sizes]
         shape = ct.EnumeratedShapes(shapes=shapes, default=shape)
     elif options.span:
         low, high = options.span
         sides = [ct.RangeDim(a, b, default=d) for a, b, d in zip(low, high, options.size or (), strict=True)]
-        shape = ct.Shape((1, channels, *sides))
+        shape = ct.Shape((options.batch or 1, channels, *sides))
     if options.io == "image":
         return ct.ImageType(name="image", shape=shape, color_layout=ct.colorlayout.RGB)
     return ct.TensorType(name="image", shape=shape, dtype=np.float32)
@@ -165,7 +165,7 @@ class _Evaluated(Predictor):
             raise ArtifactError(f"{path}: takes pictures, and does not say which profile is in its graph")
         shape = (1, 3, *sizes.default) if picture else sizes.default
         self.batch, size = input_layout(shape, path, channels_last=False)
-        self.size = None if sizes.flexible else size
+        self.size, self.default = (None if sizes.flexible else size), size
 
     def __call__(self, x: np.ndarray) -> dict[str, np.ndarray]:
         check_input(self, x)

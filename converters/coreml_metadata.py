@@ -87,4 +87,5 @@ def _output(name: str, checkpoint: Checkpoint, options: Options) -> str:
     kind = (
         "a multi-array (iOS 15 has no grey pictures as outputs)" if options.target == "iOS15" else "a greyscale image"
     )
-    return f"The mask, {kind}, 0 to 255: white is the object."
+    white = "paper" if PROFILES[options.profile or "paper"].invert else "object"
+    return f"The mask, {kind}, 0 to 255: white is the {white}."

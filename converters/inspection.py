@@ -5,21 +5,20 @@ from pathlib import Path
 from typing import Any
 
 from u2net_zoo.checkpoint import Checkpoint
-from u2net_zoo.errors import U2ZooError
+from u2net_zoo.errors import U2ZooError, one_line
 
-from .base import Format
+from .base import DEFAULT_SIZE, Format
 from .bent import Answer, Sample
 from .diagnosis import Explanation, explain
 from .matching import difference
 from .parity import Reference, in_batches, pixel_error
-from .proof import WITHIN, PixelError
+from .proof import PixelError
 from .sources import format_of, read_source
 
 __all__ = ["Agreement", "Explanation", "agreement", "inspect"]
 
 RATIO = 10.0  # two float32 programs may each stray from float64, and in another direction, than Torch does …
 SLACK = 1e-5  # … plus this
-DEFAULT_SIZE = (320, 320)
 
 
 @dataclass(frozen=True)
@@ -78,13 +77,16 @@ def agreement(fmt: Format, path: Path, checkpoint: Checkpoint) -> Agreement:
     try:
         fmt.require()
         predictor = fmt.run(path)
-        reference = Reference(checkpoint, predictor.size or DEFAULT_SIZE)
+        reference = Reference(checkpoint, predictor.size or predictor.default or DEFAULT_SIZE)
         if predictor.baking:
             found = pixel_error(predictor, predictor.baking, reference, fmt.bounds.get(predictor.baking.precision))
-            return Agreement(found.ok, {"mask": "mask"}, found.mae, found.mae, 1 - WITHIN, pixels=found)
+            return Agreement(found.ok, {"mask": "mask"}, found.largest, found.mae, 1 / 255, pixels=found)
         return _compared(in_batches(predictor, reference.inputs), reference)
-    except U2ZooError as error:
-        return Agreement(False, {}, 0.0, 0.0, 0.0, skipped=str(error))
+    except MemoryError:
+        raise
+    except Exception as error:  # another maker's file can fail in its runtime in any way
+        text = str(error) if isinstance(error, U2ZooError) else one_line(error)
+        return Agreement(False, {}, 0.0, 0.0, 0.0, skipped=text)
 
 
 def _compared(results: Answer, reference: Reference) -> Agreement:

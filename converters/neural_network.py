@@ -4,12 +4,14 @@ A layer is a function of its parameters and its inputs, in Torch; to add one: on
 comments of NeuralNetwork.proto in the Core ML model format.
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
 
-from u2net_zoo.errors import ArtifactError
+from u2net_zoo.errors import ArtifactError, one_line
 
 from .coreml_reader import NETWORKS, values_of
 from .mil.features import Feature, feature
@@ -59,6 +61,9 @@ class Network:
             if name not in self.inputs:
                 raise ArtifactError(f"it has no input {name!r}; it has {', '.join(self.inputs)}")
         values = dict(self.trace({name: self.inputs[name].encode(array) for name, array in inputs.items()}))
+        missing = sorted(set(self.outputs) - set(values))
+        if missing:
+            raise ArtifactError(f"no layer makes the output {missing[0]!r}")
         return {name: described.decode(values[name]) for name, described in self.outputs.items()}
 
     def trace(self, inputs: Mapping[str, np.ndarray]) -> Iterator[tuple[str, np.ndarray]]:
@@ -71,16 +76,34 @@ class Network:
             for n, layer in enumerate(self.layers):
                 kind = layer.WhichOneof("layer")
                 try:
-                    result = LAYERS[kind](getattr(layer, kind), *(values[name] for name in layer.input))
-                except (KeyError, RuntimeError, ValueError, IndexError) as error:
-                    raise ArtifactError(f"layer {layer.name!r} ({kind}) cannot be computed: {error}") from None
-                if result.numel() > LARGEST:
-                    raise ArtifactError(f"layer {layer.name!r} ({kind}) has {result.numel()} elements")
-                values[layer.output[0]] = result
+                    given = [values[name] for name in layer.input]
+                    _check_size(getattr(layer, kind), kind, given)
+                    values[layer.output[0]] = LAYERS[kind](getattr(layer, kind), *given)
+                except (KeyError, RuntimeError, ValueError, IndexError, TypeError, OverflowError) as error:
+                    raise ArtifactError(
+                        f"layer {layer.name!r} ({kind}) cannot be computed: {one_line(error)}"
+                    ) from None
                 for name in layer.input:
                     if last[name] == n and name not in self.outputs:
                         values.pop(name, None)
         return iter([(name, value.numpy()) for name, value in values.items()])
+
+
+def _check_size(p: Any, kind: str, given: list[Any]) -> None:
+    """Raises ValueError before a layer is computed whose result would be larger than any U²-Net's."""
+    size = max((x.numel() for x in given), default=0)
+    if kind == "upsample":
+        size *= math.prod(
+            max(1, int(f)) for f in (*p.scalingFactor, *(math.ceil(f) for f in p.fractionalScalingFactor))
+        )
+    elif kind == "convolution":
+        edges = [e.startEdgeSize + e.endEdgeSize for e in p.valid.paddingAmounts.borderAmounts] or [0, 0]
+        height, width = given[0].shape[2:]
+        size = max(p.outputChannels, given[0].shape[1]) * (height + edges[0]) * (width + edges[-1])
+    elif len(given) > 1 and kind != "concat":
+        size = math.prod(max(sides) for sides in zip_longest(*(reversed(x.shape) for x in given), fillvalue=1))
+    if size > LARGEST:
+        raise ValueError(f"it would have {size} elements")
 
 
 def supported_layers() -> tuple[str, ...]:

@@ -208,6 +208,13 @@ def size_error(predictor: Predictor, reference: Reference, size: tuple[int, int]
     image = reference.images[0]
     if predictor.baking:
         pixels = predictor.baking.profile.pixels(image, size)
+        if predictor.baking.classes > 1:
+            got, wanted = (
+                predictor(pixels.transpose(2, 0, 1)[None])["mask"][0, 0],
+                picture_of(reference.single, predictor.baking, pixels),
+            )
+            same = [iou(got == n, wanted == n) for n in np.unique(wanted)]
+            return SizeError(size, float(np.mean(same)), float((got != wanted).mean()), bound)
         a = predictor(pixels.transpose(2, 0, 1)[None])["mask"][0] / 255
         b = picture_of(reference.single, predictor.baking, pixels)[None] / 255
     else:

@@ -92,6 +92,7 @@ class RemotePredictor(Predictor):
             raise
         self.load = time.perf_counter() - start
         self.size = tuple(found["size"]) if found["size"] else None
+        self.default = tuple(found["default"]) if found["default"] else None
         self.batch = found["batch"]
         self.outputs = tuple(found["outputs"])
         self.baking = read_baking(found["baking"])
@@ -256,7 +257,14 @@ class _Server:
         p = self.predictor
         baked = p.baking.to_metadata() if p.baking else {}
         facts = getattr(p, "facts", {})
-        return {"size": p.size, "batch": p.batch, "outputs": p.outputs, "baking": baked, "facts": facts}
+        return {
+            "size": p.size,
+            "default": p.default,
+            "batch": p.batch,
+            "outputs": p.outputs,
+            "baking": baked,
+            "facts": facts,
+        }
 
 
 if __name__ == "__main__":

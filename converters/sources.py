@@ -1,6 +1,7 @@
 """Weights from anywhere: any file of a registered format -> Checkpoint."""
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 from u2net_zoo.checkpoint import Checkpoint
@@ -18,6 +19,7 @@ from .registry import FORMATS
 
 __all__ = ["format_of", "read_source", "sha256_of_all", "stem_of"]
 
+OF_ARTIFACTS = ("u2zoo.", "com.apple.coreml.", "classes")  # metadata of the file, not of the weights in it
 PARTNERS = {".bin": ".param or .xml", ".pb": "folder (the SavedModel)"}
 
 
@@ -59,7 +61,10 @@ def read_source(path: str | Path) -> Checkpoint:
         raise
     except Exception as error:  # a damaged file fails in more ways than its parser documents
         raise CheckpointError(f"{path}: damaged or not {fmt.title} ({one_line(error)})") from error
-    return checkpoint.with_meta(source=path.name, sha256=sha256_of_all(fmt.files(path)), format=fmt.name)
+    own = {key: value for key, value in checkpoint.meta.items() if not key.startswith(OF_ARTIFACTS)}
+    return replace(checkpoint, meta=own).with_meta(
+        source=path.name, sha256=sha256_of_all(fmt.files(path)), format=fmt.name
+    )
 
 
 def stem_of(path: str | Path) -> str:

@@ -160,7 +160,7 @@ class Verifier:
 
     def _reference(self, remote: RemotePredictor, path: Path) -> Reference:
         side = self.profile.size
-        size = remote.size or self.asked or (side, side)
+        size = remote.size or self.asked or remote.default or (side, side)
         if self.asked and size != self.asked:
             raise OptionError(f"{path}: takes {describe(size)}, not --size {describe(self.asked)}; leave --size out")
         if size not in self.references:
@@ -261,11 +261,13 @@ def _judged_fed(fed: Fed, report: Report, names: dict[str, str], **found: Any) -
 
 def _judged_pictures(fmt: Format, remote: RemotePredictor, baking: Baking, reference: Reference) -> _Judged:
     """A file with a profile in its graph: its grey levels, one of which rounding to 8 bits explains."""
-    report = judge(remote, reference, fmt.bounds.get(baking.precision))
+    report, precision = judge(remote, reference), "fp32"
+    if not report.ok and baking.precision in fmt.bounds:
+        report, precision = judge(remote, reference, fmt.bounds[baking.precision]), baking.precision
     if report.pixels:
         levels = OutputError64("mask", report.pixels.largest, report.pixels.mae, 1 / 255 / RATIO)
         report = replace(report, outputs=(levels,))
-    return _Judged("pixels; the profile is in its graph", remote, (), report, baking.precision)
+    return _Judged("pixels; the profile is in its graph", remote, (), report, precision)
 
 
 def _picture_error(name: str, mask: Image.Image, expected: Image.Image) -> PictureError:

@@ -1,5 +1,7 @@
 """Every registered format: written, proved, close to the authors' own outputs. A new format is tested by its name."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from conftest import SMALL, Golden, hard_checkpoint
@@ -24,6 +26,11 @@ def refused(fmt, options: Options) -> bool:
     with pytest.raises(OptionError, match=f"cannot honour --size .*: multiples of {fmt.multiple}"):
         fmt.settle(options)
     return True
+
+
+def tensor(fmt) -> str | None:
+    """`--io tensor`, where there is a choice; pictures in and out are tested in test_image_io."""
+    return "tensor" if "io" in fmt.choices else None
 
 
 @pytest.fixture(params=list(FORMATS))
@@ -58,7 +65,9 @@ def test_batches(fmt, small, tmp_path, batch):
         with pytest.raises(OptionError, match="it has: nothing to choose"):
             fmt.settle(Options(batch=batch))
         return
-    options = Options(batch=batch, size=(64, 32))
+    options = Options(batch=batch, size=(64, 32), io=tensor(fmt))
+    if refused(fmt, options):
+        return
     predictor = fmt.run(convert(small, [fmt.name], tmp_path, options=options)[0].path)
     x = np.random.default_rng(0).standard_normal((3, 3, 64, 32)).astype(np.float32)
     together = in_batches(predictor, x)["mask"]
@@ -74,13 +83,13 @@ def test_the_mask_alone_is_the_default(fmt, small, tmp_path):
 
 def test_half_precision_keeps_the_masks_or_is_refused(fmt, small, tmp_path):
     """u2netp's weights lie on the fp16 grid already, so weights that do not are taken."""
-    options = Options(precision="fp16", size=(320, 320))
+    options = Options(precision="fp16", size=(320, 320), io=tensor(fmt))
     if "fp16" not in fmt.choices["precision"]:
         with pytest.raises(OptionError, match="cannot honour --precision fp16; it has: fp32"):
             fmt.settle(options)
         return
     half = convert(small, [fmt.name], tmp_path / "half", options=options)[0]
-    full = convert(small, [fmt.name], tmp_path / "full", options=Options(size=(320, 320)))[0]
+    full = convert(small, [fmt.name], tmp_path / "full", options=replace(options, precision="fp32"))[0]
     # Without the XML of OpenVINO, whose conversions to float32 outweigh the weights of a network as small as this one.
     assert weight_bytes(half.path) < weight_bytes(full.path)
     assert half.report.masks.ok
@@ -152,8 +161,6 @@ def test_all_formats_of_full_u2net(tmp_path):
 
 
 def test_a_class_per_channel(tmp_path):
-    from dataclasses import replace
-
     arch = replace(SMALL, out_ch=4, final="none")
     artifact = convert(hard_checkpoint(arch), "onnx", tmp_path, options=Options(size=(64, 64)))[0]
     predictor = FORMATS["onnx"].run(artifact.path)

@@ -273,7 +273,9 @@ def read_image(path: str | Path) -> Image.Image:
         raise ImageError(f"{path}: not a photograph that can be read (empty, corrupt or of an unknown kind)") from None
     except Image.DecompressionBombError as error:
         raise ImageError(f"{path}: too many pixels: {one_line(error)}") from None
-    except (OSError, ValueError, SyntaxError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # decoders raise EOFError, struct.error, zlib.error, TypeError … for damage
         raise ImageError(f"{path}: the photograph cannot be decoded: {one_line(error)}") from None
 
 

@@ -25,6 +25,7 @@ class RunnablePredictor(Protocol):
     """What a session needs of a predictor; see `converters.Predictor`."""
 
     size: tuple[int, int] | None
+    default: tuple[int, int] | None
     batch: int | None
     outputs: tuple[str, ...]
 
@@ -46,7 +47,7 @@ class MaskSession:
     def __init__(self, predictor: RunnablePredictor, profile: Profile):
         self.predictor = predictor
         self.profile = predictor.baking.profile if predictor.baking else profile
-        self.size = predictor.size or (self.profile.size, self.profile.size)
+        self.size = predictor.size or predictor.default or (self.profile.size, self.profile.size)
 
     def predict(self, image: Image.Image) -> np.ndarray:
         """d0 of a photograph in any mode: (out_ch, h, w) float32 at the network's size.

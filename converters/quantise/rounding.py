@@ -1,6 +1,6 @@
 """Kernels rounded to what few bits can hold, as float32 arrays of the same shape: what a compressed file decodes to.
 
-Every result is exact in float16, so a file that stores scales or palettes in float16 holds the same numbers.
+Scales and palettes are exact in float16, so a file that stores them in float16 holds the same numbers.
 """
 
 import heapq

@@ -14,12 +14,18 @@ SYSTEMS = {  # the first systems with the features of a target
     "iOS17": "iOS 17.0, macOS 14.0",
     "iOS18": "iOS 18.0, macOS 15.0",
 }
+_KEYWORDS = """
+    as associatedtype break case catch class continue default defer deinit do else enum extension fallthrough false
+    fileprivate for func guard if import in init inout internal is let nil open operator private protocol public repeat
+    rethrows return self static struct subscript super switch throw throws true try typealias var where while
+"""
+KEYWORDS = frozenset(_KEYWORDS.split())
 
 
 def class_name(stem: str) -> str:
     """The class that Xcode generates for `stem.mlpackage`: what Swift cannot have in a name becomes an underscore."""
     name = re.sub(r"\W", "_", stem, flags=re.ASCII)
-    return f"_{name}" if name[:1].isdigit() else name
+    return f"_{name}" if name[:1].isdigit() or name in KEYWORDS else name
 
 
 def swift_name(stem: str) -> str:
@@ -39,7 +45,8 @@ def swift_file(stem: str, baking: Baking, *, target: str, half: bool) -> str:
     source = files(__package__)
     template = Template((source / "Mask.swift.txt").read_text(encoding="utf-8"))
     part = (source / ("FromArray.swift.txt" if array else "FromImage.swift.txt")).read_text(encoding="utf-8")
-    meaning = "each pixel's class" if baking.classes > 1 else "white is the object"
+    meaning = "white is the paper" if baking.profile.invert else "white is the object"
+    meaning = "each pixel's class" if baking.classes > 1 else meaning
     return template.substitute(
         file=swift_name(stem),
         package=f"{stem}.mlpackage",

@@ -100,6 +100,8 @@ def convert(
 def _legacy(to: str) -> list[str]:
     """The formats that were asked for, Core ML's in its old form."""
     names = [name.strip().lower() for name in to.split(",")]
+    if "all" in names:
+        return [name for name in FORMATS if name != "coreml"]
     if "coreml" not in names:
         raise OptionError(f"--legacy is an old form of coreml; --to {to} asks for no coreml")
     return ["mlmodel" if name == "coreml" else name for name in names]
