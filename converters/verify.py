@@ -184,7 +184,24 @@ class Verifier:
             if found:
                 return self._explained(fmt, path, fed, *found)
         fed, report = tried[0]
+        if "fp16" in fmt.bounds and self._holds_float16(path):
+            half = judge(fed.named(fed.names), fed.reference, fmt.bounds["fp16"])
+            if half.ok:
+                return _judged_fed(fed, half, fed.names, precision="fp16")
         return _judged_fed(fed, report, fed.names, diagnosis=self._diagnosis(path, fed, None))
+
+    def _holds_float16(self, path: Path) -> bool:
+        """Whether the file's weights are the checkpoint's, each rounded to float16."""
+        try:
+            found = read_source(path).fold()
+        except CheckpointError:
+            return False
+        expected = self.checkpoint.fold()
+        return found.state.keys() == expected.state.keys() and all(
+            np.array_equal(found.state[key], value.astype(np.float16).astype(value.dtype))
+            for key, value in expected.state.items()
+            if value.ndim == 4
+        )
 
     def _feedings(self, remote: RemotePredictor, reference: Reference) -> Iterator[Fed]:
         """The file under each way to feed it, the normalised tensor first."""
