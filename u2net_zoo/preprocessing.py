@@ -13,7 +13,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from .errors import ImageError, UnknownNameError, one_line
 
-__all__ = ["PROFILES", "Profile", "get_profile", "minmax", "read_image", "to_rgb"]
+__all__ = ["PROFILES", "Profile", "get_profile", "minmax", "picture_suffixes", "read_image", "to_rgb"]
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -277,6 +277,12 @@ def read_image(path: str | Path) -> Image.Image:
         raise
     except Exception as error:  # decoders raise EOFError, struct.error, zlib.error, TypeError … for damage
         raise ImageError(f"{path}: the photograph cannot be decoded: {one_line(error)}") from None
+
+
+def picture_suffixes() -> set[str]:
+    """Suffixes of the pictures that Pillow can open itself; HDF5 and the like are only its plug-ins' names."""
+    raster = set(Image.registered_extensions().values()) & set(Image.OPEN) - {"HDF5", "GRIB", "BUFR", "WMF", "EPS"}
+    return {suffix for suffix, kind in Image.registered_extensions().items() if kind in raster}
 
 
 def to_rgb(image: Image.Image) -> Image.Image:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from u2net_zoo.errors import ImageError, InputError, OptionError
-from u2net_zoo.preprocessing import PROFILES, read_image
+from u2net_zoo.preprocessing import PROFILES, picture_suffixes, read_image
 
 from .rounding import BITS
 
@@ -32,11 +32,10 @@ def listed(folder: Path) -> list[Path]:
     Raises:
         InputError: it is no folder, or holds no photograph.
     """
-    from PIL import Image
 
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; --calibration takes a folder of photographs")
-    known = {suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN}
+    known = picture_suffixes()
     files = sorted(f for f in folder.iterdir() if f.suffix.lower() in known and f.is_file() and f.name[0] != ".")
     if not files:
         raise InputError(f"{folder}: holds no photographs to calibrate on")

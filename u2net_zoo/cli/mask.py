@@ -17,7 +17,7 @@ from .fetch import fetch_source
 if TYPE_CHECKING:
     from ..api import Session
 
-__all__ = ["mask", "picture_suffixes"]
+__all__ = ["mask"]
 
 
 def mask(
@@ -88,6 +88,8 @@ def _jobs(image: Path, out: Path) -> list[tuple[Path, Path]]:
     """(photograph, mask) pairs; two photographs of one stem keep their suffixes in their masks' names."""
     if not image.exists():
         raise InputError(f"{image}: no such file or folder")
+    from ..preprocessing import picture_suffixes
+
     if out.suffix.lower() in picture_suffixes() - {".png"} and not out.is_dir():
         raise OutputError(f"{out}: masks are PNG files; name a .png or a folder with -o")
     if not image.is_dir():
@@ -102,11 +104,3 @@ def _jobs(image: Path, out: Path) -> list[tuple[Path, Path]]:
     stems = Counter(file.stem for file in photographs)
     names = [file.stem if stems[file.stem] == 1 else file.name for file in photographs]
     return [(file, out / f"{name}.png") for file, name in zip(photographs, names, strict=True)]
-
-
-def picture_suffixes() -> set[str]:
-    """Suffixes of the pictures that Pillow can open itself; HDF5 and the like are only its plug-ins' names."""
-    from PIL import Image
-
-    raster = set(Image.registered_extensions().values()) & set(Image.OPEN) - {"HDF5", "GRIB", "BUFR", "WMF", "EPS"}
-    return {suffix for suffix, kind in Image.registered_extensions().items() if kind in raster}

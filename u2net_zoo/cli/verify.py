@@ -111,8 +111,7 @@ def _page(report: Path | None) -> Iterator[Any]:
 
 def _photographs(images: Path | None) -> "dict[str, Image]":
     """name -> picture. Raises InputError: there is none."""
-    from ..preprocessing import read_image
-    from .mask import picture_suffixes
+    from ..preprocessing import picture_suffixes, read_image
 
     if images is None:
         from converters.quantise import photographs
