@@ -105,7 +105,7 @@ def test_every_profiles_ending_is_in_the_graph(small, tmp_path, name):
 
 
 def test_logits_of_a_mask_go_through_the_sigmoid_in_the_graph(tmp_path):
-    logits = hard_checkpoint(replace(SMALL, final="none"))
+    logits = hard_checkpoint(SMALL).with_final("none")
     options = Options(io="image", size=SIZE, profile="isnet-anime")
     assert baking_of(logits.arch, options).sigmoid
     assert convert(logits, "onnx", tmp_path, options=options)[0].report.ok
