@@ -1,11 +1,13 @@
 """`mlmodel`: Core ML's old neural network, for apps that still run on iOS 14 (`--legacy`)."""
 
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from u2net_zoo.arch import Architecture
 from u2net_zoo.checkpoint import Checkpoint
 from u2net_zoo.errors import ArtifactError
 
@@ -90,3 +92,12 @@ class _Evaluated(Predictor):
             return self.network.evaluate({self.input: x})
         mask = self.network.evaluate({self.input: np.ascontiguousarray(x[0].transpose(1, 2, 0))})[self.outputs[0]]
         return {"mask": levels(mask)}
+
+    def taps(self, x: np.ndarray, arch: Architecture) -> Iterator[tuple[str, np.ndarray]]:
+        """Convolutions in the order in which they run, each after its ReLU."""
+        layers = self.network.layers
+        relus = {p.input[0]: p.output[0] for p in layers if p.activation.WhichOneof("NonlinearityType") == "ReLU"}
+        convolutions = [p.output[0] for p in layers if p.WhichOneof("layer") == "convolution"]
+        wanted = [relus.get(name, name) for name in convolutions]
+        values = dict(self.network.trace({self.input: x}, keep=wanted))
+        return iter([(unit.path, values[name]) for unit, name in zip(arch.units(), wanted, strict=False)])

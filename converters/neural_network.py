@@ -5,7 +5,7 @@ comments of NeuralNetwork.proto in the Core ML model format.
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from itertools import zip_longest
 from typing import Any
 
@@ -66,8 +66,8 @@ class Network:
             raise ArtifactError(f"no layer makes the output {missing[0]!r}")
         return {name: described.decode(values[name]) for name, described in self.outputs.items()}
 
-    def trace(self, inputs: Mapping[str, np.ndarray]) -> Iterator[tuple[str, np.ndarray]]:
-        """(name, value) of what no later layer takes: the outputs, and anything that leads nowhere."""
+    def trace(self, inputs: Mapping[str, np.ndarray], keep: Collection[str] = ()) -> Iterator[tuple[str, np.ndarray]]:
+        """(name, value) of what no later layer takes: the outputs, and anything that leads nowhere; and of `keep`."""
         import torch
 
         values = {name: torch.from_numpy(np.array(array, np.float32)) for name, array in inputs.items()}
@@ -84,7 +84,7 @@ class Network:
                         f"layer {layer.name!r} ({kind}) cannot be computed: {one_line(error)}"
                     ) from None
                 for name in layer.input:
-                    if last[name] == n and name not in self.outputs:
+                    if last[name] == n and name not in self.outputs and name not in keep:
                         values.pop(name, None)
         return iter([(name, value.numpy()) for name, value in values.items()])
 
