@@ -187,8 +187,9 @@ def test_what_is_no_u2net_is_refused(clean, verifier, tmp_path):
         kept = [node for node in model.graph.node if node.op_type == "Conv"][:1]
         del model.graph.node[:], model.graph.output[1:]
         model.graph.node.extend(kept)
-        name = kept[0].output[0] = model.graph.output[0].name
-        model.graph.output[0].CopyFrom(onnx.ValueInfoProto(name=name))
+        name = model.graph.node[0].output[0] = model.graph.output[0].name
+        model.graph.output[0].CopyFrom(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None))
+        del model.graph.value_info[:]
 
     path = plants.planted(clean, tmp_path / "other.onnx", first_convolution_only)
     with pytest.raises(ArtifactError, match=r"output 'mask' has the shape .*; the network has 7 of shape"):
