@@ -104,7 +104,7 @@ class Reference:
 
     @functools.cached_property
     def noise(self) -> dict[str, float]:
-        strays = self._one_by_one(self.single)
+        strays = in_batches(self.single, self.inputs)
         return {name: float(np.abs(strays[name] - exact).max()) for name, exact in self.exact.items()}
 
     def _one_by_one(self, model: TorchPredictor) -> dict[str, np.ndarray]:
