@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from u2net_zoo.arch import Architecture
+from u2net_zoo.checkpoint import Checkpoint
 from u2net_zoo.errors import OptionError
 from u2net_zoo.preprocessing import DARKEST, EMPTY, PROFILES, Profile, probability
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from .base import Options
 
-__all__ = ["KEY", "Baking", "baking_of", "read_baking", "tensorflow_function", "torch_module"]
+__all__ = ["KEY", "Baking", "baking_of", "metadata_of", "read_baking", "tensorflow_function", "torch_module"]
 
 KEY = "u2zoo.profile"  # of an artifact's metadata
 
@@ -99,6 +100,12 @@ def baking_of(arch: Architecture, options: "Options") -> Baking | None:
     stretch = profile.stretch if options.stretch is None else options.stretch
     sigmoid = arch.final != "sigmoid" and profile.activation is probability
     return Baking(replace(profile, stretch=stretch), sigmoid, arch.out_ch, options.precision or "fp32")
+
+
+def metadata_of(checkpoint: Checkpoint, options: "Options") -> dict[str, str]:
+    """What an artifact says of itself: its network, what is known of the weights, and the profile in its graph."""
+    baking = baking_of(checkpoint.arch, options)
+    return {"architecture": checkpoint.arch.name, **checkpoint.meta, **(baking.to_metadata() if baking else {})}
 
 
 def read_baking(metadata: Mapping[str, str]) -> Baking | None:

@@ -3,7 +3,8 @@
 import logging
 import sys
 import warnings
-from collections.abc import Iterator
+from abc import abstractmethod
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,10 @@ from u2net_zoo.checkpoint import Checkpoint
 from u2net_zoo.errors import ArtifactError, OptionError, one_line
 
 from . import coreml_reader, mil
-from .baking import baking_of, read_baking
+from .baking import baking_of, metadata_of, read_baking
 from .base import Format, MaskBound, Options, Predictor, check_input, input_layout, output_names
 from .coreml_metadata import describe_package
-from .mil.features import ImageFeature
+from .mil.features import Feature, ImageFeature
 from .onnx_format import exportable
 from .proof import Report
 from .quantise.coreml_weights import compressed
@@ -27,7 +28,7 @@ from .quantise.plan import Plan, plan_weights
 from .quantise.rounding import BITS
 from .swift import swift_file, swift_name
 
-__all__ = ["CoreML", "coreml_input", "coreml_outputs", "coremltools", "levels"]
+__all__ = ["CoreML", "PictureOrTensor", "converted", "coremltools"]
 
 UNITS = ("CPU_ONLY", "CPU_AND_GPU", "CPU_AND_NE", "ALL")
 TARGETS = ("iOS16", "iOS15", "iOS17", "iOS18")
@@ -76,30 +77,20 @@ class CoreML(Format):
         return settled
 
     def write(self, checkpoint: Checkpoint, path: Path, options: Options) -> Plan | None:
-        import torch
-
+        ct = coremltools()
         plan = None
         if options.precision in BITS:
             plan = plan_weights(checkpoint, options, self.bounds[options.precision], half=True)
             checkpoint = plan.checkpoint
-        ct = coremltools()
-        model = exportable(checkpoint, options, eight_bits=False)  # to the program a picture is float
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            sample = torch.zeros(options.batch or 1, checkpoint.arch.in_ch, *(options.size or ()))
-            package = ct.convert(
-                torch.jit.trace(model, sample, check_trace=False),
-                inputs=[coreml_input(ct, checkpoint.arch.in_ch, options)],
-                outputs=coreml_outputs(ct, checkpoint.arch, options),
-                convert_to="mlprogram",
-                compute_precision=ct.precision.FLOAT32 if options.precision == "fp32" else ct.precision.FLOAT16,
-                minimum_deployment_target=getattr(ct.target, options.target or ""),
-                skip_model_load=True,
-            )
-            package = compressed(package, plan) if plan else package
-        baking = baking_of(checkpoint.arch, options)
-        baked = baking.to_metadata() if baking else {}
-        package.user_defined_metadata.update({"architecture": checkpoint.arch.name, **checkpoint.meta, **baked})
+        package = converted(
+            checkpoint,
+            options,
+            convert_to="mlprogram",
+            compute_precision=ct.precision.FLOAT32 if options.precision == "fp32" else ct.precision.FLOAT16,
+            minimum_deployment_target=getattr(ct.target, options.target or ""),
+        )
+        package = compressed(package, plan) if plan else package
+        package.user_defined_metadata.update(metadata_of(checkpoint, options))
         package.save(str(path))
         return plan
 
@@ -130,7 +121,25 @@ class CoreML(Format):
             yield from (_OnDevice(path, units) for units in UNITS)
 
 
-def coreml_input(ct: Any, channels: int, options: Options) -> Any:
+def converted(checkpoint: Checkpoint, options: Options, **how: Any) -> Any:
+    """A coremltools model of the folded network; `how`: what `coremltools.convert` takes beside inputs and outputs."""
+    import torch
+
+    ct = coremltools()
+    model = exportable(checkpoint, options, eight_bits=False)  # to the program a picture is float
+    sample = torch.zeros(options.batch or 1, checkpoint.arch.in_ch, *(options.size or ()))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return ct.convert(
+            torch.jit.trace(model, sample, check_trace=False),
+            inputs=[_input(ct, checkpoint.arch.in_ch, options)],
+            outputs=_outputs(ct, checkpoint.arch, options),
+            skip_model_load=True,
+            **how,
+        )
+
+
+def _input(ct: Any, channels: int, options: Options) -> Any:
     """The program's input `image`: a picture in RGB order, or the normalised tensor; of one, several or many sizes."""
     shape: Any = (options.batch or 1, channels, *(options.size or ()))
     if options.sizes:
@@ -145,36 +154,47 @@ def coreml_input(ct: Any, channels: int, options: Options) -> Any:
     return ct.TensorType(name="image", shape=shape, dtype=np.float32)
 
 
-def coreml_outputs(ct: Any, arch: Architecture, options: Options) -> list[Any]:
+def _outputs(ct: Any, arch: Architecture, options: Options) -> list[Any]:
     if options.io == "image" and arch.out_ch == 1 and options.target != "iOS15":
         return [ct.ImageType(name="mask", color_layout=ct.colorlayout.GRAYSCALE)]
     kind = np.int32 if options.io == "image" and arch.out_ch > 1 else np.float32
     return [ct.TensorType(name=name, dtype=kind) for name in output_names(arch, options)]
 
 
-class _Evaluated(Predictor):
-    def __init__(self, path: Path):
-        self.package = mil.Package.open(path)
-        if len(self.package.inputs) != 1:
-            raise ArtifactError(f"{path}: takes {len(self.package.inputs)} inputs; a U²-Net takes one")
-        ((self.input, self.feature),) = self.package.inputs.items()
-        self.outputs = tuple(self.package.outputs)
-        self.baking = read_baking(self.package.metadata)
-        sizes, picture = self.feature.sizes, isinstance(self.feature, ImageFeature)
+class PictureOrTensor(Predictor):
+    """A Core ML model: pictures, where its metadata names the profile in its graph, or tensors."""
+
+    def __init__(self, path: Path, inputs: Mapping[str, Feature], outputs: Iterable[str], metadata: Mapping[str, str]):
+        self.outputs = tuple(outputs)
+        if len(inputs) != 1 or not self.outputs:
+            found = f"{len(inputs)} inputs and {len(self.outputs)} outputs"
+            raise ArtifactError(f"{path}: has {found}; a U²-Net has one input and at least one output")
+        ((self.input, feature),) = inputs.items()
+        self.baking = read_baking(metadata)
+        picture = isinstance(feature, ImageFeature)
         if picture and self.baking is None:
             raise ArtifactError(f"{path}: takes pictures, and does not say which profile is in its graph")
-        shape = (1, 3, *sizes.default) if picture else sizes.default
-        self.batch, size = input_layout(shape, path, channels_last=False)
-        self.size, self.default = (None if sizes.flexible else size), size
+        shape = (1, 3, *feature.sizes.default) if picture else feature.sizes.default
+        self.batch, self.default = input_layout(shape, path, channels_last=False)
+        self.size = None if feature.sizes.flexible else self.default
 
     def __call__(self, x: np.ndarray) -> dict[str, np.ndarray]:
         check_input(self, x)
         if not self.baking:
             return self.answers(x)
-        return {"mask": levels(self.answers(np.ascontiguousarray(x[0].transpose(1, 2, 0)))[self.outputs[0]])}
+        return {"mask": _levels(self.answers(np.ascontiguousarray(x[0].transpose(1, 2, 0)))[self.outputs[0]])}
 
+    @abstractmethod
     def answers(self, image: np.ndarray) -> dict[str, np.ndarray]:
         """What the model answers, as it is: a tensor (N, C, H, W), or a picture (H, W, 3), in."""
+
+
+class _Evaluated(PictureOrTensor):
+    def __init__(self, path: Path):
+        self.package = mil.Package.open(path)
+        super().__init__(path, self.package.inputs, self.package.outputs, self.package.metadata)
+
+    def answers(self, image: np.ndarray) -> dict[str, np.ndarray]:
         return mil.evaluate(self.package, {self.input: image})
 
     def taps(self, x: np.ndarray, arch: Architecture) -> Iterator[tuple[str, np.ndarray]]:
@@ -206,7 +226,7 @@ class _OnDevice(_Evaluated):
         return {name: np.asarray(answer) for name, answer in self.model.predict({self.input: given}).items()}
 
 
-def levels(mask: np.ndarray) -> np.ndarray:
+def _levels(mask: np.ndarray) -> np.ndarray:
     """(1, 1, H, W) uint8 of a greyscale image (H, W), or of a multi-array (1, 1, H, W) of grey levels or classes."""
     return np.rint(np.clip(mask, 0, 255)).astype(np.uint8).reshape(1, 1, *mask.shape[-2:])
 

@@ -46,7 +46,7 @@ def _purpose(checkpoint: Checkpoint, options: Options) -> str:
 
 def _figures(report: Report) -> dict[str, str]:
     if report.pixels:
-        figures: dict[str, Any] = {"within_1_grey_level": report.pixels.within, "iou": report.pixels.iou}
+        figures: dict[str, Any] = {"within_1_grey_level": report.pixels.near, "iou": report.pixels.iou}
     else:
         figures = {output.name: {"max_abs": output.max_abs, "noise": output.noise} for output in report.outputs}
     return {"u2zoo.parity": report.summary(), "u2zoo.parity.json": json.dumps(figures), "u2zoo.version": __version__}

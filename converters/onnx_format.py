@@ -12,7 +12,7 @@ from u2net_zoo.checkpoint import Checkpoint
 from u2net_zoo.errors import ArtifactError, OptionError, one_line
 
 from . import onnx_reader
-from .baking import baking_of, read_baking, torch_module
+from .baking import baking_of, metadata_of, read_baking, torch_module
 from .base import (
     DYNAMIC,
     Format,
@@ -70,9 +70,7 @@ class Onnx(Format):
         else:
             model = _exported(checkpoint, path, options)
         model = _to_half(model) if options.precision == "fp16" else model
-        baking = baking_of(checkpoint.arch, options)
-        baked = baking.to_metadata() if baking else {}
-        onnx.helper.set_model_props(model, {"architecture": checkpoint.arch.name, **checkpoint.meta, **baked})
+        onnx.helper.set_model_props(model, metadata_of(checkpoint, options))
         onnx.checker.check_model(model)
         onnx.save(model, str(path))
         return plan

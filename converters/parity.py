@@ -14,7 +14,7 @@ from u2net_zoo.preprocessing import PROFILES
 
 from .baking import Baking
 from .base import MaskBound, Predictor
-from .proof import MaskError, OutputError64, PixelError, Report, SizeError
+from .proof import MaskError, MaskErrors, OutputError64, PixelError, Report, SizeError, iou
 from .quantise import photographs
 from .torch_predictor import TorchPredictor
 
@@ -29,7 +29,6 @@ __all__ = [
     "Reference",
     "Report",
     "SizeError",
-    "chosen",
     "compare",
     "divergence",
     "in_batches",
@@ -78,8 +77,10 @@ class Reference:
         self.calibration = calibration
         shape = (1, checkpoint.arch.in_ch, *size)
         noise = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
-        photographs = [self.photographs[0]] if checkpoint.arch.in_ch == 3 else [noise[..., ::-1].copy()]
-        self.inputs = np.concatenate([*photographs, noise])
+        photograph = checkpoint.arch.in_ch == 3
+        first = PROFILES["paper"].tensor(self.images[0], size) if photograph else noise[..., ::-1]
+        self.inputs = np.concatenate([first, noise])
+        self._pictured: dict[Baking, list[tuple[np.ndarray, np.ndarray]]] = {}
 
     def compute(self) -> None:
         """Computes what every comparison needs now, before exporters and runtimes take their memory."""
@@ -121,6 +122,15 @@ class Reference:
     def masks(self) -> np.ndarray:
         single = self.single
         return np.concatenate([single(x[None])["mask"] for x in self.pictures])
+
+    def pictured(self, baking: Baking) -> list[tuple[np.ndarray, np.ndarray]]:
+        """The photographs as 8-bit pictures (H, W, 3), and what Torch and the profile make of each, uint8 (H, W)."""
+        key = replace(baking, precision="fp32")
+        if key not in self._pictured:
+            single = self.single
+            pixels = [baking.profile.pixels(image, self.size) for image in self.images]
+            self._pictured[key] = [(each, picture_of(single, baking, each)) for each in pixels]
+        return self._pictured[key]
 
     @property
     def flat(self) -> bool:
@@ -179,19 +189,21 @@ def pixel_error(
     predictor: Predictor, baking: Baking, reference: Reference, bound: MaskBound | None = None
 ) -> PixelError:
     """Of the reference's photographs as 8-bit pictures."""
-    single = reference.single
-    pictures = [baking.profile.pixels(image, reference.size) for image in reference.images]
-    wanted = [picture_of(single, baking, pixels) for pixels in pictures]
-    got = [in_batches(predictor, pixels.transpose(2, 0, 1)[None])["mask"][0, 0] for pixels in pictures]
-    pairs = [(a.astype(np.int16), b.astype(np.int16)) for a, b in zip(got, wanted, strict=True)]
+    got = [picture(predictor, pixels) for pixels, _ in reference.pictured(baking)]
+    pairs = list(zip(got, (wanted for _, wanted in reference.pictured(baking)), strict=True))
     if baking.classes > 1:
         differ = float(np.mean([a != b for a, b in pairs]))
         same = [iou(a == n, b == n) for a, b in pairs for n in np.unique(b)]
-        return PixelError(1 - differ, float(np.mean(same)), differ, min(same), float(differ > 0), bound)
-    off = np.stack([np.abs(a - b) for a, b in pairs])
-    same = [iou(a > 127, b > 127) for a, b in pairs]
-    mae = float(off.mean()) / 255
-    return PixelError(float((off <= 1).mean()), float(np.mean(same)), mae, min(same), float(off.max()) / 255, bound)
+        return PixelError(float(np.mean(same)), min(same), differ, 1 - differ, float(differ > 0), bound)
+    errors = MaskErrors.of([(a[None] / 255, b[None] / 255) for a, b in pairs])
+    off = np.stack([np.abs(a.astype(np.int16) - b) for a, b in pairs])
+    near, largest = float((off <= 1).mean()), float(off.max()) / 255
+    return PixelError(errors.iou, errors.worst, errors.mae, near, largest, bound)
+
+
+def picture(predictor: Predictor, pixels: np.ndarray) -> np.ndarray:
+    """What a predictor of pictures answers to uint8 pixels (H, W, 3): uint8 (H, W)."""
+    return in_batches(predictor, pixels.transpose(2, 0, 1)[None])["mask"][0, 0]
 
 
 def picture_of(model: TorchPredictor, baking: Baking, pixels: np.ndarray) -> np.ndarray:
@@ -205,22 +217,19 @@ def picture_of(model: TorchPredictor, baking: Baking, pixels: np.ndarray) -> np.
 
 def size_error(predictor: Predictor, reference: Reference, size: tuple[int, int], bound: MaskBound) -> SizeError:
     """Of the first photograph at another size."""
-    image = reference.images[0]
-    if predictor.baking:
-        pixels = predictor.baking.profile.pixels(image, size)
-        if predictor.baking.classes > 1:
-            got, wanted = (
-                predictor(pixels.transpose(2, 0, 1)[None])["mask"][0, 0],
-                picture_of(reference.single, predictor.baking, pixels),
-            )
-            same = [iou(got == n, wanted == n) for n in np.unique(wanted)]
-            return SizeError(size, float(np.mean(same)), float((got != wanted).mean()), bound)
-        a = predictor(pixels.transpose(2, 0, 1)[None])["mask"][0] / 255
-        b = picture_of(reference.single, predictor.baking, pixels)[None] / 255
+    image, baking = reference.images[0], predictor.baking
+    if baking:
+        pixels = baking.profile.pixels(image, size)
+        a, b = picture(predictor, pixels), picture_of(reference.single, baking, pixels)
+        if baking.classes > 1:  # a channel per class, as d0 has it
+            a, b = (np.eye(baking.classes, dtype=np.float32)[labels].transpose(2, 0, 1) for labels in (a, b))
+        else:
+            a, b = a[None] / 255, b[None] / 255
     else:
         x = PROFILES["paper"].tensor(image, size)
         a, b = predictor(x)["mask"][0], reference.single(x)["mask"][0]
-    return SizeError(size, iou(chosen(a), chosen(b)), float(np.abs(a - b).mean()), bound)
+    errors = MaskErrors.of([(a, b)])
+    return SizeError(errors.iou, errors.worst, errors.mae, bound, size)
 
 
 def _output_error(name: str, result: np.ndarray, reference: Reference) -> OutputError64:
@@ -236,23 +245,9 @@ def _mask_error(
     predictor: Predictor, reference: Reference, bound: MaskBound, outputs: Sequence[OutputError64]
 ) -> MaskError:
     pairs = list(zip(in_batches(predictor, reference.pictures)["mask"], reference.masks, strict=True))
-    ious = [iou(chosen(a), chosen(b)) for a, b in pairs]
-    maes = [float(np.abs(a - b).mean()) / max(float(np.ptp(b)), 1.0) for a, b in pairs]
+    errors = MaskErrors.of(pairs)
     others = [o.mean_abs / max(float(np.ptp(reference.exact[o.name])), 1.0) for o in outputs]
-    return MaskError(float(np.mean(ious)), max(float(np.mean(maes)), *others), min(ious), bound)
-
-
-def chosen(output: np.ndarray) -> np.ndarray:
-    """(C, H, W) output to booleans: the mask at 0.5, or per class where it is the largest."""
-    if len(output) == 1:
-        return output > 0.5
-    return np.arange(len(output))[:, None, None] == output.argmax(axis=0)
-
-
-def iou(a: np.ndarray, b: np.ndarray) -> float:
-    """Intersection over union of two boolean arrays; 1 when both are empty."""
-    union = np.logical_or(a, b).sum()
-    return float(np.logical_and(a, b).sum() / union) if union else 1.0
+    return MaskError(errors.iou, errors.worst, max(errors.mae, *others), bound)
 
 
 def first_divergence(predictor: Predictor, reference: Reference, coarse: bool = False) -> str | None:

@@ -1,16 +1,17 @@
 """What a comparison found, and whether that is close enough; see `parity` for how it is measured."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from .base import MaskBound, describe
 
-__all__ = ["RATIO", "WITHIN", "MaskError", "OutputError64", "PixelError", "Report", "SizeError"]
+__all__ = ["NEAR", "RATIO", "MaskError", "MaskErrors", "OutputError64", "PixelError", "Report", "SizeError", "iou"]
 
 RATIO = 3.0  # an artifact may stray three times as far from float64 as Torch's own float32 does …
 SLACK = 1e-6  # … plus this
-WITHIN = 0.995  # the share of a picture's pixels that have to be at most one grey level off
+NEAR = 0.995  # the share of a picture's pixels that have to be at most one grey level off
 
 
 @dataclass(frozen=True)
@@ -36,78 +37,77 @@ class OutputError64:
 
 
 @dataclass(frozen=True)
-class MaskError:
-    """Masks of photographs (noise, for networks that take no photographs) against Torch float32's.
+class MaskErrors:
+    """Masks of photographs (noise, for networks that take no photographs) against others of the same.
 
     Attributes:
-        iou: mean IoU at 0.5 of d0 itself; of the chosen class where there are several.
-        mae: the largest of all outputs' mean absolute errors, relative to an output's range where that is over 1.
-        worst: the lowest IoU of a single photograph.
+        iou, worst: mean and lowest IoU at 0.5; of the chosen class where there are several.
+        mae: mean absolute difference, relative to a mask's range where that is over 1.
     """
 
     iou: float
-    mae: float
     worst: float
+    mae: float
+
+    @classmethod
+    def of(cls, pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> "MaskErrors":
+        """`pairs`: (mask, the one that it should be), (C, H, W) each."""
+        ious = [iou(_chosen(a), _chosen(b)) for a, b in pairs]
+        maes = [float(np.abs(a - b).mean()) / max(float(np.ptp(b)), 1.0) for a, b in pairs]
+        return MaskErrors(float(np.mean(ious)), min(ious), float(np.mean(maes)))
+
+    def within(self, bound: MaskBound) -> bool:
+        return self.iou >= bound.iou and self.worst >= bound.worst and self.mae <= bound.mae
+
+    def summary(self, bound: MaskBound | None = None) -> str:
+        """`IoU 0.9951 (worst 0.9890) MAE 0.00102`, and what is needed where that is not enough."""
+        text = f"IoU {self.iou:.4f} (worst {self.worst:.4f}) MAE {self.mae:.5f}"
+        if bound is None or self.within(bound):
+            return text
+        return f"{text}; needed: IoU {bound.iou} (worst {bound.worst}), MAE at most {bound.mae}"
+
+
+@dataclass(frozen=True)
+class MaskError(MaskErrors):
+    """The same of an artifact against Torch's float32, and what is allowed; `mae` is the largest of all outputs'."""
+
     bound: MaskBound
 
     @property
     def ok(self) -> bool:
-        return self.iou >= self.bound.iou and self.worst >= self.bound.worst and self.mae <= self.bound.mae
-
-    def summary(self) -> str:
-        """`IoU 0.9951 (worst 0.9890) MAE 0.00102`, and what is allowed where that is not enough."""
-        text = f"IoU {self.iou:.4f} (worst {self.worst:.4f}) MAE {self.mae:.5f}"
-        least = f"{self.bound.iou} (worst {self.bound.worst}), MAE at most {self.bound.mae}"
-        return text if self.ok else f"{text}; needed: IoU {least}"
+        return self.within(self.bound)
 
 
 @dataclass(frozen=True)
-class PixelError:
+class SizeError(MaskError):
+    """Of one photograph at one more size that a flexible artifact takes."""
+
+    size: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class PixelError(MaskErrors):
     """Pictures out of an artifact with a profile in its graph, against Torch's d0 and the same profile in NumPy.
 
+    `iou` is at half of 255, `mae` of 255; of class maps they are each class's IoU and the share of pixels that differ.
+
     Attributes:
-        within: share of all pixels that are at most one grey level off; of class maps, that are equal.
-        iou: mean IoU at half of 255 over the photographs; of class maps, of each class.
-        mae: mean absolute error, of 255; of class maps, the share of pixels that differ.
-        worst: the lowest IoU of a single photograph.
+        near: share of all pixels that are at most one grey level off; of class maps, that are equal.
         largest: largest absolute error, of 255; of class maps, 1 where any pixel differs.
-        bound: None in float32, where `within` decides.
+        bound: None in float32, where `near` decides.
     """
 
-    within: float
-    iou: float
-    mae: float
-    worst: float
+    near: float
     largest: float
     bound: MaskBound | None = None
 
     @property
     def ok(self) -> bool:
-        if self.bound is None:
-            return self.within >= WITHIN
-        return MaskError(self.iou, self.mae, self.worst, self.bound).ok
+        return self.near >= NEAR if self.bound is None else self.within(self.bound)
 
     def __str__(self) -> str:
-        masks = MaskError(self.iou, self.mae, self.worst, self.bound or MaskBound(iou=0, mae=1, worst=0))
-        return f"{self.within:.2%} of pixels within 1 grey level; {masks.summary()}"
-
-
-@dataclass(frozen=True)
-class SizeError:
-    """The mask of a photograph at one more size that a flexible artifact takes, against Torch's float32."""
-
-    size: tuple[int, int]
-    iou: float
-    mae: float
-    bound: MaskBound
-
-    @property
-    def name(self) -> str:
-        return describe(self.size)
-
-    @property
-    def ok(self) -> bool:
-        return self.iou >= self.bound.iou and self.mae <= self.bound.mae
+        needed = "" if self.ok or self.bound else f" (needed: {NEAR:.1%})"
+        return f"{self.near:.2%} of pixels within 1 grey level{needed}; {self.summary(self.bound)}"
 
 
 @dataclass(frozen=True)
@@ -148,10 +148,23 @@ class Report:
         """`max|Δ| 2.1e-06 = 0.8x noise`, and the masks where they decide."""
         text = self._figures()
         bad = next((size for size in self.sizes if not size.ok), None)
-        return f"{text}; at {bad.name} IoU {bad.iou:.4f} MAE {bad.mae:.5f}" if bad else text
+        return f"{text}; at {describe(bad.size)} {bad.summary(bad.bound)}" if bad else text
 
     def _figures(self) -> str:
         if self.pixels:
             return str(self.pixels)
         text = f"max|Δ| {self.worst.max_abs:.1e} = {self.worst.ratio:.1f}x noise"
-        return f"{text}; {self.masks.summary()}" if self.masks else text
+        return f"{text}; {self.masks.summary(self.masks.bound)}" if self.masks else text
+
+
+def _chosen(output: np.ndarray) -> np.ndarray:
+    """(C, H, W) output to booleans: the mask at 0.5, or per class where it is the largest."""
+    if len(output) == 1:
+        return output > 0.5
+    return np.arange(len(output))[:, None, None] == output.argmax(axis=0)
+
+
+def iou(a: np.ndarray, b: np.ndarray) -> float:
+    """Intersection over union of two boolean arrays; 1 when both are empty."""
+    union = np.logical_or(a, b).sum()
+    return float(np.logical_and(a, b).sum() / union) if union else 1.0

@@ -49,7 +49,7 @@ def test_every_format_that_says_image_is_here():
 def test_pixels_give_the_profiles_mask(pictured, small, name):
     """On a photograph that the gate has not seen."""
     artifact = pictured[name]
-    assert artifact.report.pixels.within >= 0.995
+    assert artifact.report.pixels.near >= 0.995
     picture = pixels()
     wanted = picture_of(TorchPredictor(small), baking_of(small.arch, artifact.options), picture)
     got = run(artifact, picture)
@@ -100,7 +100,7 @@ def test_a_session_reads_the_profile_from_the_file_and_normalises_nothing_twice(
 @pytest.mark.parametrize("name", ["portrait", "isnet", "isnet-anime", "sky", "rembg"])
 def test_every_profiles_ending_is_in_the_graph(small, tmp_path, name):
     artifact = convert(small, "onnx", tmp_path, options=Options(io="image", size=SIZE, profile=name))[0]
-    assert artifact.report.pixels.within >= 0.995
+    assert artifact.report.pixels.near >= 0.995
     assert Session(artifact.path).profile.name == name
 
 
@@ -115,7 +115,7 @@ def test_logits_of_a_mask_go_through_the_sigmoid_in_the_graph(tmp_path):
 def test_classes_come_out_as_a_class_map_with_names(tmp_path, name):
     checkpoint = hard_checkpoint(CLASSES).with_meta(classes=json.dumps(["background", "coat", "trousers", "dress"]))
     artifact = convert(checkpoint, name, tmp_path, options=Options(io="image", size=SIZE, profile="cloth"))[0]
-    assert artifact.report.pixels.within >= 0.995
+    assert artifact.report.pixels.near >= 0.995
     assert set(np.unique(run(artifact, pixels()))) <= {0, 1, 2, 3}
     assert Session(artifact.path).mask(Image.fromarray(data.chelsea())).mode == "P"
     if name == "coreml":

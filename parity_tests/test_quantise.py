@@ -11,11 +11,12 @@ from PIL import Image
 from converters import FORMATS, Options, convert
 from converters.base import MaskBound
 from converters.inspection import inspect
+from converters.proof import MaskErrors
 from converters.quantise import onnx_plan, photographs, plan
 from converters.quantise.equalise import equalised
 from converters.quantise.plan import fewest, stricter
 from converters.quantise.rounding import BITS, int8_codes, rounded
-from converters.quantise.sensitivity import Bench, MaskErrors
+from converters.quantise.sensitivity import Bench
 from converters.sources import read_source
 from converters.torch_predictor import TorchPredictor
 from u2net_zoo.checkpoint import Checkpoint
@@ -89,7 +90,7 @@ def test_a_layer_measured_from_the_record_costs_what_a_whole_run_says(bench):
         whole = bench.errors(kernels)
         assert cost.mae > 1e-5
         assert cost.mae == pytest.approx(whole.mae, rel=1e-6)
-        assert cost.iou == whole.mean
+        assert cost.iou == whole.iou
 
 
 def test_an_equalised_network_is_the_same_network_and_its_maps_reach_one(bench, nano):
@@ -113,7 +114,7 @@ def test_the_search_keeps_no_layer_more_than_it_must(needed):
         return MaskErrors(1.0, 1.0, 0.0) if len(kept) >= needed else MaskErrors(0.9, 0.5, 0.1)
 
     assert fewest(order, errors, bound, "int8")[0] == tuple(order[:needed])
-    with pytest.raises(ParityError, match=r"int8: not kept: even with every layer .* IoU is 0.9000 \(worst 0.5000\)"):
+    with pytest.raises(ParityError, match=r"int8: not kept: even with every layer .* IoU 0.9000 \(worst 0.5000\)"):
         fewest(order, lambda kept: MaskErrors(0.9, 0.5, 0.1), bound, "int8")
 
 
@@ -163,7 +164,7 @@ def test_a_bound_that_cannot_be_met_fails_and_says_how_close_it_came(nano, tmp_p
     monkeypatch.setattr(photographs, "BUNDLED", photographs.BUNDLED[:1])
     monkeypatch.setattr(type(FORMATS["coreml"]), "bounds", {"palette4": MaskBound(1.0, 0.0, 1.0)})
     with pytest.raises(
-        ParityError, match=r"palette4: not kept: .* IoU is [01]\.\d+ \(worst [01]\.\d+\), MAE 0\.\d+; needed are 1\.0"
+        ParityError, match=r"palette4: not kept: .* IoU [01]\.\d+ \(worst [01]\.\d+\) MAE 0\.\d+; needed: IoU 1\.0"
     ):
         convert(nano, "coreml", tmp_path, options=Options((32, 32), precision="palette4"))
     assert list(tmp_path.iterdir()) == []

@@ -85,12 +85,12 @@ class Bench:
 
     def row(self, name: str, precision: str, speed: bool) -> dict[str, Any]:
         from converters import FORMATS
-        from converters.quantise.sensitivity import MaskErrors
+        from converters.proof import MaskErrors
 
         fmt, path, full = FORMATS[name], self.artifact(name, precision), self.artifact(name, "fp32")
         predictor = fmt.run(path)
         found = MaskErrors.of([(predictor(x)["mask"][0], m) for x, m in zip(self.inputs, self.masks, strict=True)])
-        row = {"format": name, "precision": precision, "iou": found.mean, "worst": found.worst, "mae": found.mae}
+        row = {"format": name, "precision": precision, "iou": found.iou, "worst": found.worst, "mae": found.mae}
         row["size"] = weight(fmt, path) / weight(fmt, full)
         return row | (alternated(fmt.run(full), predictor, self.inputs[0]) if speed else {})
 

@@ -9,11 +9,12 @@ from u2net_zoo.checkpoint import Checkpoint
 
 from ..base import DEFAULT_SIZE, MaskBound, Options
 from ..progress import report
+from ..proof import MaskErrors
 from .equalise import equalised
 from .onnx_qdq import SCALE, quantised
 from .plan import RANKED_ON, Plan, counter, fewest, pictures, ranking_size
 from .rounding import rounded
-from .sensitivity import Bench, LayerCost, MaskErrors
+from .sensitivity import Bench, LayerCost
 
 __all__ = ["int8"]
 

@@ -12,9 +12,10 @@ from u2net_zoo.errors import ParityError
 
 from ..base import DEFAULT_SIZE, MaskBound, Options
 from ..progress import report
+from ..proof import MaskErrors
 from . import photographs
 from .rounding import rounded
-from .sensitivity import Bench, LayerCost, MaskErrors
+from .sensitivity import Bench, LayerCost
 
 __all__ = ["RANKED_ON", "Plan", "counter", "fewest", "pictures", "plan_weights", "ranked", "ranking_size", "stricter"]
 
@@ -117,8 +118,7 @@ def fewest(
         if count == len(order):
             if found.within(bound):
                 return tuple(order), found  # float16 itself takes what should be held back
-            raise ParityError(f"{scheme}: not kept: even with every layer left as it was IoU is {found.summary()}; "
-                              f"needed are {bound.iou} (worst {bound.worst}), MAE {bound.mae}")  # fmt: skip
+            raise ParityError(f"{scheme}: not kept: even with every layer left as it was {found.summary(bound)}")
         failed, count, step = count, min(count + step, len(order)), 2 * step
         found = errors(order[:count])
     while count - failed > 1:

@@ -13,33 +13,10 @@ import numpy as np
 from u2net_zoo.arch import POOL, RSU, Architecture, Unit
 from u2net_zoo.checkpoint import Checkpoint
 
-from ..base import MaskBound
-from ..parity import chosen, iou
+from ..proof import MaskErrors
 from .equalise import RSU_ENDS
 
-__all__ = ["Bench", "LayerCost", "MaskErrors"]
-
-
-@dataclass(frozen=True)
-class MaskErrors:
-    """Masks of photographs against others of the same: mean and lowest IoU at 0.5, mean absolute difference of 1."""
-
-    mean: float
-    worst: float
-    mae: float
-
-    @classmethod
-    def of(cls, pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> "MaskErrors":
-        """`pairs`: (mask, the one that it should be), (C, H, W) each."""
-        ious = [iou(chosen(a), chosen(b)) for a, b in pairs]
-        maes = [float(np.abs(a - b).mean()) / max(float(np.ptp(b)), 1.0) for a, b in pairs]
-        return cls(float(np.mean(ious)), min(ious), float(np.mean(maes)))
-
-    def within(self, bound: MaskBound) -> bool:
-        return self.mean >= bound.iou and self.worst >= bound.worst and self.mae <= bound.mae
-
-    def summary(self) -> str:
-        return f"{self.mean:.4f} (worst {self.worst:.4f}), MAE {self.mae:.5f}"
+__all__ = ["Bench", "LayerCost"]
 
 
 @dataclass(frozen=True)
@@ -229,7 +206,7 @@ class Bench:
                     done()
         found = {path: MaskErrors.of(of_layer) for path, of_layer in pairs.items()}
         work = self.replay.work
-        return [LayerCost(path, kernels[path].size, work[path], e.mae, e.mean) for path, e in found.items()]
+        return [LayerCost(path, kernels[path].size, work[path], e.mae, e.iou) for path, e in found.items()]
 
     def reach(self) -> dict[str, np.ndarray]:
         """The largest value of each channel (C,) over the photographs, by unit path; see `equalise.equalised`."""
