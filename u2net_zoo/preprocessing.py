@@ -6,6 +6,7 @@ masks that look almost right.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -209,11 +210,8 @@ def _every_second(array: np.ndarray, count: int) -> np.ndarray:
     return a + e + 4 * (b + d) + 6 * c
 
 
-def _pillow(filter: Image.Resampling) -> Resize:
-    def resize(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-        return np.asarray(Image.fromarray(pixels).resize(size[::-1], filter), np.float64) / 255
-
-    return resize
+def _pillow(pixels: np.ndarray, size: tuple[int, int], filter: Image.Resampling) -> np.ndarray:
+    return np.asarray(Image.fromarray(pixels).resize(size[::-1], filter), np.float64) / 255
 
 
 HALF = (0.5, 0.5, 0.5)
@@ -226,7 +224,7 @@ PROFILES = {
             source="the authors' u2net_test.py and human segmentation, with scikit-image 0.14",
         ),
         Profile(
-            "rembg", 320, _pillow(Image.Resampling.LANCZOS), mask_filter=Image.Resampling.LANCZOS,
+            "rembg", 320, partial(_pillow, filter=Image.Resampling.LANCZOS), mask_filter=Image.Resampling.LANCZOS,
             source="rembg's U²-Net sessions",
         ),
         Profile(
@@ -234,7 +232,7 @@ PROFILES = {
             source="the authors' u2net_portrait_test.py, with scikit-image 0.14",
         ),
         Profile(
-            "cloth", 768, _pillow(Image.Resampling.BICUBIC), HALF, HALF, by_maximum=False,
+            "cloth", 768, partial(_pillow, filter=Image.Resampling.BICUBIC), HALF, HALF, by_maximum=False,
             palette=((0, 0, 0), (128, 0, 0), (0, 128, 0), (128, 128, 0)),
             source="cloth-segmentation's infer.py, at the size and with the filter that it was trained with",
         ),

@@ -1,0 +1,44 @@
+"""What an application is: a few options, and what it makes of a photograph and its mask."""
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from PIL import Image
+
+from .. import BUNDLED
+
+__all__ = ["Application", "Result"]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What an application made of one photograph.
+
+    Attributes:
+        pictures: by what is added to the photograph's name: `""` is the result itself, `"_mask"` something beside it.
+        facts: what else there is to say, ready for JSON.
+    """
+
+    pictures: dict[str, Image.Image]
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Application:
+    """Base of the applications; each is a frozen dataclass that can be pickled.
+
+    Its fields are its options: commands, the server and the documentation enumerate them. A field's metadata holds
+    `help`, one sentence for people.
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]  # one sentence: what goes in and what comes out
+    model: ClassVar[str] = BUNDLED  # the weights that are used unless others are named
+
+    def before(self, image: Image.Image) -> Image.Image:
+        """What the network and `after` see of the upright photograph."""
+        return image
+
+    def after(self, image: Image.Image, mask: Image.Image) -> Result:
+        """The result of what `before` gave and of its mask ("L", or a class map "P"), both of the same size."""
+        raise NotImplementedError
