@@ -1,6 +1,7 @@
 """TorchScript, torch.export, OpenVINO IR and ncnn, opened by their own libraries; what every format shares is tested by
 name in test_formats.py."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -25,15 +26,27 @@ def x() -> np.ndarray:
     return np.random.default_rng(0).standard_normal((1, 3, *SIZE)).astype(np.float32)
 
 
+@dataclass(frozen=True)
+class Expected:
+    """Torch's float64 answer, and the gate's bound: three times what float32 in Torch strays from it here."""
+
+    mask: np.ndarray
+    bound: float
+
+
 @pytest.fixture(scope="module")
-def expected(small, x) -> np.ndarray:
+def expected(small, x) -> Expected:
     from converters.torch_predictor import TorchPredictor
 
-    return TorchPredictor(small)(x)["mask"]
+    exact = TorchPredictor(small, "float64")(x.astype(np.float64))["mask"]
+    noise = np.abs(TorchPredictor(small)(x)["mask"] - exact).max()
+    return Expected(exact, 3 * noise + 1e-6)
 
 
-def close(value, expected) -> None:
-    np.testing.assert_allclose(np.asarray(value).reshape(expected.shape), expected, rtol=0, atol=1e-5)
+def close(value, expected: Expected) -> None:
+    np.testing.assert_allclose(
+        np.asarray(value).reshape(expected.mask.shape), expected.mask, rtol=0, atol=expected.bound
+    )
 
 
 def test_torchscript_opens_in_torch_alone(artifacts, x, expected):
@@ -71,6 +84,7 @@ def test_ncnn_opens_in_ncnn_alone(artifacts, x, expected):
 
     net = ncnn.Net()
     net.opt.use_fp16_packed = net.opt.use_fp16_storage = net.opt.use_fp16_arithmetic = False
+    net.opt.use_winograd_convolution = False  # it alone strays twice as far as float32 in Torch does
     assert net.load_param(str(artifacts["ncnn"] / "model.ncnn.param")) == 0
     assert net.load_model(str(artifacts["ncnn"] / "model.ncnn.bin")) == 0
     image = np.ascontiguousarray(x[0])
