@@ -131,6 +131,8 @@ def convert(
     stem = name or _stem(located, checkpoint)
     targets = [fmt.target(Path(out), stem) for fmt in formats]
     _check_targets(located, formats, targets)
+    for (fmt, chosen), target in zip(settled, targets, strict=True):
+        _check_beside(target, fmt.companions(target, checkpoint, chosen))
     return_large_blocks()
     reference = Reference(checkpoint, settled[0][1].size or DEFAULT_SIZE, asked.calibration)
     reference.compute()
@@ -195,25 +197,36 @@ def _check_targets(source: Located | None, formats: Sequence[Format], targets: S
             raise OutputError(f"{target}: would replace the source itself; name another folder with -o")
 
 
+def _check_beside(target: Path, companions: dict[Path, str]) -> None:
+    """Raises OutputError where a file beside `target` is somebody else's: its first line says what it was made for."""
+    for file, text in companions.items():
+        if file.is_dir() or (file.exists() and not file.read_bytes().startswith(text.partition("\n")[0].encode())):
+            raise OutputError(f"{file}: was not written for {target.name}; move it or name another folder with -o")
+
+
 def _make(fmt: Format, checkpoint: Checkpoint, target: Path, options: Options, reference: Reference) -> Artifact:
     start = time.perf_counter()
+    beside = fmt.companions(target, checkpoint, options)
     with staged(target) as path:
-        try:
-            plan = fmt.write(checkpoint, path, options)
-        except (U2ZooError, OSError, MemoryError):
-            raise
-        except Exception as error:  # exporters raise anything
-            if "No space left" in str(error) or shutil.disk_usage(path.parent).free < LEAST_FREE:
-                raise OutputError(f"{target}: cannot write there: No space left on device") from error
-            raise ExportError(f"{fmt.name}: the exporter failed: {one_line(error)}") from error
+        plan = _write(fmt, checkpoint, path, options)
         report = _prove(fmt, path, options, reference)
         fmt.finish(path, checkpoint, options, report)
         size = _bytes(path)
-    beside = fmt.companions(target, checkpoint, options)
-    for file, text in beside.items():
-        with staged(file) as path:
-            path.write_text(text, encoding="utf-8")
+        for file, text in beside.items():
+            with staged(file) as written:
+                written.write_text(text, encoding="utf-8")
     return Artifact(fmt.name, target, size, time.perf_counter() - start, options, report, tuple(beside), plan)
+
+
+def _write(fmt: Format, checkpoint: Checkpoint, path: Path, options: Options) -> Plan | None:
+    try:
+        return fmt.write(checkpoint, path, options)
+    except (U2ZooError, OSError, MemoryError):
+        raise
+    except Exception as error:  # exporters raise anything
+        if "No space left" in str(error) or shutil.disk_usage(path.parent).free < LEAST_FREE:
+            raise OutputError(f"{path.name}: cannot write it: No space left on device") from error
+        raise ExportError(f"{fmt.name}: the exporter failed: {one_line(error)}") from error
 
 
 def _prove(fmt: Format, path: Path, options: Options, reference: Reference) -> Report:

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -57,8 +58,6 @@ class Onnx(Format):
         settled = super().settle(asked)
         if settled.precision == "int8" and (settled.opset or 0) < PER_CHANNEL:
             raise OptionError(f"--precision int8 needs --opset {PER_CHANNEL} or later (scales per channel)")
-        if settled.precision == "int8" and settled.io == "image":
-            raise OptionError("format 'onnx' cannot honour --precision int8 with --io image; it goes with --io tensor")
         return settled
 
     def write(self, checkpoint: Checkpoint, path: Path, options: Options) -> Plan | None:
@@ -66,9 +65,10 @@ class Onnx(Format):
 
         plan = None
         if options.precision == "int8":
-            model, plan = int8(checkpoint, options, self.bounds["int8"], lambda level: _exported(level, path, options))
+            export = partial(_exported, path=path)
+            model, plan = int8(checkpoint, options, self.bounds["int8"], export)
         else:
-            model = _exported(checkpoint, path, options)
+            model = _exported(checkpoint, options, path)
         model = _to_half(model) if options.precision == "fp16" else model
         onnx.helper.set_model_props(model, metadata_of(checkpoint, options))
         onnx.checker.check_model(model)
@@ -82,7 +82,7 @@ class Onnx(Format):
         return onnx_reader.read(path)
 
 
-def _exported(checkpoint: Checkpoint, path: Path, options: Options) -> Any:
+def _exported(checkpoint: Checkpoint, options: Options, path: Path) -> Any:
     """The model in float32; `path` holds it on the way."""
     import onnx
     import torch

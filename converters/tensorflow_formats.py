@@ -213,7 +213,7 @@ class _TFLiteRuntime(Predictor):
             raise ArtifactError(f"{path}: has {len(given)} inputs; a U²-Net has one")
         ((self.input, detail),) = given
         shape = [int(n) for n in detail["shape"]]
-        self.baking = read_baking(notes(path.read_bytes()))
+        self.baking = read_baking(notes(np.memmap(path, mode="r")))
         wanted = np.uint8 if self.baking else np.float32
         if len(shape) != 4 or detail["dtype"] is not wanted:
             got = f"{detail['dtype'].__name__} of shape {shape}"

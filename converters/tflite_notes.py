@@ -3,6 +3,8 @@
 import json
 from typing import Any
 
+import numpy as np
+
 __all__ = ["notes", "with_notes"]
 
 ENTRY = "u2zoo"
@@ -26,8 +28,11 @@ def with_notes(content: bytes, words: dict[str, str]) -> bytes:
     return bytes(builder.Output())
 
 
-def notes(content: bytes) -> dict[str, str]:
-    """What `with_notes` wrote; empty when it did not, or when the file is damaged there."""
+def notes(content: bytes | np.ndarray) -> dict[str, str]:
+    """What `with_notes` wrote, from a file's bytes or a memory map of them.
+
+    Empty when it did not, or when the file is damaged there.
+    """
     from ai_edge_litert import schema_py_generated as schema
 
     try:

@@ -17,7 +17,7 @@ from converters.sources import read_source
 from converters.swift import class_name, swift_file, swift_name
 from converters.torch_predictor import TorchPredictor
 from u2net_zoo import Session
-from u2net_zoo.errors import ArtifactError, OptionError, ParityError, UnknownNameError, UsageError
+from u2net_zoo.errors import ArtifactError, OptionError, OutputError, ParityError, UnknownNameError, UsageError
 from u2net_zoo.preprocessing import PROFILES
 
 SIZE = (64, 96)
@@ -275,6 +275,14 @@ def test_the_command_writes_package_and_swift_and_masks_with_it(small_file, tmp_
     done = u2zoo("mask", tmp_path / "cat.png", "-o", tmp_path / "mask.png", "--model", tmp_path / "out/small.mlpackage")
     assert done.returncode == 0, done.stderr
     assert Image.open(tmp_path / "mask.png").size == Image.fromarray(data.chelsea()).size
+
+
+def test_a_swift_file_that_was_not_written_for_the_package_is_kept(small, tmp_path):
+    (tmp_path / "A_b+Mask.swift").write_text("// mine\n")
+    with pytest.raises(OutputError, match=r"A_b\+Mask\.swift: was not written for a-b\.mlpackage; move it"):
+        convert(small, "coreml", tmp_path, name="a-b", options=Options(size=(64, 64)))
+    assert [file.name for file in tmp_path.iterdir()] == ["A_b+Mask.swift"]
+    assert (tmp_path / "A_b+Mask.swift").read_text() == "// mine\n"
 
 
 @pytest.mark.parametrize("size", ["512..256", "320,", "64..", "a..b", "64,abc"])

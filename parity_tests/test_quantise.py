@@ -1,6 +1,7 @@
 """Fewer bits: layers are measured on photographs, and the few that carry the damage stay, so that the bound holds."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,11 @@ from PIL import Image
 from converters import FORMATS, Options, convert
 from converters.base import MaskBound
 from converters.inspection import inspect
+from converters.onnx_format import _exported
 from converters.proof import MaskErrors
 from converters.quantise import onnx_plan, photographs, plan
 from converters.quantise.equalise import equalised
+from converters.quantise.onnx_qdq import quantised
 from converters.quantise.plan import fewest, stricter
 from converters.quantise.rounding import BITS, int8_codes, rounded
 from converters.quantise.sensitivity import Bench
@@ -55,7 +58,10 @@ def written(nano, tmp_path_factory) -> dict:
             patch.setattr(type(FORMATS[name]), "bounds", dict.fromkeys(BITS, MaskBound(0.9, 0.05, 0.8)))
         return {
             (name, precision): convert(
-                nano, name, folder / precision, options=Options(SIZE, io="tensor", precision=precision)
+                nano,
+                name,
+                folder / precision,
+                options=Options(SIZE, io="image" if name == "onnx" else "tensor", precision=precision),
             )[0]
             for name, precision in WRITTEN
         }
@@ -103,6 +109,23 @@ def test_an_equalised_network_is_the_same_network_and_its_maps_reach_one(bench, 
     largest = max(float(values.max()) for path, values in reach.items() if "stage" in path)
     assert largest == pytest.approx(1, abs=1e-3)
     assert np.median(np.concatenate([v for p, v in reach.items() if p.endswith("d.rebnconv2d")])) > 0.9
+
+
+def test_equal_kernels_that_the_exporter_shares_are_quantised_one_by_one(nano, tmp_path):
+    """Two units of one kernel and one bias; as many bytes of int8 weights as without sharing."""
+    import onnx
+    import onnxruntime
+
+    folded = nano.fold()
+    twin, other = "stage5.rebnconv2.conv_s1", "stage5.rebnconv3.conv_s1"
+    state = {**folded.state, **{f"{twin}.{k}": folded.state[f"{other}.{k}"] for k in ("weight", "bias")}}
+    options = FORMATS["onnx"].settle(Options(size=(64, 64)))
+    model = _exported(replace(folded, state=state), options, tmp_path / "shared.onnx")
+    assert any(node.op_type == "Identity" for node in model.graph.node)
+    eight = quantised(model, [node.name for node in model.graph.node if node.op_type == "Conv"][1:])
+    onnx.checker.check_model(eight)
+    assert not any(node.op_type == "Identity" for node in eight.graph.node)
+    onnxruntime.InferenceSession(eight.SerializeToString(), providers=["CPUExecutionProvider"])
 
 
 @pytest.mark.parametrize("needed", [0, 1, 5, 8, 11])

@@ -79,7 +79,7 @@ class Bench:
         fmt = FORMATS[name]
         path = fmt.target(self.out, f"{self.stem}-{precision}")
         if not path.exists():
-            options = Options(size=self.size, precision=precision)
+            options = Options(size=self.size, precision=precision, io="tensor")
             convert(self.checkpoint, name, self.out, name=f"{self.stem}-{precision}", options=options)
         return path
 

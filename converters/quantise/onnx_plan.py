@@ -1,6 +1,7 @@
 """Which convolutions of an ONNX file become int8: measured in Torch one by one, proved together in onnxruntime."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -22,12 +23,13 @@ SMALL = 0.01  # of the network's multiplications: keeping a layer below this cos
 
 
 def int8(
-    checkpoint: Checkpoint, options: Options, bound: MaskBound, export: Callable[[Checkpoint], Any]
+    checkpoint: Checkpoint, options: Options, bound: MaskBound, export: Callable[[Checkpoint, Options], Any]
 ) -> tuple[Any, Plan]:
     """The model with as much work as the bound permits in int8, and the plan.
 
     Args:
-        export: writes a folded checkpoint as an ONNX model in float32, convolutions in execution order.
+        export: writes a folded checkpoint as an ONNX model in float32, convolutions in execution order. Layers are
+            tried on tensors; a profile goes into the graph at the end.
 
     Raises:
         InputError: the calibration folder holds no photographs.
@@ -38,19 +40,21 @@ def int8(
     bench = Bench(checkpoint, pictures(checkpoint, size, options.calibration))
     level = equalised(checkpoint, bench.reach())
     costs = _costs(level, options)
-    model = export(level)
-    nodes = [node.name for node in model.graph.node if node.op_type == "Conv"]
-    names = {unit.path: name for unit, name in zip(level.arch.units(), nodes, strict=True)}
+    tensors = replace(options, io="tensor", profile=None, stretch=None)
+    model = export(level, tensors)
 
-    def chosen(kept: Sequence[str]) -> Any:
+    def chosen(model: Any, kept: Sequence[str]) -> Any:
+        nodes = [node.name for node in model.graph.node if node.op_type == "Conv"]
+        names = {unit.path: name for unit, name in zip(level.arch.units(), nodes, strict=True)}
         return quantised(model, [names[cost.path] for cost in costs if cost.path not in kept])
 
     def errors(kept: Sequence[str]) -> MaskErrors:
         report(f"trying with {len(kept)} of {len(costs)} layers kept")
-        return _errors(chosen(kept), bench)
+        return _errors(chosen(model, kept), bench)
 
     kept, found = fewest([cost.path for cost in costs], errors, bound, "int8")
-    return chosen(kept), Plan("int8", kept, tuple(costs), found, len(bench.inputs), level)
+    final = model if options == tensors else export(level, options)
+    return chosen(final, kept), Plan("int8", kept, tuple(costs), found, len(bench.inputs), level)
 
 
 def _costs(level: Checkpoint, options: Options) -> list[LayerCost]:

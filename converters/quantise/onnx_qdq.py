@@ -31,6 +31,9 @@ class _Builder:
         self.graph = graph
         self.eight = frozenset(convolutions)
         self.constants = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
+        for node in [n for n in graph.node if n.op_type == "Identity" and n.input[0] in self.constants]:
+            self.constants[node.output[0]] = self.constants[node.input[0]]  # Torch's exporter shares equal arrays so
+            graph.node.remove(node)
         self.users: dict[str, list[Any]] = {}
         for node in graph.node:
             for name in node.input:
@@ -93,6 +96,8 @@ class _Builder:
         return self.dequantised(kernel, codes, scale), self.dequantised(bias, whole.astype(np.int32), both)
 
     def dequantised(self, name: str, codes: np.ndarray, scale: np.ndarray) -> str:
+        while f"{name}_q" in self.constants:  # exporters share equal arrays; each convolution has scales of its own
+            name += "_"
         zero = self.constant(f"{name}_zero", np.zeros(len(scale), codes.dtype))
         inputs = [self.constant(f"{name}_q", codes), self.constant(f"{name}_scale", scale), zero]
         make = self.onnx.helper.make_node

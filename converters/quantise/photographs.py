@@ -17,6 +17,7 @@ __all__ = ["BUNDLED", "LIMIT", "check", "images", "listed", "tensors"]
 
 BUNDLED = ("astronaut", "camera", "chelsea", "clock", "coffee", "rocket")
 LIMIT = 24  # photographs of a folder that are used: more cost time and change little
+LARGE = 2048  # pixels: longer sides are brought down to this; networks are fed a fraction of it
 
 
 def check(folder: Path, precision: object) -> None:
@@ -65,7 +66,10 @@ def tensors(size: tuple[int, int], folder: Path | None = None) -> list[np.ndarra
 
 
 def _opened(file: Path) -> "Image.Image":
+    """A photograph, made smaller where it is large: two dozen of them stay in memory while layers are measured."""
     try:
-        return read_image(file)
+        image = read_image(file)
+        image.thumbnail((LARGE, LARGE))
+        return image
     except ImageError as error:
         raise InputError(f"{file}: cannot calibrate on it: {error}") from None

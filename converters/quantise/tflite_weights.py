@@ -41,11 +41,20 @@ class _Packer:
         kernels = {int(op.inputs[1]): None for op in self.graph.operators if codes[op.opcodeIndex] == conv}
         added = [self.unpacking(index) for index in kernels if self.constant(index)]
         self.graph.operators = [*added, *self.graph.operators]
+        self.drop_unused()
         kind = self.schema.BuiltinOperator.DEQUANTIZE
         code = self.schema.OperatorCodeT()
         code.builtinCode = code.deprecatedBuiltinCode = kind
         code.version = VERSION
         self.model.operatorCodes.append(code)
+
+    def drop_unused(self) -> None:
+        """Empties the buffers that float32 kernels left; others may share one."""
+        used = {tensor.buffer for graph in self.model.subgraphs for tensor in graph.tensors}
+        used |= {entry.buffer for entry in self.model.metadata or []}
+        for index, buffer in enumerate(self.model.buffers):
+            if index not in used:
+                buffer.data = None
 
     def constant(self, index: int) -> bool:
         tensor = self.graph.tensors[index]
@@ -72,12 +81,13 @@ class _Packer:
         return operator
 
     def tensor(self, like: Any, values: np.ndarray) -> Any:
-        """A constant of `like`'s shape in place of its float32 buffer."""
+        """A constant of `like`'s shape, in a buffer of its own."""
         small = self.schema.TensorT()
         small.shape, small.hasRank = like.shape, True
         small.name = (like.name or b"kernel") + b"_stored"
         kinds = {np.dtype(np.int8): self.schema.TensorType.INT8, np.dtype(np.float16): self.schema.TensorType.FLOAT16}
         small.type = kinds[values.dtype]
-        small.buffer = like.buffer
-        self.model.buffers[like.buffer].data = np.frombuffer(values.tobytes(), np.uint8)
+        small.buffer = len(self.model.buffers)
+        self.model.buffers.append(self.schema.BufferT())
+        self.model.buffers[-1].data = np.frombuffer(values.tobytes(), np.uint8)
         return small
