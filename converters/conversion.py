@@ -117,34 +117,56 @@ def convert(
     """
     formats = formats_named(to)
     asked = _sized(source, options or Options())
-    settled = [(fmt, fmt.settle(asked)) for fmt in formats]
     for fmt in formats:
+        fmt.settle(asked)
         fmt.require()
-    if isinstance(source, Checkpoint):
-        checkpoint, located = source, None
-    else:
-        located = locate(source)
-        checkpoint = _as_catalogued(read_source(located.path), located)
-    settled = [(fmt, _fitting(fmt, asked, _with_profile(chosen, located), checkpoint)) for fmt, chosen in settled]
-    for fmt, chosen in settled:
-        fmt.check(checkpoint, chosen)
+    checkpoint, located = _opened(source)
     stem = name or _stem(located, checkpoint)
-    targets = [fmt.target(Path(out), stem) for fmt in formats]
-    _check_targets(located, formats, targets)
-    for (fmt, chosen), target in zip(settled, targets, strict=True):
-        _check_beside(target, fmt.companions(target, checkpoint, chosen))
+    jobs = [_job(fmt, asked, checkpoint, located, fmt.target(Path(out), stem)) for fmt in formats]
     return_large_blocks()
-    reference = Reference(checkpoint, settled[0][1].size or DEFAULT_SIZE, asked.calibration)
+    reference = Reference(checkpoint, jobs[0].options.size or DEFAULT_SIZE, asked.calibration)
     reference.compute()
     release_memory()
     artifacts = []
-    for (fmt, chosen), target in zip(settled, targets, strict=True):
-        started(fmt.name)
+    for job in jobs:
+        started(job.fmt.name)
         with watched(doing):
-            artifacts.append(_make(fmt, checkpoint, target, chosen, reference))
+            artifacts.append(_make(job.fmt, checkpoint, job.target, job.options, reference))
         release_memory()
         finished(artifacts[-1])
     return artifacts
+
+
+@dataclass(frozen=True)
+class _Job:
+    fmt: Format
+    options: Options
+    target: Path
+
+
+def _job(fmt: Format, asked: Options, checkpoint: Checkpoint, located: Located | None, target: Path) -> _Job:
+    """One format's options in force, checked against the network and against what lies at `target`."""
+    options = _fitting(fmt, asked, _with_profile(fmt.settle(asked), located), checkpoint)
+    fmt.check(checkpoint, options)
+    fmt.check_target(target)
+    if located and target.exists() and target.samefile(located.path):
+        raise OutputError(f"{target}: would replace the source itself; name another folder with -o")
+    for file, text in fmt.companions(target, checkpoint, options).items():
+        _check_beside(file, text, target)
+    return _Job(fmt, options, target)
+
+
+def _check_beside(file: Path, text: str, target: Path) -> None:
+    """Raises OutputError where `file` is somebody else's: its first line says what it was made for."""
+    if file.is_dir() or (file.exists() and not file.read_bytes().startswith(text.partition("\n")[0].encode())):
+        raise OutputError(f"{file}: was not written for {target.name}; move it or name another folder with -o")
+
+
+def _opened(source: str | Path | Checkpoint) -> tuple[Checkpoint, Located | None]:
+    if isinstance(source, Checkpoint):
+        return source, None
+    located = locate(source)
+    return _as_catalogued(read_source(located.path), located), located
 
 
 def _sized(source: str | Path | Checkpoint, options: Options) -> Options:
@@ -188,20 +210,6 @@ def _stem(located: Located | None, checkpoint: Checkpoint) -> str:
     if located is None:
         return checkpoint.arch.name
     return located.entry.name if located.entry else stem_of(located.path)
-
-
-def _check_targets(source: Located | None, formats: Sequence[Format], targets: Sequence[Path]) -> None:
-    for fmt, target in zip(formats, targets, strict=True):
-        fmt.check_target(target)
-        if source and target.exists() and target.samefile(source.path):
-            raise OutputError(f"{target}: would replace the source itself; name another folder with -o")
-
-
-def _check_beside(target: Path, companions: dict[Path, str]) -> None:
-    """Raises OutputError where a file beside `target` is somebody else's: its first line says what it was made for."""
-    for file, text in companions.items():
-        if file.is_dir() or (file.exists() and not file.read_bytes().startswith(text.partition("\n")[0].encode())):
-            raise OutputError(f"{file}: was not written for {target.name}; move it or name another folder with -o")
 
 
 def _make(fmt: Format, checkpoint: Checkpoint, target: Path, options: Options, reference: Reference) -> Artifact:

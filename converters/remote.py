@@ -31,7 +31,7 @@ from u2net_zoo.errors import ArtifactError, U2ZooError, UsageError, one_line
 from .baking import read_baking
 from .base import Predictor
 
-__all__ = ["RemotePredictor", "Usage", "open_remote"]
+__all__ = ["LIMIT", "RemotePredictor", "Usage", "open_remote"]
 
 OPENERS = {
     "artifact": "converters.remote:_open_artifact",
@@ -40,6 +40,7 @@ OPENERS = {
     "onnxruntime": "converters.bench.onnx_variants:OnnxVariant",
     "openvino": "converters.bench.openvino_variants:OpenVINOVariant",
 }
+LIMIT = 600.0  # seconds for one answer; compiling a network for the first time is the slowest
 GONE = (EOFError, ConnectionError, BrokenPipeError)
 
 
@@ -65,12 +66,20 @@ class RemotePredictor(Predictor):
         opener: a name in `OPENERS`.
         arguments: plain values for it.
         environment: variables of the process beside this one's own.
+        limit: seconds for each answer, the first one included; the process is stopped then.
 
     Raises:
-        ArtifactError, UsageError: as the opener raises them, or the process ended.
+        ArtifactError, UsageError: as the opener raises them, or the process ended or was stopped.
     """
 
-    def __init__(self, opener: str, arguments: Mapping[str, Any], environment: Mapping[str, str] | None = None):
+    def __init__(
+        self,
+        opener: str,
+        arguments: Mapping[str, Any],
+        environment: Mapping[str, str] | None = None,
+        limit: float = LIMIT,
+    ):
+        self.limit = limit
         self.what = str(arguments.get("path", opener))
         self.log = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the predictor
         start = time.perf_counter()
@@ -145,6 +154,9 @@ class RemotePredictor(Predictor):
     ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         try:
             _send(self.connection, request, arrays or {})
+            if not self.connection.poll(self.limit):
+                self.close()
+                raise ArtifactError(f"{self.what}: no answer within {self.limit:g} s; its runtime was stopped")
             header, results = _receive(self.connection)
         except GONE:
             raise ArtifactError(f"{self.what}: its runtime's process ended: {self._end()}") from None

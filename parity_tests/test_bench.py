@@ -53,6 +53,12 @@ def test_a_failure_is_a_row_and_not_the_end(rows):
     assert "no such file" in rows[3].error
 
 
+def test_a_runtime_that_does_not_answer_is_stopped_and_its_row_says_so(small, small_file):
+    late = Contestant("late", "torch", {"path": str(small_file), "step": "folded"})
+    (row,) = Race(small, (64, 64), limit=0.001).run([late], runs=1)
+    assert row.error.endswith("no answer within 0.001 s; its runtime was stopped")
+
+
 def test_tables_and_plots_show_what_ran_and_say_what_did_not(rows, tmp_path):
     text = tables.markdown(rows)
     assert "| onnxruntime |" in text

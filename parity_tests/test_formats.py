@@ -1,36 +1,46 @@
-"""Every registered format: written, proved, close to the authors' own outputs. A new format is tested by its name."""
+"""Every registered format: written, proved, with every option it has. A new format is tested by its name.
 
+The authors' own outputs are in test_goldens.py. Formats of the same options are converted together, so that the float64
+reference is computed once for all of them.
+"""
+
+import functools
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from conftest import SMALL, Golden, hard_checkpoint
+from conftest import SMALL, hard_checkpoint
 
-from converters import FORMATS, Options, convert
-from converters.base import DYNAMIC, describe
-from converters.parity import Reference, compare, in_batches
+from converters import FORMATS, Artifact, Options, convert
+from converters.base import DYNAMIC, Format
+from converters.parity import in_batches
 from u2net_zoo.errors import MissingExtraError, OptionError
 
-SIZES = {"320": (320, 320), "96x128": (96, 128)}  # odd sizes: the goldens below, at 65x47
+
+@pytest.fixture(scope="module")
+def made(small, tmp_path_factory):
+    """`made(options)`: artifacts by format, of every format that can honour the options; each set is made once."""
+
+    @functools.cache
+    def make(options: Options) -> dict[str, Artifact]:
+        able = [name for name, fmt in FORMATS.items() if honoured(fmt, options)]
+        folder = tmp_path_factory.mktemp("made")
+        return {artifact.format: artifact for artifact in convert(small, able, folder, options=options)}
+
+    return make
+
+
+def honoured(fmt: Format, options: Options) -> bool:
+    try:
+        fmt.settle(options)
+    except OptionError:
+        return False
+    return True
 
 
 def weight_bytes(path) -> int:
     files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
     return sum(file.stat().st_size for file in files if file.suffix != ".xml")
-
-
-def refused(fmt, options: Options) -> bool:
-    """Whether the format declines this size; if so, with the words that say which it takes."""
-    if not any(side % fmt.multiple for side in options.size):
-        return False
-    with pytest.raises(OptionError, match=f"cannot honour --size .*: multiples of {fmt.multiple}"):
-        fmt.settle(options)
-    return True
-
-
-def tensor(fmt) -> str | None:
-    """`--io tensor`, where there is a choice; pictures in and out are tested in test_image_io."""
-    return "tensor" if "io" in fmt.choices else None
 
 
 @pytest.fixture(params=list(FORMATS))
@@ -42,33 +52,24 @@ def test_every_package_is_installed_where_tests_run(fmt):
     fmt.require()
 
 
-@pytest.mark.parametrize("size", SIZES.values(), ids=SIZES)
-def test_every_output_at_every_size(fmt, small, tmp_path, size):
-    options = Options(size=size, outputs="all")
-    if refused(fmt, options):
-        return
-    artifact = convert(small, [fmt.name], tmp_path, options=options)[0]
-    assert artifact.path == fmt.target(tmp_path, "u2net-custom")
+def test_the_mask_alone_is_the_default(fmt, made):
+    artifact = made(Options(size=(32, 32)))[fmt.name]
+    assert artifact.path.name == fmt.target(artifact.path.parent, "u2net-custom").name
     assert artifact.bytes > 0
-    predictor = fmt.run(artifact.path)
     assert artifact.report.ok
-    assert {output.name for output in artifact.report.outputs} == set(SMALL.outputs) == set(predictor.outputs)
+    predictor = fmt.run(artifact.path)
+    assert predictor.outputs == (SMALL.outputs if fmt.name in ("pth", "safetensors") else ("mask",))
 
 
-@pytest.mark.parametrize("batch", [1, 2, DYNAMIC], ids=lambda batch: describe(batch, "batch"))
-def test_batches(fmt, small, tmp_path, batch):
-    if batch == DYNAMIC and DYNAMIC not in fmt.choices.get("batch", (DYNAMIC,)):
-        with pytest.raises(OptionError, match="cannot honour --batch dynamic"):
-            fmt.settle(Options(batch=batch))
+def test_batches_of_any_size_or_a_refusal(fmt, made):
+    """Each picture of a batch is answered as if it came alone."""
+    options = Options(batch=DYNAMIC, size=(64, 32), outputs="all")
+    if DYNAMIC not in fmt.choices.get("batch", ()):
+        says = "cannot honour --batch dynamic" if "batch" in fmt.choices else "it has: nothing to choose"
+        with pytest.raises(OptionError, match=says):
+            fmt.settle(options)
         return
-    if "batch" not in fmt.choices:
-        with pytest.raises(OptionError, match="it has: nothing to choose"):
-            fmt.settle(Options(batch=batch))
-        return
-    options = Options(batch=batch, size=(64, 32), io=tensor(fmt))
-    if refused(fmt, options):
-        return
-    predictor = fmt.run(convert(small, [fmt.name], tmp_path, options=options)[0].path)
+    predictor = fmt.run(made(options)[fmt.name].path)
     x = np.random.default_rng(0).standard_normal((3, 3, 64, 32)).astype(np.float32)
     together = in_batches(predictor, x)["mask"]
     assert together.shape == (3, 1, 64, 32)
@@ -76,20 +77,14 @@ def test_batches(fmt, small, tmp_path, batch):
     np.testing.assert_allclose(np.concatenate(one_by_one), together, rtol=0, atol=1e-5)
 
 
-def test_the_mask_alone_is_the_default(fmt, small, tmp_path):
-    predictor = fmt.run(convert(small, [fmt.name], tmp_path, options=Options(size=(32, 32)))[0].path)
-    assert predictor.outputs == (SMALL.outputs if fmt.name in ("pth", "safetensors") else ("mask",))
-
-
-def test_half_precision_keeps_the_masks_or_is_refused(fmt, small, tmp_path):
+def test_half_precision_keeps_the_masks_or_is_refused(fmt, made):
     """u2netp's weights lie on the fp16 grid already, so weights that do not are taken."""
-    options = Options(precision="fp16", size=(320, 320), io=tensor(fmt))
+    options = Options(precision="fp16", size=(320, 320), outputs="all")
     if "fp16" not in fmt.choices["precision"]:
         with pytest.raises(OptionError, match="cannot honour --precision fp16; it has: fp32"):
             fmt.settle(options)
         return
-    half = convert(small, [fmt.name], tmp_path / "half", options=options)[0]
-    full = convert(small, [fmt.name], tmp_path / "full", options=replace(options, precision="fp32"))[0]
+    half, full = made(options)[fmt.name], made(Options(size=(32, 32)))[fmt.name]  # weights are as many at any size
     # Without the XML of OpenVINO, whose conversions to float32 outweigh the weights of a network as small as this one.
     assert weight_bytes(half.path) < weight_bytes(full.path)
     assert half.report.masks.ok
@@ -105,18 +100,6 @@ def test_a_missing_package_names_its_extra(fmt, monkeypatch):
     monkeypatch.setattr("converters.base.find_spec", lambda name: None)
     with pytest.raises(MissingExtraError, match=rf"pip install -c constraints.txt -e '.\[{fmt.extra}\]'"):
         fmt.require()
-
-
-@pytest.mark.parametrize("i", [0, 1], ids=["96x128", "65x47 batch 2"])
-def test_goldens_of_the_authors_code(fmt, u2netp_golden: Golden, tmp_path, i):
-    x = u2netp_golden.input(i)
-    options = Options(size=x.shape[2:], outputs="all")
-    if refused(fmt, options):
-        return
-    artifact = convert(u2netp_golden.checkpoint, [fmt.name], tmp_path, options=options)[0]
-    results = in_batches(fmt.run(artifact.path), x)
-    for (name, expected), noise in zip(u2netp_golden.outputs(i).items(), u2netp_golden.noise(i), strict=True):
-        assert np.abs(results[name] - expected).max() <= 3 * noise + 1e-6, name
 
 
 @pytest.mark.parametrize("name", ["savedmodel", "tflite"])
@@ -150,16 +133,6 @@ def test_an_onnx_graph_holds_the_network_and_nothing_else(small, tmp_path):
     assert kinds <= {"Conv", "Relu", "MaxPool", "Resize", "Concat", "Add", "Sigmoid", "Constant"}
 
 
-def test_all_formats_of_full_u2net(tmp_path):
-    """At 96x128, where it is quick; at 320 it is what `make bench` measures."""
-    golden = Golden("u2net")
-    artifacts = convert(golden.checkpoint, "all", tmp_path, options=Options(size=(96, 128), outputs="all"))
-    for artifact in artifacts:
-        results = in_batches(FORMATS[artifact.format].run(artifact.path), golden.input(0))
-        for (name, expected), noise in zip(golden.outputs(0).items(), golden.noise(0), strict=True):
-            assert np.abs(results[name] - expected).max() <= 3 * noise + 1e-6, (artifact.format, name)
-
-
 def test_a_class_per_channel(tmp_path):
     arch = replace(SMALL, out_ch=4, final="none")
     artifact = convert(hard_checkpoint(arch), "onnx", tmp_path, options=Options(size=(64, 64)))[0]
@@ -174,12 +147,3 @@ def test_other_input_channels(tmp_path):
     kinds, ups = ("7", "6", "5", "4", "4F", "4F"), ("4F", "4", "5", "6", "7")
     arch = two_level("grey", [(k, 4, 8) for k in kinds], [(k, 4, 8) for k in ups], in_ch=1)
     assert convert(hard_checkpoint(arch), "onnx", tmp_path, options=Options(size=(64, 64)))[0].report.ok
-
-
-def test_the_reference_is_the_authors_network(u2netp_golden: Golden):
-    """The yardstick itself, by the same path that the gate takes."""
-    reference = Reference(u2netp_golden.checkpoint, (96, 128))
-    reference.inputs = u2netp_golden.input(0)
-    for name, expected in u2netp_golden.outputs(0).items():
-        np.testing.assert_allclose(reference.exact[name], expected, rtol=0, atol=3.1e-8)
-    assert compare(reference.single, reference).ok

@@ -16,7 +16,7 @@ from ..base import Options
 from ..matching import difference
 from ..parity import Reference
 from ..registry import FORMATS
-from ..remote import RemotePredictor
+from ..remote import LIMIT, RemotePredictor
 from .contestants import Contestant
 from .operations import flops
 
@@ -67,10 +67,11 @@ class Race:
         checkpoint: what is right, and what converted files are made from.
         size: (H, W).
         peak: GFLOP/s of a matrix product, or None.
+        limit: seconds for each answer of a runtime; a slower one is stopped, and its row says so.
     """
 
-    def __init__(self, checkpoint: Checkpoint, size: tuple[int, int], peak: float | None = None):
-        self.checkpoint, self.peak = checkpoint, peak
+    def __init__(self, checkpoint: Checkpoint, size: tuple[int, int], peak: float | None = None, limit: float = LIMIT):
+        self.checkpoint, self.peak, self.limit = checkpoint, peak, limit
         self.reference = Reference(checkpoint, size)
         self.x = self.reference.inputs[:1]
         self.work = flops(checkpoint.arch, size) / 1e9
@@ -100,7 +101,7 @@ class Race:
             if contestant.converted:
                 arguments["path"] = str(self._converted(contestant.converted, folder))
             row = replace(row, bytes=_bytes(Path(arguments["path"])))
-            predictor = RemotePredictor(contestant.opener, arguments, contestant.environment)
+            predictor = RemotePredictor(contestant.opener, arguments, contestant.environment, self.limit)
             ready[contestant.name] = predictor
             results = predictor(np.repeat(self.x, predictor.batch or 1, axis=0))
             exact = {name: value[:1] for name, value in self.reference.exact.items()}

@@ -27,6 +27,7 @@ def bench(
     runs: Annotated[int, typer.Option(min=1, help="Runs of each, in alternation.")] = 10,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     only: Annotated[str, typer.Option(help="Runtimes whose names contain one of these words, by commas.")] = "",
+    limit: Annotated[float, typer.Option(min=1, help="Seconds for one answer; a slower runtime is stopped.")] = 600,
     bf16: Annotated[bool, typer.Option("--bf16", help="On the CPU also in bfloat16, which is not exact.")] = False,
     plot: Annotated[Path | None, typer.Option(help="Also draw FILE.png or FILE.svg.")] = None,
     markdown: Annotated[Path | None, typer.Option(help="Also write the table as FILE.md.")] = None,
@@ -41,13 +42,20 @@ def bench(
     for source in sources:
         fetch_source(source)
     with state.quiet(), state.progress() as bar:
-        rows, document = _measure(sources, wanted, device, only, bf16, runs, bar)
+        rows, document = _measure(sources, wanted, device, only, bf16, runs, limit, bar)
     _show(rows, document)
     _write(rows, document, plot, markdown)
 
 
 def _measure(
-    sources: list[Path], size: tuple[int, int] | None, device: str, only: str, bf16: bool, runs: int, bar: Any
+    sources: list[Path],
+    size: tuple[int, int] | None,
+    device: str,
+    only: str,
+    bf16: bool,
+    runs: int,
+    limit: float,
+    bar: Any,
 ) -> "tuple[list[Row], dict[str, Any]]":
     from converters.bench.operations import matmul_gflops
     from converters.bench.race import Race
@@ -62,7 +70,7 @@ def _measure(
     contestants = _contestants([found.path for found in located], size or (side, side), device, bf16, only)
     bar.update(bar.task_ids[0], description="a matrix product")
     peak = _peak(device, matmul_gflops)
-    race = Race(checkpoint, size or _fixed_size(located[0].path) or (side, side), peak)
+    race = Race(checkpoint, size or _fixed_size(located[0].path) or (side, side), peak, limit)
     rows = race.run(contestants, runs, lambda text: bar.update(bar.task_ids[0], description=text))
     return rows, _document(sources, checkpoint, race.reference.size, device, race.work, peak)
 
