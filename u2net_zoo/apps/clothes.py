@@ -27,7 +27,7 @@ class Clothes(Application):
     model = "u2net_cloth_seg"
 
     def after(self, image: Image.Image, mask: Image.Image) -> Result:
-        """The map, and beside it `_upper_body`, `_lower_body`, `_full_body`. Raises ArtifactError: no class map came."""
+        """The map, and beside it `_upper_body`, `_lower_body`, `_full_body`. Raises ArtifactError: no class map."""
         if mask.mode != "P":
             raise ArtifactError(
                 f"clothes needs weights that tell garments apart, such as {self.model}; these give masks"

@@ -69,6 +69,7 @@ def matted(photograph: Image.Image, mask: Image.Image, method: str, trimap: Trim
         photograph: "RGB". mask: "L" of the same size.
         method: `closed-form`: A. Levin, D. Lischinski, Y. Weiss, A Closed-Form Solution to Natural Image Matting, 2008,
             by PyMatting. `guided`: K. He, J. Sun, X. Tang, Guided Image Filtering, 2010: quick, no package, less fine.
+        trimap: for closed-form.
 
     Returns:
         "L", truncated as rembg's; None where closed-form has no answer, as the mask is nowhere certain of the object or
@@ -79,17 +80,16 @@ def matted(photograph: Image.Image, mask: Image.Image, method: str, trimap: Trim
     """
     check_method(method)
     small = working(photograph)
-    levels = np.asarray(mask if small is photograph else mask.resize(small.size, Image.Resampling.BOX))
-    known = trimap.of(levels)
-    alpha = np.where(known == UNKNOWN, levels / np.float32(255), known)
-    if method == "closed-form":
-        found = _closed_form(small, known)
-        if found is None or small is photograph:
-            return found if found is None else Image.fromarray((np.clip(found, 0, 1) * 255).astype(np.uint8))
-        alpha = found.astype(np.float32)
-    radius, smoothing = (WINDOW, SMOOTHING) if method == "guided" else (FITTED, EXACT)
-    layers = guided_filter(floats(small), alpha, radius, smoothing)
-    return _at_size(photograph, np.dstack([layers, alpha, (known == UNKNOWN).astype(np.float32)]))
+    levels = mask if small is photograph else mask.resize(small.size, Image.Resampling.BOX)
+    if method == "guided":
+        layers, alpha = guided_filter(floats(small), floats(levels), WINDOW, SMOOTHING), floats(levels)
+        return _at_size(photograph, np.dstack([layers, alpha, np.ones_like(alpha)]))
+    known = trimap.of(np.asarray(levels))
+    found = _closed_form(small, known)
+    if found is None or small is photograph:
+        return found if found is None else _truncated(found)
+    layers = guided_filter(floats(small), found.astype(np.float32), FITTED, EXACT)
+    return _at_size(photograph, np.dstack([layers, found.astype(np.float32), known == UNKNOWN]))
 
 
 def _closed_form(photograph: Image.Image, known: np.ndarray) -> np.ndarray | None:
@@ -130,11 +130,14 @@ def _means(array: np.ndarray, radius: int) -> np.ndarray:
 
 
 def _at_size(photograph: Image.Image, layers: np.ndarray) -> Image.Image:
-    """Alpha at the photograph's size from (h, w, 6): slopes, offset, alpha where it is known, and where it is not."""
+    """Alpha at the photograph's size from (h, w, 6): slopes, offset, alpha itself, and where the slopes replace it."""
     result = Image.new("L", photograph.size)
     for box in bands(photograph.size):
         part = enlarged(layers, photograph.size, box)
         followed = (part[..., :3] * floats(photograph.crop(box))).sum(axis=-1) + part[..., 3]
-        alpha = part[..., 4] + part[..., 5] * (np.clip(followed, 0, 1) - part[..., 4])
-        result.paste(Image.fromarray((np.clip(alpha, 0, 1) * 255).astype(np.uint8)), box)
+        result.paste(_truncated(part[..., 4] + part[..., 5] * (np.clip(followed, 0, 1) - part[..., 4])), box)
     return result
+
+
+def _truncated(alpha: np.ndarray) -> Image.Image:
+    return Image.fromarray((np.clip(alpha, 0, 1) * 255).astype(np.uint8))
