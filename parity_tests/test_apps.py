@@ -115,8 +115,8 @@ def test_rembgs_default_is_that_cutout_times_alpha(cat, mask):
 
 
 def test_a_clean_cutout_keeps_certain_pixels_and_nothing_of_the_background(cat, mask):
-    cut = np.asarray(cutout(cat, mask))
-    alpha = np.asarray(mask)
+    mask = mask.point([0 if level < 8 else 255 if level > 247 else level for level in range(256)])
+    cut, alpha = np.asarray(cutout(cat, mask)), np.asarray(mask)
     assert np.array_equal(cut[alpha == 255][:, :3], np.asarray(cat)[alpha == 255])
     assert not cut[alpha == 0].any()
     assert (alpha == 255).any()
@@ -133,8 +133,8 @@ def edge_error(colours, truth, alpha) -> float:
 
 def test_no_halo_of_the_old_background_stays(mixed):
     truth, image, alpha = mixed
-    assert edge_error(image, truth, alpha) > 20  # measured 24.6 on 2026-11-21
-    assert edge_error(object_colours(image, alpha), truth, alpha) < 10  # measured 8.1
+    assert edge_error(image, truth, alpha) > 25  # measured 28.1 on 2026-11-21
+    assert edge_error(object_colours(image, alpha), truth, alpha) < 12.5  # 11.6; PyMatting's 12.1
 
 
 def test_a_large_photograph_keeps_its_detail_at_the_edge(mixed):
@@ -156,10 +156,10 @@ def test_the_photographs_own_transparency_is_respected(cat, mask):
 
 def test_a_guided_filter_brings_a_coarse_mask_nearer_to_the_truth(mixed):
     _, image, alpha = mixed
-    coarse = alpha.resize((40, 40), Image.Resampling.BOX).resize(alpha.size, Image.Resampling.BICUBIC)
+    coarse = thresholded(alpha.resize((64, 64), Image.Resampling.BOX).resize(alpha.size), 0.5)
     fine = matted(image, coarse, "guided")
     before, after = (np.abs(np.asarray(m, float) - np.asarray(alpha, float)).mean() for m in (coarse, fine))
-    assert after < 0.9 * before
+    assert after < 0.45 * before  # measured 1.30 and 3.53 of 255 on 2026-11-21
 
 
 def test_closed_form_alpha_is_rembgs_alpha_matting(cat, mask):

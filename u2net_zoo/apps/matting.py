@@ -10,12 +10,16 @@ from PIL import Image
 from ..errors import OptionError
 from .bands import bands, enlarged, floats, working
 from .optional import pymatting
+from .refine import thresholded
 
 __all__ = ["METHODS", "Trimap", "check_method", "guided_filter", "matted"]
 
 METHODS = ("closed-form", "guided")
 UNKNOWN = np.float32(0.5)
-WINDOW, SMOOTHING = 8, 1e-4  # of the guided filter on a mask: radius in pixels, and the variance that counts as an edge
+# The guided filter's radius in pixels, and the variance that counts as an edge. Measured on photographs composed with a
+# known ragged alpha and its mask coarsened to 80 by 80 (2026-11-21): mean error 2.3 of 255 before, 1.1 to 1.8 after;
+# closed-form 0.9 to 2.1. Larger radii and the soft mask instead of the hard one do worse.
+WINDOW, SMOOTHING = 8, 1e-5
 FITTED, EXACT = 2, 1e-6  # the same for closed-form alpha that is only brought to a larger photograph
 
 
@@ -68,7 +72,8 @@ def matted(photograph: Image.Image, mask: Image.Image, method: str, trimap: Trim
     Args:
         photograph: "RGB". mask: "L" of the same size.
         method: `closed-form`: A. Levin, D. Lischinski, Y. Weiss, A Closed-Form Solution to Natural Image Matting, 2008,
-            by PyMatting. `guided`: K. He, J. Sun, X. Tang, Guided Image Filtering, 2010: quick, no package, less fine.
+            by PyMatting. `guided`: K. He, J. Sun, X. Tang, Guided Image Filtering, 2010, of the mask cut at one
+            half: quick, no package, edges only.
         trimap: for closed-form.
 
     Returns:
@@ -82,8 +87,8 @@ def matted(photograph: Image.Image, mask: Image.Image, method: str, trimap: Trim
     small = working(photograph)
     levels = mask if small is photograph else mask.resize(small.size, Image.Resampling.BOX)
     if method == "guided":
-        layers, alpha = guided_filter(floats(small), floats(levels), WINDOW, SMOOTHING), floats(levels)
-        return _at_size(photograph, np.dstack([layers, alpha, np.ones_like(alpha)]))
+        hard = floats(thresholded(levels, 0.5))  # as the paper's own matting starts from
+        return _at_size(photograph, np.dstack([guided_filter(floats(small), hard, WINDOW, SMOOTHING), hard, hard >= 0]))
     known = trimap.of(np.asarray(levels))
     found = _closed_form(small, known)
     if found is None or small is photograph:

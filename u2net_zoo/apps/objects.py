@@ -64,7 +64,7 @@ def drawn(image: Image.Image, boxes: Iterable[Box]) -> Image.Image:
     picture = to_rgb(image).copy()
     pen = ImageDraw.Draw(picture)
     side = min(picture.size)
-    width, font = max(1, side // 160), ImageFont.load_default(max(9, side // 28))
+    width, font = max(1, side // 100), ImageFont.load_default(max(9, side // 20))
     for box in boxes:
         left, top, right, bottom = box.box
         pen.rectangle((left, top, right - 1, bottom - 1), outline=COLOUR, width=width)

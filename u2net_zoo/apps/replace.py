@@ -68,13 +68,15 @@ def replace(image: Image.Image, mask: Image.Image, background: Background | str)
     """
     background = parse_background(background) if isinstance(background, str) else background
     photograph, mask = to_rgb(image), foreground_of(mask)
-    behind = _behind(photograph, mask, background)
-    return Image.composite(object_colours(photograph, mask), behind, with_own_alpha(mask, image))
+    result = _behind(photograph, mask, background)
+    result.paste(object_colours(photograph, mask), mask=with_own_alpha(mask, image))
+    return result
 
 
 def _behind(photograph: Image.Image, mask: Image.Image, background: Background) -> Image.Image:
+    """The background at the photograph's size, "RGB", to be painted on."""
     if isinstance(background, Path):
-        return _fitted_file(background, background.stat().st_mtime_ns, photograph.size)
+        return _fitted_file(background, background.stat().st_mtime_ns, photograph.size).copy()
     if isinstance(background, Image.Image):
         return _fitted(background, photograph.size)
     if isinstance(background, tuple):
@@ -94,7 +96,7 @@ def _fitted(background: Image.Image, size: tuple[int, int]) -> Image.Image:
 def _blurred(photograph: Image.Image, mask: Image.Image, sigma: float) -> Image.Image:
     """The background alone, blurred: a blur of (1 - a) I over a blur of 1 - a."""
     if sigma == 0:
-        return photograph
+        return photograph.copy()
     kernel, rest = ImageFilter.GaussianBlur(sigma), ImageChops.invert(mask)
     colours = Image.composite(photograph, Image.new("RGB", photograph.size), rest).filter(kernel)
     weight = rest.filter(kernel)
