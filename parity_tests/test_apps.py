@@ -26,7 +26,7 @@ from u2net_zoo.apps.matting import Trimap, matted
 from u2net_zoo.apps.objects import Boxes
 from u2net_zoo.apps.refine import postprocessed, thresholded
 from u2net_zoo.catalog import load_catalog
-from u2net_zoo.errors import ArtifactError, MissingExtraError, OptionError
+from u2net_zoo.errors import ArtifactError, ImageError, MissingExtraError, OptionError
 from u2net_zoo.preprocessing import to_rgb
 
 PHOTOGRAPHS = Path(skimage.__file__).parent / "data"
@@ -263,10 +263,18 @@ def test_a_blurred_background_holds_nothing_of_the_object():
     assert (pixels[np.asarray(mask) == 255] == (255, 0, 0)).all()
 
 
-@pytest.mark.parametrize("text", ["blur:", "blur:-1", "blur:nan", "blur:1e9", "no-such-colour", "#12", "missing.png"])
+@pytest.mark.parametrize(
+    "text", ["blur:", "blur:-1", "blur:nan", "blur:1e9", "no-such-colour", "#12", "missing.png", "", "a" * 5000]
+)
 def test_a_background_that_is_none_is_refused_by_name(text):
     with pytest.raises(OptionError, match="background"):
         APPLICATIONS["replace"](background=text)
+
+
+def test_a_background_file_that_is_no_picture_is_refused_before_any_photograph(tmp_path):
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    with pytest.raises(ImageError, match=r"broken\.png"):
+        APPLICATIONS["replace"](background=str(tmp_path / "broken.png"))
 
 
 # --- boxes

@@ -22,9 +22,9 @@ TILES = (
     (ASTRONAUT, "cutout", {"matting": "guided"}, "cutout --matting guided"),
     (ASTRONAUT, "replace", {"background": str(DATA / ROCKET)}, "replace --background rocket.jpg"),
     (ASTRONAUT, "highlight", {"dim": 0.3}, "highlight --dim 0.3"),
-    (CAT, "cutout", {}, "cutout"),
+    (CAT, "cutout", {"matting": "closed-form"}, "cutout --matting closed-form"),
     (CAT, "replace", {"background": "#20c0a0"}, "replace --background #20c0a0"),
-    (COFFEE, "boxes", {}, "boxes"),
+    (COFFEE, "boxes", {"minimum": 0.02}, "boxes --minimum 0.02"),
     (ROCKET, "crop", {"margin": 0.3}, "crop --margin 0.3"),
 )
 

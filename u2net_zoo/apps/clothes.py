@@ -5,7 +5,6 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from ..catalog import bundled, load_catalog
 from ..errors import ArtifactError
 from .base import Application, Result
 
@@ -28,6 +27,8 @@ class Clothes(Application):
 
     def after(self, image: Image.Image, mask: Image.Image) -> Result:
         """The map, and beside it `_upper_body`, `_lower_body`, `_full_body`. Raises ArtifactError: no class map."""
+        from ..catalog import bundled, load_catalog
+
         if mask.mode != "P":
             raise ArtifactError(
                 f"clothes needs weights that tell garments apart, such as {self.model}; these give masks"

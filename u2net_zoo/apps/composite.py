@@ -7,9 +7,8 @@ import numpy as np
 from PIL import Image
 
 from ..errors import OptionError
-from ..preprocessing import to_rgb
 from .base import Application, Result
-from .refine import check_share
+from .refine import as_rgb, check_share
 
 __all__ = ["Composite", "composite"]
 
@@ -32,7 +31,7 @@ def composite(image: Image.Image, drawing: Image.Image, *, sigma: float = 20.0, 
     """
     from scipy.ndimage import gaussian_filter
 
-    pixels = np.asarray(to_rgb(image))
+    pixels = np.asarray(as_rgb(image))
     lines = _at_size(np.asarray(drawing.convert("L"), np.float32), pixels.shape[:2])
     lines *= np.float32(255 * (1 - alpha) / (float(lines.max()) + TINY))
     result = np.empty(pixels.shape, np.float32)
@@ -65,7 +64,8 @@ class Composite(Application):
     """Photographs that look half drawn.
 
     The authors resize the network's answer, 512 by 512, with order 2; here the drawing arrives at the photograph's size
-    in 8 bits, resized bilinearly as for `portrait`. On photographs of 512 by 512 that is the same but for the rounding.
+    in 8 bits, resized bilinearly as for `portrait`. On photographs of 512 by 512 that is the same but for the rounding;
+    on one of 900 by 700 the results are 1.5 of 255 apart in the mean, up to 32 along strokes (sigma 20, alpha 0.5).
     """
 
     name = "composite"

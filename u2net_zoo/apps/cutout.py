@@ -5,11 +5,10 @@ from typing import Any
 
 from PIL import Image
 
-from ..preprocessing import to_rgb
 from .base import Result
 from .foreground import object_colours
 from .matting import Trimap, check_method, matted
-from .refine import MaskApplication, foreground_of, with_own_alpha
+from .refine import MaskApplication, as_rgb, foreground_of, with_own_alpha
 
 __all__ = ["Cutout", "cutout"]
 
@@ -35,8 +34,9 @@ def cutout(
             although PNG does not, so that edges darken, and is not offered.
         trimap: for the matting.
 
-    Closed-form alpha is rembg's `alpha_matting` exactly, for photographs of at most 2^19 pixels; the colours
-    differ from it at the edge by what the two estimates differ.
+    Closed-form alpha is exactly rembg's `alpha_matting` for photographs of at most 2^19 pixels, and for larger ones what
+    `matting.matted` makes of it; the colours at the edge are estimated another way (2.6 to 2.9 of 255 apart on three
+    photographs, 2026-11-21).
 
     Raises:
         OptionError, MissingExtraError: see `matting.matted`.
@@ -48,7 +48,7 @@ def _cut(
     image: Image.Image, mask: Image.Image, matting: str | None, clean: bool, trimap: Trimap
 ) -> tuple[Image.Image, bool]:
     """The cut-out, and whether the matting had an answer."""
-    photograph = to_rgb(image)
+    photograph = as_rgb(image)
     alpha = matted(photograph, mask, matting, trimap) if matting else mask
     answered, alpha = alpha is not None, alpha or mask
     result = object_colours(photograph, alpha) if clean else photograph.copy()

@@ -5,9 +5,8 @@ from dataclasses import dataclass, field
 from PIL import Image
 
 from ..errors import OptionError
-from ..preprocessing import to_rgb
 from .base import Result
-from .refine import MaskApplication, check_share, foreground_of, own_alpha
+from .refine import MaskApplication, as_rgb, check_share, foreground_of, own_alpha
 
 __all__ = ["Highlight", "highlight"]
 
@@ -20,7 +19,7 @@ def highlight(image: Image.Image, mask: Image.Image, *, grey: bool = True, dim: 
         grey: take the colour out of the rest.
         dim: the share of its brightness that the rest loses, from 0 to 1.
     """
-    photograph = to_rgb(image)
+    photograph = as_rgb(image)
     rest = photograph.convert("L").convert("RGB") if grey else photograph
     rest = rest.point([round(level * (1 - dim)) for level in range(256)] * 3) if dim else rest
     result = Image.composite(photograph, rest, foreground_of(mask))

@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from ..preprocessing import to_rgb
 from .base import Result
-from .refine import HALF, MaskApplication, check_share, foreground_of
+from .refine import HALF, MaskApplication, as_rgb, check_share, foreground_of
 
 __all__ = ["Box", "Boxes", "coco", "csv", "drawn", "objects"]
 
@@ -61,7 +60,7 @@ def _box(part: Any) -> Box:
 
 def drawn(image: Image.Image, boxes: Iterable[Box]) -> Image.Image:
     """The photograph ("RGB") with a frame and the score around each object."""
-    picture = to_rgb(image).copy()
+    picture = as_rgb(image).copy()
     pen = ImageDraw.Draw(picture)
     side = min(picture.size)
     width, font = max(1, side // 100), ImageFont.load_default(max(9, side // 20))

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ..preprocessing import to_rgb
 from .base import Application, Result
 from .optional import opencv
+from .refine import as_rgb
 
 __all__ = ["Portrait", "face_crop", "find_face"]
 
@@ -28,7 +28,7 @@ def find_face(image: Image.Image) -> Face | None:
     u2net_portrait_demo.py; of two faces of one size the first. Raises MissingExtraError.
     """
     cv2 = opencv("face detection")
-    photograph = to_rgb(image)
+    photograph = as_rgb(image)
     scale = math.ceil(math.sqrt(max(1.0, photograph.width * photograph.height / LARGEST)))
     seen = photograph if scale == 1 else photograph.reduce(scale)
     finder = cv2.CascadeClassifier(str(Path(cv2.data.haarcascades) / "haarcascade_frontalface_default.xml"))
@@ -49,7 +49,7 @@ def face_crop(image: Image.Image, face: Face) -> Image.Image:
     cv2 = opencv("the portrait's crop")
     x, y, w, h = face
     beside, above, below = int(w * BESIDE), int(h * ABOVE), int(h * BELOW)
-    window = _on_white(to_rgb(image), (x - beside, y - above, x + w + beside, y + h + below))
+    window = _on_white(as_rgb(image), (x - beside, y - above, x + w + beside, y + h + below))
     width, height = window.size
     if abs(height - width) > 2:
         across, down = max(0, height - width) // 2, max(0, width - height) // 2
@@ -71,7 +71,7 @@ class Portrait(Application):
 
     Two ways, as the authors have them: a face is found and cut out first (u2net_portrait_demo.py; the drawing has 512
     by 512 pixels), or the pictures are faces already (`ready`, u2net_portrait_test.py; the drawing has the picture's
-    size). Where no face is found the whole picture is drawn, with a warning, as in the demo, but fed to the network at
+    size; one grey channel where theirs has three equal ones). Where no face is found the whole picture is drawn, with a warning, as in the demo, but fed to the network at
     512 by 512 like everything else: the demo feeds it at its own size, on which the network was not trained.
     """
 

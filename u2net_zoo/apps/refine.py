@@ -6,12 +6,14 @@ import numpy as np
 from PIL import Image, ImageChops
 
 from ..errors import OptionError
+from ..preprocessing import to_rgb
 from .base import Application, Result
 from .optional import opencv
 
 __all__ = [
     "HALF",
     "MaskApplication",
+    "as_rgb",
     "check_share",
     "foreground_of",
     "own_alpha",
@@ -21,6 +23,11 @@ __all__ = [
 ]
 
 HALF = 128  # the least grey level above one half of 255
+
+
+def as_rgb(image: Image.Image) -> Image.Image:
+    """The photograph as 8-bit RGB; itself where it is that, which saves a copy of it: it is not to be painted on."""
+    return image if image.mode == "RGB" else to_rgb(image)
 
 
 def check_share(name: str, value: float, *, zero: bool = True) -> None:

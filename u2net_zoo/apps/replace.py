@@ -2,6 +2,7 @@
 
 import functools
 import math
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from ..preprocessing import read_image, to_rgb
 from .bands import bands, floats, to_bytes
 from .base import Result
 from .foreground import object_colours
-from .refine import MaskApplication, foreground_of, with_own_alpha
+from .refine import MaskApplication, as_rgb, foreground_of, with_own_alpha
 
 __all__ = ["Background", "Replace", "parse_background", "replace"]
 
@@ -32,13 +33,12 @@ def parse_background(text: str) -> Background:
         return ImageColor.getrgb(text)[:3]
     except ValueError:
         pass
-    path = Path(text)
-    if not path.is_file():
+    if not text or not os.path.isfile(text):
         raise OptionError(
-            f"background {text!r}: neither a file nor a colour; allowed are a picture, a colour such as white or "
+            f"background {text[:80]!r}: neither a file nor a colour; allowed are a picture, a colour such as white or "
             "#20c0a0, and blur:SIGMA such as blur:20"
         )
-    return path
+    return Path(text)
 
 
 def _sigma(text: str) -> float:
@@ -67,7 +67,7 @@ def replace(image: Image.Image, mask: Image.Image, background: Background | str)
         OptionError: the text is no background. ImageError: the picture cannot be read.
     """
     background = parse_background(background) if isinstance(background, str) else background
-    photograph, mask = to_rgb(image), foreground_of(mask)
+    photograph, mask = as_rgb(image), foreground_of(mask)
     result = _behind(photograph, mask, background)
     result.paste(object_colours(photograph, mask), mask=with_own_alpha(mask, image))
     return result
@@ -120,7 +120,8 @@ class Replace(MaskApplication):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        parse_background(self.background)
+        if isinstance(background := parse_background(self.background), Path):
+            read_image(background)  # so that it is refused now, not with every photograph
 
     def make(self, image: Image.Image, mask: Image.Image) -> Result:
         return Result({"": replace(image, mask, self.background)}, {"empty": mask.getbbox() is None})
