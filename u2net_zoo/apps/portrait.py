@@ -71,8 +71,9 @@ class Portrait(Application):
 
     Two ways, as the authors have them: a face is found and cut out first (u2net_portrait_demo.py; the drawing has 512
     by 512 pixels), or the pictures are faces already (`ready`, u2net_portrait_test.py; the drawing has the picture's
-    size; one grey channel where theirs has three equal ones). Where no face is found the whole picture is drawn, with a warning, as in the demo, but fed to the network at
-    512 by 512 like everything else: the demo feeds it at its own size, on which the network was not trained.
+    size, and one grey channel where theirs has three equal ones). Where no face is found the whole picture is drawn,
+    with a warning, as in the demo, but fed to the network at 512 by 512 like everything else: the demo feeds it at its
+    own size, on which the network was not trained.
     """
 
     name = "portrait"
