@@ -34,7 +34,7 @@ def cutout(
             although PNG does not, so that edges darken, and is not offered.
         trimap: for the matting.
 
-    Closed-form alpha is exactly rembg's `alpha_matting` for photographs of at most 2^19 pixels, for larger ones what
+    Closed-form alpha is exactly that of rembg 2.0.86 for photographs of at most 2^19 pixels, for larger ones what
     `matting.matted` makes of it; the colours at the edge are estimated another way (2.6 to 2.9 of 255 apart on three
     photographs, 2026-11-21).
 

@@ -7,8 +7,8 @@ from PIL import Image, ImageChops
 
 from ..errors import OptionError
 from ..preprocessing import to_rgb
+from .bands import bands
 from .base import Application, Result
-from .optional import opencv
 
 __all__ = [
     "HALF",
@@ -23,6 +23,7 @@ __all__ = [
 ]
 
 HALF = 128  # the least grey level above one half of 255
+REACH = 8  # rows that a Gaussian of sigma 2 reaches: SciPy cuts it off at four sigma
 
 
 def as_rgb(image: Image.Image) -> Image.Image:
@@ -51,13 +52,19 @@ def thresholded(mask: Image.Image, threshold: float) -> Image.Image:
 def postprocessed(mask: Image.Image) -> Image.Image:
     """A mask ("L") freed of specks and with a smooth, hard edge: the pixels of rembg's `post_process_mask`.
 
-    Opening with OpenCV's 3x3 ellipse (a cross), Gaussian blur of 5x5 pixels with sigma 2, then black below 127 and
-    white from there. Raises MissingExtraError.
+    Opening with a cross of 3x3 pixels, Gaussian blur with sigma 2, then black below 127 and white from there, as in
+    rembg 2.0.86. Earlier ones, which used OpenCV, blurred with 5x5 pixels; 0.07 % of the pixels differ.
     """
-    cv2 = opencv("--postprocess")
-    opened = cv2.morphologyEx(np.asarray(mask), cv2.MORPH_OPEN, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (3, 3)))
-    smooth = cv2.GaussianBlur(opened, (5, 5), sigmaX=2, sigmaY=2, borderType=cv2.BORDER_DEFAULT)
-    return Image.fromarray((smooth >= 127).astype(np.uint8) * np.uint8(255))
+    from scipy.ndimage import gaussian_filter
+    from skimage.morphology import disk, opening
+
+    opened = opening(np.asarray(mask), disk(1))
+    result = np.empty_like(opened)
+    for _, top, _, bottom in bands(mask.size):
+        first = max(0, top - REACH)
+        smooth = gaussian_filter(opened[first : bottom + REACH].astype(np.float64), sigma=2)
+        result[top:bottom] = np.where(smooth[top - first :][: bottom - top] < 127, 0, 255)
+    return Image.fromarray(result)
 
 
 def own_alpha(image: Image.Image) -> Image.Image | None:
