@@ -1,5 +1,6 @@
 """What an application is: a few options, and what it makes of a photograph and its mask."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -15,8 +16,9 @@ class Result:
     """What an application made of one photograph.
 
     Attributes:
-        pictures: by what is added to the photograph's name: `""` is the result itself, `"_mask"` something beside it.
-        facts: what else there is to say, ready for JSON.
+        pictures: by what is added to the photograph's name: `""` is the result itself and always there, `"_mask"`
+            something beside it.
+        facts: what else there is to say, ready for JSON; `warning` is for people.
     """
 
     pictures: dict[str, Image.Image]
@@ -42,3 +44,15 @@ class Application:
     def after(self, image: Image.Image, mask: Image.Image) -> Result:
         """The result of what `before` gave and of its mask ("L", or a class map "P"), both of the same size."""
         raise NotImplementedError
+
+    def suffix(self) -> str:
+        """What results in a folder are called after the photograph's name, where a source has such a habit."""
+        return ""
+
+    def conclude(self, results: Iterable[tuple[str, tuple[int, int], dict[str, Any]]]) -> dict[str, str]:
+        """Text files about a whole run: name to content.
+
+        Args:
+            results: of every photograph its name, its size (W, H) and its result's facts, in the run's order.
+        """
+        return {}

@@ -1,0 +1,440 @@
+"""What people do with a mask, on real photographs: sizes and modes, edges, backgrounds, boxes, crops, options."""
+
+import csv
+import io
+import json
+import pickle
+import sys
+import types
+import typing
+from dataclasses import MISSING, fields
+from pathlib import Path
+
+import numpy as np
+import pytest
+import skimage
+from PIL import Image, ImageChops
+
+from u2net_zoo import Session
+from u2net_zoo.apps import APPLICATIONS, cutout, highlight, objects, replace
+from u2net_zoo.apps.bands import WORKING, bands, enlarged, working
+from u2net_zoo.apps.crop import Crop, crop_box
+from u2net_zoo.apps.cutout import Cutout
+from u2net_zoo.apps.foreground import object_colours
+from u2net_zoo.apps.mask import Mask
+from u2net_zoo.apps.matting import Trimap, matted
+from u2net_zoo.apps.objects import Boxes
+from u2net_zoo.apps.refine import postprocessed, thresholded
+from u2net_zoo.catalog import load_catalog
+from u2net_zoo.errors import ArtifactError, ImageError, MissingExtraError, OptionError
+
+PHOTOGRAPHS = Path(skimage.__file__).parent / "data"
+MODES = ("RGB", "RGBA", "LA", "L", "I;16", "P", "CMYK", "1", "F")
+OF_A_MASK = ("mask", "cutout", "replace", "boxes", "highlight", "crop", "human", "sky")
+
+
+def photograph(name: str, width: int | None = None) -> Image.Image:
+    picture = Image.open(PHOTOGRAPHS / name).convert("RGB")
+    return picture.resize((width, round(picture.height * width / picture.width))) if width else picture
+
+
+@pytest.fixture(scope="module")
+def cat() -> Image.Image:
+    return photograph("chelsea.png", 225)
+
+
+@pytest.fixture(scope="module")
+def mask(cat) -> Image.Image:
+    return Session("u2net_nano").mask(cat)
+
+
+@pytest.fixture(scope="module")
+def mixed() -> tuple[np.ndarray, Image.Image, Image.Image]:
+    """An object with a known soft edge over another photograph: its own colours, the photograph, alpha."""
+    front, back = (photograph(name).resize((512, 512)) for name in ("astronaut.png", "coffee.png"))
+    rows, columns = np.mgrid[:512, :512]
+    wavy = 165 + 12 * np.sin(np.arctan2(rows - 256, columns - 256) * 9)
+    alpha = Image.fromarray((np.clip((wavy - np.hypot(rows - 256, columns - 256)) / 14 + 0.5, 0, 1) * 255).astype("u1"))
+    return np.asarray(front, float), Image.composite(front, back, alpha), alpha
+
+
+def in_mode(picture: Image.Image, mode: str) -> Image.Image:
+    if mode == "I;16":
+        return Image.fromarray(np.asarray(picture.convert("L"), np.uint16) * 257)
+    if mode in ("RGBA", "LA"):
+        shade = Image.linear_gradient("L").resize(picture.size)
+        picture = picture.copy()
+        picture.putalpha(shade)
+    return picture.convert(mode)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("name", OF_A_MASK)
+def test_photographs_of_every_mode_give_a_result_of_their_size(name, mode, cat, mask):
+    image = in_mode(cat, mode)
+    result = APPLICATIONS[name]().after(APPLICATIONS[name]().before(image), mask)
+    assert "" in result.pictures
+    json.dumps(result.facts)
+    for picture in result.pictures.values():
+        if name == "crop":
+            x0, y0, x1, y1 = result.facts["box"]
+            assert picture.size == (x1 - x0, y1 - y0)
+        else:
+            assert picture.size == image.size
+
+
+@pytest.mark.parametrize("name", OF_A_MASK)
+def test_an_empty_mask_gives_a_result_too(name, cat):
+    result = APPLICATIONS[name]().after(cat, Image.new("L", cat.size))
+    assert result.pictures[""].size == cat.size
+
+
+def test_a_photograph_is_left_as_it_was(cat, mask):
+    image, before = in_mode(cat, "RGBA"), in_mode(cat, "RGBA").tobytes()
+    for name in OF_A_MASK:
+        APPLICATIONS[name]().after(image, mask)
+    assert image.tobytes() == before
+
+
+# --- cut-outs
+
+
+def test_a_cutout_without_cleaning_is_rembgs_putalpha(cat, mask):
+    expected = cat.copy()
+    expected.putalpha(mask)
+    assert cutout(cat, mask, clean=False) == expected
+
+
+def test_rembgs_default_is_that_cutout_times_alpha(cat, mask):
+    """Its naive way pastes onto transparent black, which darkens the colours by alpha once more than PNG means."""
+    naive = np.asarray(Image.composite(cat, Image.new("RGBA", cat.size, 0), mask), int)
+    ours = np.asarray(cutout(cat, mask, clean=False), int)
+    assert np.array_equal(naive[..., 3], ours[..., 3])
+    assert np.abs(naive[..., :3] - ours[..., :3] * ours[..., 3:] / 255).max() <= 0.51
+
+
+def test_a_clean_cutout_keeps_certain_pixels_and_nothing_of_the_background(cat, mask):
+    mask = mask.point([0 if level < 8 else 255 if level > 247 else level for level in range(256)])
+    cut, alpha = np.asarray(cutout(cat, mask)), np.asarray(mask)
+    assert np.array_equal(cut[alpha == 255][:, :3], np.asarray(cat)[alpha == 255])
+    assert not cut[alpha == 0].any()
+    assert (alpha == 255).any()
+    assert (alpha == 0).any()
+
+
+def edge_error(colours, truth, alpha) -> float:
+    """Mean error of 255 where alpha is soft, weighted by alpha."""
+    share = np.asarray(alpha, float) / 255
+    soft = (share > 0.02) & (share < 0.98)
+    error = np.abs(np.asarray(colours, float) - truth).mean(axis=-1)
+    return float((error * share)[soft].sum() / share[soft].sum())
+
+
+def test_no_halo_of_the_old_background_stays(mixed):
+    truth, image, alpha = mixed
+    assert edge_error(image, truth, alpha) > 25  # measured 28.1 on 2026-11-21
+    assert edge_error(object_colours(image, alpha), truth, alpha) < 12.5  # 11.6; PyMatting's 12.1
+
+
+def test_a_large_photograph_keeps_its_detail_at_the_edge(mixed):
+    truth, image, alpha = mixed
+    large = [np.asarray(Image.fromarray(np.asarray(p, np.uint8)).resize((1100, 1100))) for p in (truth, alpha)]
+    back = photograph("coffee.png").resize((1100, 1100))
+    image = Image.composite(Image.fromarray(large[0]), back, Image.fromarray(large[1]))
+    assert image.width * image.height > WORKING
+    found = object_colours(image, Image.fromarray(large[1]))
+    assert edge_error(found, large[0].astype(float), large[1]) < 0.45 * edge_error(
+        image, large[0].astype(float), large[1]
+    )
+
+
+def test_the_photographs_own_transparency_is_respected(cat, mask):
+    image = in_mode(cat, "RGBA")
+    assert cutout(image, mask).getchannel("A") == ImageChops.multiply(mask, image.getchannel("A"))
+
+
+def test_a_guided_filter_brings_a_coarse_mask_nearer_to_the_truth(mixed):
+    _, image, alpha = mixed
+    coarse = thresholded(alpha.resize((64, 64), Image.Resampling.BOX).resize(alpha.size), 0.5)
+    fine = matted(image, coarse, "guided")
+    before, after = (np.abs(np.asarray(m, float) - np.asarray(alpha, float)).mean() for m in (coarse, fine))
+    assert after < 0.45 * before  # measured 1.30 and 3.53 of 255 on 2026-11-21
+
+
+def test_closed_form_alpha_is_rembgs_alpha_matting(cat, mask):
+    pymatting = pytest.importorskip("pymatting")
+    cv2 = pytest.importorskip("cv2")
+    levels, square = np.asarray(mask), np.ones((6, 6), np.uint8)
+    sure = cv2.erode((levels > 240).astype("u1"), square, borderType=cv2.BORDER_CONSTANT, borderValue=0)
+    none = cv2.erode((levels < 10).astype("u1"), square, borderType=cv2.BORDER_CONSTANT, borderValue=1)
+    known = np.where(sure, 1.0, np.where(none, 0.0, 0.5))
+    expected = pymatting.estimate_alpha_cf(np.asarray(cat) / 255.0, known)
+    found = cutout(cat, mask, matting="closed-form", trimap=Trimap(erode=6)).getchannel("A")
+    assert np.array_equal(np.asarray(found), np.clip(expected * 255, 0, 255).astype("u1"))
+
+
+def test_matting_without_anything_certain_keeps_the_mask_and_says_so(cat):
+    pytest.importorskip("pymatting")
+    grey = Image.new("L", cat.size, 128)
+    result = Cutout(matting="closed-form").after(cat, grey)
+    assert result.pictures[""].getchannel("A") == grey
+    assert "not refined" in result.facts["warning"]
+
+
+def test_bands_meet_without_a_seam():
+    layer = np.random.default_rng(1).random((61, 47, 2), np.float32)
+    size = (300, 700)
+    joined = np.concatenate([enlarged(layer, size, box) for box in bands(size)])
+    whole = Image.fromarray(np.ascontiguousarray(layer[..., 1])).resize(size, Image.Resampling.BILINEAR)
+    assert len(list(bands(size))) > 1
+    assert np.abs(joined[..., 1] - np.asarray(whole)).max() < 1e-5
+
+
+def test_a_working_copy_is_bounded():
+    assert working(Image.new("L", (700, 700))).size == (700, 700)
+    small = working(Image.new("L", (4000, 1000)))
+    assert small.width * small.height <= 1.01 * WORKING
+    assert abs(small.width / small.height - 4) < 0.02
+
+
+# --- masks
+
+
+def test_a_threshold_includes_its_value():
+    ramp = Image.fromarray(np.arange(256, dtype=np.uint8)[None])
+    assert np.array_equal(np.asarray(thresholded(ramp, 0.5))[0], np.where(np.arange(256) >= 127.5, 255, 0))
+    assert np.array_equal(np.asarray(thresholded(ramp, 0.2))[0], np.where(np.arange(256) >= 51, 255, 0))
+
+
+def test_postprocessing_is_an_opening_a_blur_and_a_hard_edge(mask):
+    """As rembg 2.0.86 has it, written with other functions; a mask of several bands."""
+    from scipy import ndimage
+
+    tall = mask.resize((100, 700))
+    cross = ndimage.generate_binary_structure(2, 1)
+    eroded = ndimage.grey_erosion(np.asarray(tall), footprint=cross, mode="constant", cval=255)
+    opened = ndimage.grey_dilation(eroded, footprint=cross, mode="constant", cval=0).astype(float)
+    line = np.exp(-(np.arange(-8, 9) ** 2) / (2 * 2.0**2))
+    smooth = ndimage.convolve(opened, np.outer(line, line) / line.sum() ** 2, mode="reflect")
+    certain = np.abs(smooth - 127) > 1e-6
+    assert certain.mean() > 0.999
+    assert np.array_equal(np.asarray(postprocessed(tall))[certain], np.where(smooth < 127, 0, 255)[certain])
+
+
+def test_specks_are_removed():
+    specks = Image.new("L", (40, 40))
+    specks.putpixel((20, 20), 255)
+    assert Mask(postprocess=True).after(specks, specks).pictures[""].getbbox() is None
+
+
+def test_a_class_map_stays_one_and_has_no_grey_levels(labels):
+    assert Mask().after(labels, labels).pictures[""].mode == "P"
+    with pytest.raises(OptionError, match="no grey levels"):
+        Mask(threshold=0.5).after(labels, labels)
+
+
+# --- backgrounds
+
+
+def test_behind_the_object_is_the_colour_that_was_asked_for(cat, mask):
+    pixels = np.asarray(replace(cat, mask, "#20c0a0"))
+    nothing = np.asarray(mask) == 0
+    assert (pixels[nothing] == (0x20, 0xC0, 0xA0)).all()
+
+
+def test_a_background_picture_covers_everything_and_keeps_its_proportions(cat, tmp_path):
+    tall = Image.new("RGB", (60, 600), "red")
+    tall.paste("blue", (0, 280, 60, 320))
+    tall.save(tmp_path / "tall.png")
+    pixels = np.asarray(replace(cat, Image.new("L", cat.size), str(tmp_path / "tall.png")))
+    blue = pixels[..., 2] > 128
+    assert (pixels.max(axis=-1) > 100).all()
+    assert blue.mean(axis=0).min() > 0.9 * 40 / 60 * cat.width / cat.height  # the middle band, enlarged with the width
+
+
+def test_a_blurred_background_holds_nothing_of_the_object():
+    image, mask = Image.new("RGB", (200, 200), "blue"), Image.new("L", (200, 200))
+    image.paste("red", (60, 60, 140, 140))
+    mask.paste(255, (60, 60, 140, 140))
+    pixels = np.asarray(replace(image, mask, "blur:10"))
+    assert pixels[np.asarray(mask) == 0][:, 0].max() <= 2
+    assert (pixels[np.asarray(mask) == 255] == (255, 0, 0)).all()
+
+
+@pytest.mark.parametrize(
+    "text", ["blur:", "blur:-1", "blur:nan", "blur:1e9", "no-such-colour", "#12", "missing.png", "", "a" * 5000]
+)
+def test_a_background_that_is_none_is_refused_by_name(text):
+    with pytest.raises(OptionError, match="background"):
+        APPLICATIONS["replace"](background=text)
+
+
+def test_a_background_file_that_is_no_picture_is_refused_before_any_photograph(tmp_path):
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    with pytest.raises(ImageError, match=r"broken\.png"):
+        APPLICATIONS["replace"](background=str(tmp_path / "broken.png"))
+
+
+# --- boxes
+
+
+@pytest.fixture(scope="module")
+def two() -> Image.Image:
+    mask = Image.new("L", (200, 100))
+    mask.paste(204, (20, 10, 70, 60))
+    mask.paste(255, (120, 30, 150, 90))
+    mask.paste(255, (180, 5, 181, 6))  # a speck
+    mask.paste(100, (5, 80, 60, 95))  # unlikely
+    return mask
+
+
+def test_boxes_are_those_of_the_objects_largest_first(two):
+    found = objects(two, minimum=0.001)
+    assert [box.box for box in found] == [(20, 10, 70, 60), (120, 30, 150, 90)]
+    assert [box.area for box in found] == [2500, 1800]
+    assert [box.score for box in found] == [0.8, 1.0]
+    assert len(objects(two, minimum=0)) == 3
+
+
+def test_a_lower_threshold_finds_more_and_scores_stay_the_masks(two):
+    found = Boxes(threshold=0.3).after(two.convert("RGB"), two).facts["objects"]
+    assert [box["box"] for box in found] == [[20, 10, 70, 60], [120, 30, 150, 90], [5, 80, 60, 95]]
+    assert [box["score"] for box in found] == [0.8, 1.0, round(100 / 255, 4)]
+
+
+def test_a_runs_boxes_are_written_as_coco_and_csv(two):
+    facts = Boxes().after(two.convert("RGB"), two).facts
+    texts = Boxes().conclude([("a, b.jpg", (200, 100), facts), ("none.jpg", (10, 10), {"objects": []})])
+    content = json.loads(texts["boxes.json"])
+    assert [image["file_name"] for image in content["images"]] == ["a, b.jpg", "none.jpg"]
+    assert [box["bbox"] for box in content["annotations"]] == [[20, 10, 50, 50], [120, 30, 30, 60]]
+    assert {box["image_id"] for box in content["annotations"]} == {1}
+    assert {box["category_id"] for box in content["annotations"]} == {kind["id"] for kind in content["categories"]}
+    rows = list(csv.DictReader(io.StringIO(texts["boxes.csv"])))
+    assert [(row["image"], row["x0"], row["y1"], row["area"]) for row in rows] == [
+        ("a, b.jpg", "20", "60", "2500"),
+        ("a, b.jpg", "120", "90", "1800"),
+    ]
+
+
+# --- highlight and crop
+
+
+def test_the_object_keeps_its_colours_and_the_rest_loses_them(cat, mask):
+    pixels = np.asarray(highlight(cat, mask, dim=0.5), int)
+    alpha, before = np.asarray(mask), np.asarray(cat)
+    assert np.array_equal(pixels[alpha == 255], before[alpha == 255])
+    rest = pixels[alpha == 0]
+    assert (rest == rest[:, :1]).all()
+    assert np.abs(rest[:, 0] - np.asarray(cat.convert("L"), int)[alpha == 0] / 2).max() <= 1
+
+
+def test_a_crop_holds_the_whole_object_and_its_mask(two):
+    mask = two.crop((100, 20, 170, 100))  # one object, 30 by 60, at (20, 10)
+    image = Image.linear_gradient("L").resize(mask.size)
+    result = Crop(margin=0.1).after(image, mask)
+    assert result.facts["box"] == [14, 4, 56, 76]
+    assert result.pictures[""] == image.crop((14, 4, 56, 76))
+    assert result.pictures["_mask"] == mask.crop((14, 4, 56, 76))
+
+
+@pytest.mark.parametrize("at", [(0, 0), (60, 20), (170, 40)])
+def test_a_square_crop_is_square_and_inside(at):
+    mask = Image.new("L", (200, 100))
+    mask.paste(255, (*at, at[0] + 30, at[1] + 60))
+    x0, y0, x1, y1 = crop_box(mask, margin=0.1, square=True)
+    assert (x1 - x0, y1 - y0) == (72, 72)
+    assert min(x0, y0) >= 0
+    assert x1 <= 200
+    assert y1 <= 100
+    assert x0 <= at[0]
+    assert x1 >= at[0] + 30
+
+
+def test_a_crop_of_nothing_is_the_whole_picture_with_a_warning(cat):
+    result = Crop().after(cat, Image.new("L", cat.size))
+    assert result.pictures[""] == cat
+    assert "no object" in result.facts["warning"]
+
+
+# --- clothes
+
+
+@pytest.fixture(scope="module")
+def labels() -> Image.Image:
+    labels = Image.fromarray(np.random.default_rng(0).integers(0, 4, (40, 30), np.uint8))
+    labels.putpalette([0, 0, 0, 128, 0, 0, 0, 128, 0, 128, 128, 0])
+    return labels
+
+
+def test_clothes_give_a_mask_of_each_garment(labels):
+    result = APPLICATIONS["clothes"]().after(labels.convert("RGB"), labels)
+    assert list(result.pictures) == ["", "_upper_body", "_lower_body", "_full_body"]
+    for index, picture in enumerate(result.pictures.values()):
+        if index:
+            assert np.array_equal(np.asarray(picture) == 255, np.asarray(labels) == index)
+    assert sum(result.facts["pixels"].values()) == 40 * 30
+
+
+def test_clothes_refuse_weights_that_know_none(cat, mask):
+    with pytest.raises(ArtifactError, match="u2net_cloth_seg"):
+        APPLICATIONS["clothes"]().after(cat, mask)
+
+
+def test_of_a_class_map_everything_but_the_background_is_the_object(labels):
+    alpha = np.asarray(cutout(labels.convert("RGB"), labels, clean=False).getchannel("A"))
+    assert np.array_equal(alpha == 255, np.asarray(labels) > 0)
+
+
+# --- applications as such
+
+
+@pytest.mark.parametrize("kind", APPLICATIONS.values(), ids=APPLICATIONS)
+def test_options_are_simple_explained_and_optional(kind):
+    for option in fields(kind):
+        simple = option.type if isinstance(option.type, types.UnionType) else option.type | None
+        assert set(typing.get_args(simple)) <= {bool, int, float, str, type(None)}
+        assert option.default is not MISSING
+        assert option.metadata["help"].endswith(".")
+    assert kind.title.endswith(".")
+    assert kind.model in load_catalog()
+    assert pickle.loads(pickle.dumps(kind())) == kind()  # noqa: S301 - our own bytes
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("mask", {"threshold": 0}),
+        ("mask", {"threshold": 1.1}),
+        ("mask", {"threshold": float("nan")}),
+        ("cutout", {"matting": "closedform"}),
+        ("cutout", {"foreground_threshold": 5}),
+        ("cutout", {"erode": -1}),
+        ("boxes", {"minimum": 2}),
+        ("highlight", {"grey": False}),
+        ("highlight", {"dim": -0.1}),
+        ("crop", {"margin": -1}),
+        ("crop", {"margin": float("inf")}),
+        ("composite", {"sigma": float("nan")}),
+        ("composite", {"alpha": 2}),
+    ],
+)
+def test_options_out_of_range_are_refused_before_any_photograph(name, options):
+    with pytest.raises(OptionError) as error:
+        APPLICATIONS[name](**options)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(("package", "name"), [("pymatting", "cutout"), ("cv2", "portrait")])
+def test_a_package_that_is_missing_is_named_with_its_extra(package, name, cat, mask, monkeypatch):
+    monkeypatch.setitem(sys.modules, package, None)
+    options = {"matting": "closed-form"} if name == "cutout" else {}
+    application = APPLICATIONS[name](**options)
+    with pytest.raises(MissingExtraError, match=r"\[apps\]"):
+        application.after(application.before(cat), mask)
+
+
+def test_a_cutout_needs_no_extra(cat, mask, monkeypatch):
+    for package in ("pymatting", "cv2"):
+        monkeypatch.setitem(sys.modules, package, None)
+    assert Cutout(matting="guided", postprocess=True).after(cat, mask).pictures[""].mode == "RGBA"

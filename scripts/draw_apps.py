@@ -1,0 +1,72 @@
+"""Draws docs/apps.png: what the applications make of scikit-image's photographs with the bundled weights.
+
+Those that need weights of their own (human, clothes, sky, portrait, composite) are not on it.
+
+python scripts/draw_apps.py [--model WEIGHTS] [--out docs/apps.png]
+"""
+
+import argparse
+from pathlib import Path
+
+import skimage
+from PIL import Image, ImageDraw, ImageFont, ImageOps
+
+from u2net_zoo import BUNDLED, Session
+from u2net_zoo.apps import APPLICATIONS
+
+DATA = Path(skimage.__file__).parent / "data"
+WIDTH, HEIGHT, GAP, CAPTION, COLUMNS = 240, 176, 8, 22, 4
+ASTRONAUT, CAT, ROCKET, COFFEE = "astronaut.png", "chelsea.png", "rocket.jpg", "coffee.png"
+TILES = (
+    (ASTRONAUT, "mask", {}, "mask"),
+    (ASTRONAUT, "cutout", {"matting": "guided"}, "cutout --matting guided"),
+    (ASTRONAUT, "replace", {"background": str(DATA / ROCKET)}, "replace --background rocket.jpg"),
+    (ASTRONAUT, "highlight", {"dim": 0.3}, "highlight --dim 0.3"),
+    (CAT, "cutout", {"matting": "closed-form"}, "cutout --matting closed-form"),
+    (CAT, "replace", {"background": "#20c0a0"}, "replace --background #20c0a0"),
+    (COFFEE, "boxes", {"minimum": 0.02}, "boxes --minimum 0.02"),
+    (ROCKET, "crop", {"margin": 0.3}, "crop --margin 0.3"),
+)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--model", default=BUNDLED)
+    parser.add_argument("--out", type=Path, default=Path(__file__).resolve().parents[1] / "docs" / "apps.png")
+    options = parser.parse_args()
+    session = Session(options.model)
+    rows = -(-len(TILES) // COLUMNS)
+    size = (COLUMNS * (WIDTH + GAP) - GAP, rows * (HEIGHT + CAPTION + GAP) - GAP)
+    sheet, font = Image.new("RGB", size, "white"), ImageFont.load_default(13)
+    for number, (photograph, name, fields, caption) in enumerate(TILES):
+        left, top = number % COLUMNS * (WIDTH + GAP), number // COLUMNS * (HEIGHT + CAPTION + GAP)
+        sheet.paste(tile(session, photograph, name, fields), (left, top))
+        ImageDraw.Draw(sheet).text((left + 2, top + HEIGHT + 3), caption, fill=(70, 70, 70), font=font)
+    sheet.save(options.out, optimize=True)
+
+
+def tile(session: Session, photograph: str, name: str, fields: dict) -> Image.Image:
+    """One application on one photograph, in the middle of a white tile; transparency on a chequered ground."""
+    application = APPLICATIONS[name](**fields)
+    seen = application.before(Image.open(DATA / photograph).convert("RGB"))
+    picture = application.after(seen, session.mask(seen)).pictures[""]
+    picture = ImageOps.contain(picture, (WIDTH, HEIGHT), Image.Resampling.LANCZOS)
+    if picture.mode == "RGBA":
+        ground = chequered(picture.size)
+        ground.alpha_composite(picture)
+        picture = ground
+    canvas = Image.new("RGB", (WIDTH, HEIGHT), "white")
+    canvas.paste(picture.convert("RGB"), ((WIDTH - picture.width) // 2, (HEIGHT - picture.height) // 2))
+    return canvas
+
+
+def chequered(size: tuple[int, int], side: int = 8) -> Image.Image:
+    ground = Image.new("RGBA", size, (236, 236, 236, 255))
+    for top in range(0, size[1], side):
+        for left in range((top // side % 2) * side, size[0], 2 * side):
+            ground.paste((200, 200, 200, 255), (left, top, left + side, top + side))
+    return ground
+
+
+if __name__ == "__main__":
+    main()

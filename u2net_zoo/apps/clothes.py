@@ -1,0 +1,39 @@
+"""`clothes`: a map of garments, and a mask for each kind."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from ..errors import ArtifactError
+from .base import Application, Result
+
+__all__ = ["Clothes", "class_masks"]
+
+
+def class_masks(labels: Image.Image, names: tuple[str, ...]) -> dict[str, Image.Image]:
+    """A mask ("L", 0 or 255) for every class of a class map ("P"), by its name; `names` are in the classes' order."""
+    indices = np.asarray(labels)
+    return {name: Image.fromarray((indices == n).astype(np.uint8) * np.uint8(255)) for n, name in enumerate(names)}
+
+
+@dataclass(frozen=True)
+class Clothes(Application):
+    """Class maps of clothes, in the colours of cloth-segmentation, and one mask for each garment."""
+
+    name = "clothes"
+    title = "Photographs of people in, a map of their clothes and a mask for each kind of garment out."
+    model = "u2net_cloth_seg"
+
+    def after(self, image: Image.Image, mask: Image.Image) -> Result:
+        """The map, and beside it `_upper_body`, `_lower_body`, `_full_body`. Raises ArtifactError: no class map."""
+        from ..catalog import bundled, load_catalog
+
+        if mask.mode != "P":
+            raise ArtifactError(
+                f"clothes needs weights that tell garments apart, such as {self.model}; these give masks"
+            )
+        masks = class_masks(mask, load_catalog(bundled("catalog.toml"))[self.model].classes)
+        pixels = {name: picture.histogram()[255] for name, picture in masks.items()}
+        garments = {f"_{name.replace(' ', '_')}": picture for name, picture in list(masks.items())[1:]}
+        return Result({"": mask, **garments}, {"pixels": pixels})

@@ -1,0 +1,75 @@
+"""`crop`: the photograph cut down to its object."""
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+from PIL import Image
+
+from ..errors import OptionError
+from .base import Result
+from .refine import MaskApplication, foreground_of, thresholded
+
+__all__ = ["Crop", "crop_box"]
+
+Rectangle = tuple[int, int, int, int]
+LARGEST = 10.0
+
+
+def crop_box(
+    mask: Image.Image, *, margin: float = 0.05, square: bool = False, threshold: float = 0.5
+) -> Rectangle | None:
+    """The window (x0, y0, x1, y1) around all that a mask shows; None where it shows nothing.
+
+    Args:
+        mask: "L", or a class map "P": everything but the background then.
+        margin: added on every side, as a share of the object's longer side; what would leave the picture is cut off.
+        square: as wide as high: the window grows to the longer side and moves inside. A picture that is too small for
+            it gives as much as it has.
+        threshold: the share of 255 from which on a pixel is object.
+    """
+    box = thresholded(foreground_of(mask), threshold).getbbox()
+    if box is None:
+        return None
+    added = round(margin * max(box[2] - box[0], box[3] - box[1]))
+    sides = [(box[axis] - added, box[axis + 2] + added) for axis in (0, 1)]
+    longest = max(high - low for low, high in sides)
+    spans = [
+        _inside(low, high, longest if square else high - low, most, square)
+        for (low, high), most in zip(sides, mask.size, strict=True)
+    ]
+    return spans[0][0], spans[1][0], spans[0][1], spans[1][1]
+
+
+def _inside(low: int, high: int, length: int, most: int, move: bool) -> tuple[int, int]:
+    """A span of `length` about the middle of (low, high), moved or cut so that it lies in 0..most."""
+    low -= (length - (high - low)) // 2
+    if move:
+        low = max(0, min(low, most - length))
+    return max(low, 0), min(low + length, most)
+
+
+@dataclass(frozen=True)
+class Crop(MaskApplication):
+    """The part of the photograph that holds the object, in the photograph's own mode, with its mask alongside."""
+
+    name = "crop"
+    title = "Photographs in, cut down to their object out, with the mask alongside."
+
+    margin: float = field(
+        default=0.05, metadata={"help": "Space around the object, as a share of its longer side, from 0 to 10."}
+    )
+    square: bool = field(default=False, metadata={"help": "As wide as high."})
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not (math.isfinite(self.margin) and 0 <= self.margin <= LARGEST):
+            raise OptionError(f"--margin {self.margin}: allowed are numbers from 0 to {LARGEST:g}")
+
+    def make(self, image: Image.Image, mask: Image.Image) -> Result:
+        box = crop_box(mask, margin=self.margin, square=self.square)
+        whole = (0, 0, *image.size)
+        facts: dict[str, Any] = {"box": list(box or whole)}
+        if box is None:
+            facts["warning"] = "no object was found: the whole picture is kept"
+        return Result({"": image.crop(box or whole), "_mask": mask.crop(box or whole)}, facts)

@@ -1,0 +1,127 @@
+"""`replace`: the object before another background."""
+
+import functools
+import math
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageChops, ImageColor, ImageFilter, ImageOps
+
+from ..errors import OptionError
+from ..preprocessing import read_image, to_rgb
+from .bands import bands, floats, to_bytes
+from .base import Result
+from .foreground import object_colours
+from .refine import MaskApplication, as_rgb, foreground_of, with_own_alpha
+
+__all__ = ["Background", "Replace", "parse_background", "replace"]
+
+BLUR = "blur:"
+Background = Image.Image | Path | float | tuple[int, ...]
+
+
+def parse_background(text: str) -> Background:
+    """What `--background` names: a colour (as a tuple), `blur:SIGMA` (as a number) or a picture (as a path).
+
+    Raises OptionError.
+    """
+    if text.startswith(BLUR):
+        return _sigma(text)
+    try:
+        return ImageColor.getrgb(text)[:3]
+    except ValueError:
+        pass
+    if not text or not os.path.isfile(text):
+        raise OptionError(
+            f"background {text[:80]!r}: neither a file nor a colour; allowed are a picture, a colour such as white or "
+            "#20c0a0, and blur:SIGMA such as blur:20"
+        )
+    return Path(text)
+
+
+def _sigma(text: str) -> float:
+    try:
+        sigma = float(text.removeprefix(BLUR))
+    except ValueError:
+        sigma = math.nan
+    if not 0 <= sigma <= 1000:
+        raise OptionError(f"background {text!r}: allowed is blur:SIGMA with 0 to 1000 pixels, such as blur:20")
+    return sigma
+
+
+def replace(image: Image.Image, mask: Image.Image, background: Background | str) -> Image.Image:
+    """The object before another background, "RGB" of the photograph's size.
+
+    Args:
+        image: in any mode; the new background shows through its own transparency too.
+        mask: "L", or a class map "P": everything but the background then.
+        background: a picture, which covers the whole (scaled, centred, its overhang cut off); a colour; a number: the
+            photograph's own background, blurred by that many pixels without the object's colours running into it; or
+            the text that `parse_background` reads.
+
+    The object's colours at its edge are estimated (`foreground.object_colours`): nothing of the old background stays.
+
+    Raises:
+        OptionError: the text is no background. ImageError: the picture cannot be read.
+    """
+    background = parse_background(background) if isinstance(background, str) else background
+    photograph, mask = as_rgb(image), foreground_of(mask)
+    result = _behind(photograph, mask, background)
+    result.paste(object_colours(photograph, mask), mask=with_own_alpha(mask, image))
+    return result
+
+
+def _behind(photograph: Image.Image, mask: Image.Image, background: Background) -> Image.Image:
+    """The background at the photograph's size, "RGB", to be painted on."""
+    if isinstance(background, Path):
+        return _fitted_file(background, background.stat().st_mtime_ns, photograph.size).copy()
+    if isinstance(background, Image.Image):
+        return _fitted(background, photograph.size)
+    if isinstance(background, tuple):
+        return Image.new("RGB", photograph.size, background)
+    return _blurred(photograph, mask, background)
+
+
+@functools.lru_cache(maxsize=1)  # a film's frames and a folder's photographs are often of one size
+def _fitted_file(path: Path, changed: int, size: tuple[int, int]) -> Image.Image:
+    return _fitted(read_image(path), size)
+
+
+def _fitted(background: Image.Image, size: tuple[int, int]) -> Image.Image:
+    return ImageOps.fit(to_rgb(background), size, Image.Resampling.LANCZOS)
+
+
+def _blurred(photograph: Image.Image, mask: Image.Image, sigma: float) -> Image.Image:
+    """The background alone, blurred: a blur of (1 - a) I over a blur of 1 - a."""
+    if sigma == 0:
+        return photograph.copy()
+    kernel, rest = ImageFilter.GaussianBlur(sigma), ImageChops.invert(mask)
+    colours = Image.composite(photograph, Image.new("RGB", photograph.size), rest).filter(kernel)
+    weight = rest.filter(kernel)
+    for box in bands(photograph.size):
+        seen = floats(colours.crop(box)) / np.maximum(floats(weight.crop(box)), 1 / 255)[..., None]
+        colours.paste(Image.fromarray(to_bytes(seen)), box)
+    return colours
+
+
+@dataclass(frozen=True)
+class Replace(MaskApplication):
+    """Pictures of the object before another background."""
+
+    name = "replace"
+    title = "Photographs in, the object before another background out."
+
+    background: str = field(
+        default="white",
+        metadata={"help": "A picture, a colour such as white or #20c0a0, or blur:SIGMA.", "file": True},
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if isinstance(background := parse_background(self.background), Path):
+            read_image(background)  # so that it is refused now, not with every photograph
+
+    def make(self, image: Image.Image, mask: Image.Image) -> Result:
+        return Result({"": replace(image, mask, self.background)}, {"empty": mask.getbbox() is None})
