@@ -1,7 +1,8 @@
 """One video from file to file: checked first, then run frame by frame at a constant memory."""
 
+import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from importlib.util import find_spec
@@ -96,16 +97,21 @@ class VideoJob:
         """
         start = time.perf_counter()
         smoother = Smoother(self.smooth)
-        with VideoReader(self.source) as reader, staged(self.target) as path:
+        with VideoReader(self.source) as reader, staged(self.target) as path, self._writing():
             audio = reader.sound if self.audio else []
-            writer = self._writer(path, reader.facts, audio)
-            try:
+            with self._writer(path, reader.facts, audio) as writer:
                 count, end = self._frames(reader, writer, session, smoother, progress)
-                writer.close()
-            except BaseException:
-                writer.abandon()
-                raise
         return self._summary(reader.facts, writer, count, end, smoother.cuts, time.perf_counter() - start)
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        """FFmpeg's errors as ours; those of reading are already."""
+        from av.error import FFmpegError
+
+        try:
+            yield
+        except FFmpegError as error:
+            raise OutputError(f"{self.target}: cannot be written: {error.strerror or error}") from None
 
     def _writer(self, path: Path, facts: Facts, audio: list) -> "ContainerWriter | FolderWriter":
         if self.kind is None:

@@ -1,9 +1,9 @@
 """Sound on its way to another container: as it is where that takes its codec, otherwise encoded anew."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING, Any
 
-from ...errors import OutputError
+from ...errors import OutputError, VideoError, one_line
 
 if TYPE_CHECKING:
     from av import AudioFrame, Packet
@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from av.container import OutputContainer
 
 __all__ = ["Sound", "carry"]
+
+# A layout per number of channels that AAC and Opus both have (RFC 7845, mapping family 1); others are mixed to stereo.
+LAYOUTS = {1: "mono", 2: "stereo", 3: "3.0", 4: "quad", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1"}
 
 
 class Sound:
@@ -35,19 +38,24 @@ class Sound:
 
 
 class EncodedSound(Sound):
-    """One audio stream, decoded and encoded by `codec`, at its sample rate and layout where the codec takes them."""
+    """One audio stream, decoded and encoded by `codec`, at its own sample rate or the next that the codec has."""
 
     def __init__(self, output: "OutputContainer", stream: "AudioStream", codec: str):
         self.output, self.source = output, stream
-        rate = (
-            48_000 if codec == "libopus" else stream.codec_context.sample_rate
-        )  # all that Opus knows besides fractions
-        target: Any = output.add_stream(codec, rate=rate, layout=stream.codec_context.layout.name)
+        context = stream.codec_context
+        layout = LAYOUTS.get(context.layout.nb_channels, "stereo")  # encoders refuse the unnamed layouts of AVI and WAV
+        target: Any = output.add_stream(codec, rate=_rate(codec, context.sample_rate), layout=layout)
         self.target = target
         self.facts = {"codec": self.target.codec_context.codec.canonical_name, "how": "encoded"}
 
     def feed(self, packet: "Packet") -> None:
-        self._encode(self.source.decode(packet))
+        from av.error import FFmpegError
+
+        try:
+            frames = self.source.decode(packet)
+        except FFmpegError as error:
+            raise VideoError(f"the sound cannot be decoded, {one_line(error)}; --no-audio leaves it out") from None
+        self._encode(frames)
 
     def finish(self) -> None:
         self._encode(self.source.decode(None))
@@ -58,13 +66,25 @@ class EncodedSound(Sound):
             self.output.mux(self.target.encode(frame))
 
 
-def carry(output: "OutputContainer", stream: "AudioStream", codec: str) -> Sound:
-    """`stream` in the container `output`; `codec` encodes what it does not take. Raises OutputError."""
+def _rate(codec: str, wanted: int) -> int:
+    """The lowest sample rate of the encoder that is at least `wanted`, or its highest."""
+    from av.codec.codec import Codec
+
+    rates = Codec(codec, "w").audio_rates or [wanted]
+    return min((rate for rate in rates if rate >= wanted), default=max(rates))
+
+
+def carry(output: "OutputContainer", stream: "AudioStream", copies: Collection[str], codec: str) -> Sound:
+    """`stream` in the container `output`: copied when its codec is one of `copies`, otherwise encoded by `codec`.
+
+    Raises:
+        OutputError: neither can be done.
+    """
     from av.error import FFmpegError
 
     name = stream.codec_context.codec.canonical_name
     try:
-        return Sound(output, stream) if name in output.supported_codecs else EncodedSound(output, stream, codec)
+        return Sound(output, stream) if name in copies else EncodedSound(output, stream, codec)
     except (FFmpegError, ValueError) as error:
         raise OutputError(
             f"the sound ({name}) can neither be copied to {output.format.name} nor encoded by {codec}: {error}; "

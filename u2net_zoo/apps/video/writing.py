@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Self
 
 from PIL import Image
 
@@ -35,7 +35,9 @@ class Container:
     Attributes:
         muxer: FFmpeg's name of the format.
         opaque, alpha: how pictures without and with alpha are encoded; None: it has no place for alpha.
-        audio: the encoder for sound whose codec the container does not take.
+        copies: codecs of sound that are copied. FFmpeg's own list of what a container takes is too long: it names Opus
+            for .mov and PCM for .mp4, and then refuses to write them.
+        audio: the encoder for all other sound.
         even: sides must be even, as chroma has half of them.
         limited: the codec has no full range (0..255) for luma.
     """
@@ -43,6 +45,7 @@ class Container:
     muxer: str
     opaque: Encoding
     alpha: Encoding | None
+    copies: tuple[str, ...]
     audio: str
     even: bool = False
     limited: bool = False
@@ -54,12 +57,19 @@ class Container:
 VP9 = {"crf": "20", "b": "0", "deadline": "good", "cpu-used": "4", "row-mt": "1"}
 CONTAINERS = {
     ".mp4": Container(
-        "mp4", Encoding("libx264", "yuv420p", {"crf": "18"}), None, "aac", even=True, options={"movflags": "faststart"}
+        "mp4",
+        Encoding("libx264", "yuv420p", {"crf": "18"}),
+        None,
+        ("aac", "mp3", "ac3", "eac3", "alac", "flac", "opus"),
+        "aac",
+        even=True,
+        options={"movflags": "faststart"},
     ),
     ".mov": Container(
         "mov",
         Encoding("prores_ks", "yuv422p10le", {"profile": "3"}),
         Encoding("prores_ks", "yuva444p10le", {"profile": "4", "alpha_bits": "16"}),
+        ("aac", "mp3", "ac3", "eac3", "alac", "pcm_s16le", "pcm_s16be", "pcm_s24le", "pcm_s24be", "pcm_f32le"),
         "pcm_s16le",
         limited=True,
     ),
@@ -67,6 +77,7 @@ CONTAINERS = {
         "webm",
         Encoding("libvpx-vp9", "yuv420p", VP9),
         Encoding("libvpx-vp9", "yuva420p", VP9 | {"auto-alt-ref": "0"}),
+        ("opus", "vorbis"),
         "libopus",
     ),
 }
@@ -112,25 +123,51 @@ def _has(codec: str) -> bool:
         return False
 
 
-class Writer(Protocol):
-    """Takes frames and the source's sound in the order of the file; `close` after the last of them."""
-
-    sound: list[dict[str, str]]
-
-    def frame(self, frame: Frame) -> None: ...
-    def packet(self, packet: "Packet") -> None: ...
-    def close(self) -> None: ...
-    def abandon(self) -> None: ...
-
-
-class ContainerWriter:
-    """Encodes into a file at `path`. Frames have the source's times, to the container's own tick.
-
-    That is exact in .mp4 and .mov; WebM counts in milliseconds.
+class Writer:
+    """Takes frames and the source's sound in the order of the file; finishes when its `with` block succeeds.
 
     Attributes:
         sound: what became of each audio stream.
         padded: a last row or column was repeated, for the encoder takes even sides only.
+    """
+
+    padded = False
+    tracks: dict[int, Sound]
+
+    @property
+    def sound(self) -> list[dict[str, str]]:
+        return [track.facts for track in self.tracks.values()]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self.finish()
+        else:
+            self.abandon()
+
+    def frame(self, frame: Frame) -> None:
+        """One frame, its picture "RGB" or "RGBA"."""
+        raise NotImplementedError
+
+    def packet(self, packet: "Packet") -> None:
+        """One packet of the source's sound."""
+        self.tracks[packet.stream.index].feed(packet)
+
+    def finish(self) -> None:
+        """What the encoders still hold is written, and the file closed."""
+        raise NotImplementedError
+
+    def abandon(self) -> None:
+        """Lets go of a file that will not be kept."""
+        raise NotImplementedError
+
+
+class ContainerWriter(Writer):
+    """Encodes into a file at `path`. Frames have the source's times, to the container's own tick.
+
+    That is exact in .mp4 and .mov; WebM counts in milliseconds.
     """
 
     def __init__(self, path: Path, kind: Container, facts: Facts, alpha: bool, audio: "Sequence[AudioStream]"):
@@ -144,11 +181,10 @@ class ContainerWriter:
         self.padded = self.size != facts.size
         try:
             self.stream = self._stream(encoding, facts)
-            self.tracks: dict[int, Sound] = {stream.index: carry(self.output, stream, kind.audio) for stream in audio}
+            self.tracks = {stream.index: carry(self.output, stream, kind.copies, kind.audio) for stream in audio}
         except BaseException:
             self.abandon()
             raise
-        self.sound = [track.facts for track in self.tracks.values()]
 
     def _stream(self, encoding: Encoding, facts: Facts) -> Any:
         from av.codec.context import Flags
@@ -169,10 +205,7 @@ class ContainerWriter:
         encoded.pts, encoded.duration, encoded.time_base = frame.pts, frame.duration, self.time_base
         self.output.mux(self.stream.encode(encoded))
 
-    def packet(self, packet: "Packet") -> None:
-        self.tracks[packet.stream.index].feed(packet)
-
-    def close(self) -> None:
+    def finish(self) -> None:
         self.output.mux(self.stream.encode(None))
         for track in self.tracks.values():
             track.finish()
@@ -194,13 +227,11 @@ def _padded(image: Image.Image, size: tuple[int, int]) -> Image.Image:
     return Image.fromarray(np.pad(pixels, ((0, size[1] - image.height), (0, size[0] - image.width), (0, 0)), "edge"))
 
 
-class FolderWriter:
+class FolderWriter(Writer):
     """Frames as `000001.png` … in a folder, their times in `timestamps.txt`, the sound in `audio.mka`.
 
     The times are in mkvmerge's "timestamp format v2": one number of milliseconds per line.
     """
-
-    padded = False
 
     def __init__(self, path: Path, facts: Facts, audio: "Sequence[AudioStream]"):
         import av
@@ -210,18 +241,17 @@ class FolderWriter:
         self.times = (path / TIMES).open("w", encoding="ascii")
         self.times.write("# timestamp format v2\n")
         self.output = av.open(f"file:{path / SOUND}", "w", format="matroska") if audio else None
-        self.tracks = {stream.index: carry(self.output, stream, "flac") for stream in audio} if self.output else {}
-        self.sound = [track.facts for track in self.tracks.values()]
+        self.tracks = {}
+        if self.output:
+            copies = self.output.supported_codecs
+            self.tracks = {stream.index: carry(self.output, stream, copies, "flac") for stream in audio}
 
     def frame(self, frame: Frame) -> None:
         self.count += 1
         frame.image.save(self.path / f"{self.count:06d}.png", compress_level=3)
         self.times.write(f"{float(frame.pts * self.tick * 1000):.6f}".rstrip("0").rstrip(".") + "\n")
 
-    def packet(self, packet: "Packet") -> None:
-        self.tracks[packet.stream.index].feed(packet)
-
-    def close(self) -> None:
+    def finish(self) -> None:
         self.times.close()
         for track in self.tracks.values():
             track.finish()
