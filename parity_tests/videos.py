@@ -13,7 +13,8 @@ av = pytest.importorskip("av", reason="needs the extra video")
 RATE = 48_000
 TICK = Fraction(1, 1000)
 UNEVEN = (0, 40, 80, 100, 180, 200, 300, 340, 380, 460, 500, 560)  # milliseconds: a variable frame rate
-BEST = av.video.reformatter.Interpolation.BICUBIC | av.video.reformatter.Interpolation.ACCURATE_RND
+SWS = av.video.reformatter.Interpolation
+BEST = SWS.BICUBIC | SWS.ACCURATE_RND | SWS.FULL_CHR_H_INT | SWS.FULL_CHR_H_INP  # without: 2 levels too dark
 
 
 def view(i: int, size: tuple[int, int] = (160, 120)) -> np.ndarray:
@@ -41,7 +42,11 @@ def film(
         tone_to = out.add_stream(sound, rate=RATE, layout="mono") if sound else None
         for i, time in enumerate(times):
             frame = av.VideoFrame.from_ndarray(view(i, size) if views is None else views[i], "rgb24").reformat(
-                format=pixels, dst_colorspace=colour[0], src_color_range=2, dst_color_range=colour[1], interpolation=BEST
+                format=pixels,
+                dst_colorspace=colour[0],
+                src_color_range=2,
+                dst_color_range=colour[1],
+                interpolation=BEST,
             )
             frame.pts, frame.time_base, frame.duration = time, TICK, 40
             out.mux(stream.encode(frame))
@@ -80,6 +85,16 @@ def pictures(path: Path) -> list[Image.Image]:
     """Every frame in RGB."""
     return [Image.fromarray(f.reformat(format="rgb24", dst_color_range=2, interpolation=BEST).to_ndarray())
             for f in frames(path)]  # fmt: skip
+
+
+def levels(path: Path) -> list[np.ndarray]:
+    """Every frame's luma as grey levels, (H, W) float64 in 0..255, from 8 or 10 bits of limited range."""
+    found = []
+    for frame in frames(path):
+        kind, unit = (np.uint16, 4) if "10" in frame.format.name else (np.uint8, 1)
+        luma = np.frombuffer(frame.planes[0], kind).reshape(frame.height, -1)[:, : frame.width] / unit
+        found.append((luma - 16) / 219 * 255)
+    return found
 
 
 def sound_of(path: Path) -> list[bytes]:
