@@ -18,11 +18,12 @@ BEST = SWS.BICUBIC | SWS.ACCURATE_RND | SWS.FULL_CHR_H_INT | SWS.FULL_CHR_H_INP 
 
 
 def view(i: int, size: tuple[int, int] = (160, 120)) -> np.ndarray:
-    """What the camera sees in frame i: (H, W, 3) uint8, two pixels of the photograph for one."""
+    """What the camera sees in frame i: (H, W, 3) uint8, two pixels of the photograph for one; it comes back at 40."""
     from skimage.data import astronaut
 
-    w, h = size
-    return np.ascontiguousarray(astronaut()[: 2 * h : 2, 8 + 4 * i : 8 + 4 * i + 2 * w : 2])
+    w, x = size[0], 8 + 4 * min(i % 80, 80 - i % 80)
+    h = size[1]
+    return np.ascontiguousarray(astronaut()[: 2 * h : 2, x : x + 2 * w : 2])
 
 
 def film(

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Facts", "Frame", "VideoReader"]
 
-MISSING = 0.5  # seconds by which a file may end before its header says so
+MISSING = 0.25  # seconds, or two frames, by which a file may end before its header says so
 STATES_LENGTH = {"mov", "mp4", "matroska", "webm"}  # formats whose header knows the length; others guess it
 LOCAL = {"protocol_whitelist": "file"}  # a playlist may not send us to the network
 EARLY = 10_000  # packets of sound before the first frame; a file with more has no picture worth waiting for
@@ -49,7 +49,7 @@ class Facts:
         size: (W, H), upright.
         time_base: seconds per tick of `Frame.pts`.
         rate: frames per second on average.
-        total: how many frames there should be; None where the file does not say.
+        total: about how many frames there should be; None where the file does not say.
         aspect: a pixel's width over its height, upright.
         colour: how its numbers mean colours.
     """
@@ -138,7 +138,7 @@ class VideoReader:
             size=sides[::-1] if self.turn[0] else sides,
             time_base=self.stream.time_base or 1 / rate,
             rate=rate,
-            total=self.stream.frames or (round(seconds * rate) if seconds else None),
+            total=round(seconds * rate) if seconds else self.stream.frames or None,
             aspect=1 / aspect if self.turn[0] else aspect,
             colour=Colour.of(frame),
         )
@@ -181,15 +181,21 @@ class VideoReader:
 
     def _check_end(self, end: Fraction) -> None:
         """Raises VideoError when the file ends well before its header says; only pictures and sound are measured."""
-        known = STATES_LENGTH & set(self.container.format.name.split(","))
-        other = len(self.container.streams) > 1 + len(self.sound)
-        if not known or other or not self.container.duration:
+        if len(self.container.streams) > 1 + len(self.sound):
             return
-        missing = Fraction(self.container.duration, 1_000_000) - (end - self.start)
-        if missing > MISSING:
+        missing = self._stated() - (end - self.start)
+        if missing > max(MISSING, 2 / self.facts.rate):
             raise VideoError(
                 f"{self.path}: cut short: it ends {float(missing):.2f} s before its header says; nothing was kept"
             )
+
+    def _stated(self) -> Fraction:
+        """How many seconds the header promises; 0 where FFmpeg only guesses, as it does for AVI by the file's size."""
+        name = self.container.format.name
+        if name == "avi":
+            return self.stream.frames * (self.stream.time_base or Fraction(0))
+        known = STATES_LENGTH & set(name.split(","))
+        return Fraction(self.container.duration or 0, 1_000_000) if known else Fraction(0)
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[None]:
