@@ -184,7 +184,7 @@ class VideoReader:
         if len(self.container.streams) > 1 + len(self.sound):
             return
         missing = self._stated() - (end - self.start)
-        if missing > max(MISSING, 2 / self.facts.rate):
+        if missing > max(MISSING, float(2 / self.facts.rate)):
             raise VideoError(
                 f"{self.path}: cut short: it ends {float(missing):.2f} s before its header says; nothing was kept"
             )
