@@ -1,5 +1,6 @@
-"""Short real videos for the tests: scikit-image's astronaut under a moving camera, with a tone."""
+"""What the tests of videos share: short real ones (a photograph under a moving camera, a tone), and a quick session."""
 
+import os
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -8,8 +9,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from converters.sources import read_source
+from converters.torch_predictor import TorchPredictor
+from u2net_zoo.preprocessing import get_profile
+from u2net_zoo.session import MaskSession
+from u2net_zoo.sources import locate
+
 av = pytest.importorskip("av", reason="needs the extra video")
 
+ALONE = os.environ | {"OMP_NUM_THREADS": "1"}  # the same for processes of their own
 RATE = 48_000
 TICK = Fraction(1, 1000)
 UNEVEN = (0, 40, 80, 100, 180, 200, 300, 340, 380, 460, 500, 560)  # milliseconds: a variable frame rate
@@ -114,3 +122,35 @@ def psnr(a, b) -> float:
     """10 log10(255² / mean squared difference) of two 8-bit pictures, in dB."""
     error = np.mean((np.asarray(a, np.float64) - np.asarray(b, np.float64)) ** 2)
     return float(10 * np.log10(255**2 / max(error, 1e-9)))
+
+
+def quick_session(side: int = 64) -> MaskSession:
+    """The bundled network in Torch, fed small squares: the same code, a hundredth of the time."""
+    predictor = TorchPredictor(read_source(locate("u2net_nano").path), fold=True)
+    predictor.default = (side, side)
+    return MaskSession(predictor, get_profile("paper"))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """Torch's threads wait by spinning; beside the encoders' threads and other tests that costs ten times the time."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def session():
+    return quick_session()
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory) -> Path:
+    return film(tmp_path_factory.mktemp("source") / "in.mp4")
+
+
+def left_in(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
