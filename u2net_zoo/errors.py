@@ -8,7 +8,8 @@
     ├── InputError            a file that was given cannot be used
     │   ├── CheckpointError   … as the weights of a U²-Net
     │   ├── ArtifactError     … as a converted model
-    │   └── ImageError        … as a photograph
+    │   ├── ImageError        … as a photograph
+    │   └── VideoError        … as a video
     ├── CatalogError          weights/catalog.toml, or the one that was named, is not valid
     ├── DownloadError         weights of the catalog could not be fetched, or are not what the catalog says
     ├── OutputError           a result cannot be written
@@ -38,6 +39,7 @@ __all__ = [
     "U2ZooError",
     "UnknownNameError",
     "UsageError",
+    "VideoError",
     "install_hint",
     "one_line",
 ]
@@ -95,6 +97,10 @@ class ArtifactError(InputError):
 
 class ImageError(InputError):
     """A file does not hold a photograph."""
+
+
+class VideoError(InputError):
+    """A file does not hold a video, or not all of it."""
 
 
 class CatalogError(U2ZooError):

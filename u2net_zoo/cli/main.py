@@ -8,7 +8,7 @@ import typer
 
 from .. import __version__
 from ..errors import U2ZooError, one_line
-from . import bench, convert, eval, fetch, formats, info, mask, train, verify
+from . import bench, convert, eval, fetch, formats, info, mask, train, verify, video
 from . import list as listing
 from .console import state
 
@@ -35,6 +35,7 @@ app.command("list")(listing.list_weights)
 app.command("mask")(mask.mask)
 app.command("train")(train.train)
 app.command("verify")(verify.verify)
+app.command("video")(video.video)
 
 
 @app.callback(invoke_without_command=True)

@@ -1,0 +1,84 @@
+"""`u2zoo video`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from converters.registry import FORMATS
+
+from .. import BUNDLED
+from ..errors import OutputError
+from .console import state
+from .fetch import fetch_source
+
+if TYPE_CHECKING:
+    from ..apps.video import Summary, VideoJob
+
+__all__ = ["video"]
+
+
+def video(
+    source: Annotated[Path, typer.Argument(help="A video of any kind that FFmpeg reads.", metavar="IN")],
+    out: Annotated[
+        Path,
+        typer.Option("-o", "--out", help="The video: .mp4, .mov or .webm; without a suffix a folder of PNG files."),
+    ],
+    show: Annotated[
+        str | None,
+        typer.Option(help="cutout (with alpha), replace or mask; by default replace with --background, else cutout."),
+    ] = None,
+    background: Annotated[
+        str | None, typer.Option(help="A colour, a picture or blur:SIGMA; for --show replace.")
+    ] = None,
+    smooth: Annotated[
+        float, typer.Option(help="From 0 to below 1: the share of the masks before in each mask; starts anew at cuts.")
+    ] = 0.0,
+    audio: Annotated[bool, typer.Option(help="Keep the sound.")] = True,
+    model: Annotated[
+        Path, typer.Option("--model", help="Weights, an artifact of any format, or a catalog name.")
+    ] = Path(BUNDLED),
+    profile: Annotated[
+        str | None, typer.Option(help="How frames are prepared: paper, rembg …; by default as the catalog says.")
+    ] = None,
+    runtime: Annotated[
+        str | None, typer.Option(help=f"What runs the weights: torch (the default), {', '.join(FORMATS)}.")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+) -> None:
+    """A video in; out comes its main object with alpha, or before another background, or the masks. Sound is kept."""
+    state.json = json
+    from dataclasses import asdict
+
+    from ..api import Session
+    from ..apps.video import VideoJob
+    from ..preprocessing import get_profile
+
+    with state.quiet():
+        job = VideoJob(source, out, show or ("replace" if background else "cutout"), background, smooth, audio)
+    if out.resolve() == model.resolve():
+        raise OutputError(f"{out}: would replace the model that is read; name another file with -o")
+    if profile:
+        get_profile(profile)
+    fetch_source(model)
+    with state.quiet(), state.progress() as bar:
+        bar.update(bar.task_ids[0], description=source.name)
+        session = Session(model, profile=profile, runtime=runtime)
+        summary = job.run(session, lambda done, total: bar.update(bar.task_ids[0], completed=done, total=total))
+    _say(job, summary)
+    chosen = {"source": str(source), "out": str(out), "show": job.show, "background": background, "smooth": smooth}
+    state.document(chosen | {"model": str(model), "profile": session.profile.name} | asdict(summary))
+
+
+def _say(job: "VideoJob", summary: "Summary") -> None:
+    if summary.padded:
+        w, h = summary.size
+        state.warn(
+            f"{job.target}: {summary.codec} takes even sides only; the last row or column is repeated to {w}x{h}"
+        )
+    sound = ", ".join(f"{track['codec']} {track['how']}" for track in summary.audio) or "no sound"
+    w, h = summary.size
+    state.result(
+        f"{job.target}  {w}x{h}  {summary.frames} frames  {summary.fps:g} fps  {summary.seconds:.2f} s  "
+        f"{summary.codec}, {sound}  in {summary.took:.1f} s"
+    )
