@@ -53,8 +53,8 @@ def test_requests_that_cannot_be_met_are_refused_before_anything_runs(source, tm
         ("o.mov", {"smooth": 1.0}, OptionError, "allowed is 0"),
         ("o.mov", {"show": "replace"}, OptionError, "needs --background"),
         ("o.mov", {"background": "red"}, OptionError, "has no background"),
-        ("o.mov", {"show": "replace", "background": "blur:-1"}, OptionError, "above 0"),
-        ("o.mov", {"show": "replace", "background": "no such colour"}, OptionError, "allowed are a colour"),
+        ("o.mov", {"show": "replace", "background": "blur:-1"}, OptionError, "0 to 1000 pixels"),
+        ("o.mov", {"show": "replace", "background": "no such colour"}, OptionError, "neither a file nor a colour"),
     ):
         with pytest.raises(error, match=says):
             VideoJob(source, tmp_path / target, **options)

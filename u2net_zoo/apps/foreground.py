@@ -57,7 +57,7 @@ def estimate(photograph: np.ndarray, alpha: np.ndarray) -> tuple[np.ndarray, np.
     pixels = np.ascontiguousarray(photograph.transpose(2, 0, 1))
     height, width = alpha.shape
     levels = max(1, int(np.ceil(np.log2(max(height, width)))))
-    layers = np.zeros((2, 3, 1, 1), np.float32)
+    layers = np.stack([_mean(pixels, alpha), _mean(pixels, 1 - alpha)])
     for level in range(levels + 1):
         size = round(height ** (level / levels)), round(width ** (level / levels))
         whole = size == alpha.shape
@@ -69,6 +69,12 @@ def estimate(photograph: np.ndarray, alpha: np.ndarray) -> tuple[np.ndarray, np.
         )
     front, back = (np.ascontiguousarray(layer.transpose(1, 2, 0)) for layer in layers)
     return front, back
+
+
+def _mean(pixels: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Mean colour, (3, 1, 1) float32, of pixels (3, h, w) that count as `weight` (h, w) says."""
+    total = max(float(weight.sum()), 1e-6)
+    return ((pixels * weight).sum((1, 2), keepdims=True) / total).astype(np.float32)
 
 
 def _solved(layers: np.ndarray, pixels: np.ndarray, alpha: np.ndarray, sweeps: int) -> np.ndarray:

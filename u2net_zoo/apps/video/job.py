@@ -57,7 +57,7 @@ class VideoJob:
         source: a video of any kind that FFmpeg reads.
         target: `.mp4`, `.mov` or `.webm`; a name without a suffix is a folder of PNG files.
         show: `cutout` (with alpha), `replace` (before `background`) or `mask`.
-        background: see `looks.backdrop`.
+        background: see `replace.parse_background`.
         smooth: see `Smoother`.
         audio: keep the sound.
 
