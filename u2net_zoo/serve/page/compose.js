@@ -1,0 +1,76 @@
+// What is drawn: the photograph through its mask, over a background. All of it at the photograph's own size.
+
+function canvasOf(width, height) {
+  return Object.assign(document.createElement("canvas"), { width, height });
+}
+
+/** Gives `canvas` the bitmap's size and content. */
+export function fit(canvas, bitmap) {
+  canvas.width = bitmap.width;
+  canvas.height = bitmap.height;
+  canvas.getContext("2d").drawImage(bitmap, 0, 0);
+}
+
+/** Grey levels of a mask as an array, row by row. */
+export function pixelsOf(mask) {
+  const canvas = canvasOf(mask.width, mask.height);
+  fit(canvas, mask);
+  return canvas.getContext("2d").getImageData(0, 0, mask.width, mask.height).data.filter((_, i) => i % 4 === 0);
+}
+
+/** What can stand behind the object; null: the mask itself is shown. Each paints (context, photograph, settings). */
+export const backgrounds = {
+  cutout: () => {},
+  mask: null,
+  colour: (context, _, { colour }) => {
+    context.fillStyle = colour;
+    context.fillRect(0, 0, context.canvas.width, context.canvas.height);
+  },
+  blur: (context, photograph, { blur }) => {
+    const { width, height } = context.canvas;
+    const radius = (blur / 1000) * Math.max(width, height);
+    context.filter = `blur(${radius}px)`;
+    // Drawn larger by what the blur makes transparent at the borders.
+    context.drawImage(photograph, -2 * radius, -2 * radius, width + 4 * radius, height + 4 * radius);
+    context.filter = "none";
+  },
+  picture: (context, _, { picture }) => {
+    if (!picture) return;
+    const { width, height } = context.canvas;
+    const scale = Math.max(width / picture.width, height / picture.height);
+    const [w, h] = [picture.width * scale, picture.height * scale];
+    context.drawImage(picture, (width - w) / 2, (height - h) / 2, w, h);
+  },
+};
+
+/** Draws what is chosen into `canvas`. The mask is a bitmap of the photograph's size, in grey levels. */
+export function draw(canvas, photograph, mask, background, settings) {
+  if (!background) return fit(canvas, mask);
+  canvas.width = photograph.width;
+  canvas.height = photograph.height;
+  const context = canvas.getContext("2d");
+  background(context, photograph, settings);
+  context.drawImage(objectOf(photograph, mask), 0, 0);
+}
+
+const cut = new WeakMap(); // photograph -> its cut-out: every background needs the same one
+
+function objectOf(photograph, mask) {
+  if (!cut.has(photograph)) cut.set(photograph, cutOut(photograph, mask));
+  return cut.get(photograph);
+}
+
+function cutOut(photograph, mask) {
+  const { width, height } = photograph;
+  const [object, alpha] = [photograph, mask].map((bitmap) => {
+    const canvas = canvasOf(width, height);
+    fit(canvas, bitmap);
+    return canvas;
+  });
+  const context = object.getContext("2d");
+  const pixels = context.getImageData(0, 0, width, height);
+  const levels = alpha.getContext("2d").getImageData(0, 0, width, height).data;
+  for (let i = 0; i < levels.length; i += 4) pixels.data[i + 3] = (pixels.data[i + 3] * levels[i] + 127) / 255;
+  context.putImageData(pixels, 0, 0);
+  return object;
+}
