@@ -1,7 +1,7 @@
 // The page: a photograph comes in, its mask is asked for, and what is shown is drawn from the two.
-// Where masks come from is engine.js's business: from the server, or from a model in this browser.
-import { engine } from "./engine.js";
-import { backgrounds, draw, fit, pixelsOf } from "./compose.js";
+// Where masks come from is engine.js's business: from the server, or from a model in this browser. Plain scripts and no
+// modules: browsers load no module from a file that was double-clicked.
+"use strict";
 
 const $ = (id) => document.getElementById(id);
 const MOST = 40e6; // pixels; beyond that browsers silently make empty canvases
@@ -58,6 +58,8 @@ async function take(file) {
     $("drop").hidden = true;
     $("result").hidden = false;
     fit($("before"), bitmap);
+    $("compare").style.setProperty("--ratio", bitmap.width / bitmap.height);
+    $("compare").style.setProperty("--width", bitmap.width);
     show();
     say("");
     $("split").focus({ preventScroll: true });

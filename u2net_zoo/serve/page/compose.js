@@ -1,25 +1,26 @@
 // What is drawn: the photograph through its mask, over a background. All of it at the photograph's own size.
+"use strict";
 
 function canvasOf(width, height) {
   return Object.assign(document.createElement("canvas"), { width, height });
 }
 
 /** Gives `canvas` the bitmap's size and content. */
-export function fit(canvas, bitmap) {
+function fit(canvas, bitmap) {
   canvas.width = bitmap.width;
   canvas.height = bitmap.height;
   canvas.getContext("2d").drawImage(bitmap, 0, 0);
 }
 
 /** Grey levels of a mask as an array, row by row. */
-export function pixelsOf(mask) {
+function pixelsOf(mask) {
   const canvas = canvasOf(mask.width, mask.height);
   fit(canvas, mask);
   return canvas.getContext("2d").getImageData(0, 0, mask.width, mask.height).data.filter((_, i) => i % 4 === 0);
 }
 
 /** What can stand behind the object; null: the mask itself is shown. Each paints (context, photograph, settings). */
-export const backgrounds = {
+const backgrounds = {
   cutout: () => {},
   mask: null,
   colour: (context, _, { colour }) => {
@@ -44,7 +45,7 @@ export const backgrounds = {
 };
 
 /** Draws what is chosen into `canvas`. The mask is a bitmap of the photograph's size, in grey levels. */
-export function draw(canvas, photograph, mask, background, settings) {
+function draw(canvas, photograph, mask, background, settings) {
   if (!background) return fit(canvas, mask);
   canvas.width = photograph.width;
   canvas.height = photograph.height;

@@ -1,4 +1,5 @@
 // Masks from the server that this page came from.
+"use strict";
 
 const TRIES = 3; // when the server is busy it says when to come back
 
@@ -21,7 +22,7 @@ async function reason(answer) {
   }
 }
 
-export const engine = {
+const engine = {
   promise: "It goes to this server alone, and is not kept.",
   working: "Finding the object …",
   links: [["Addresses for programs", "docs"]],
