@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from conftest import SMALL, Golden, hard_checkpoint
+from conftest import ALL, SMALL, Golden, hard_checkpoint
 
 from converters import FORMATS, Options, convert
 from converters.base import DYNAMIC, describe
@@ -33,7 +33,7 @@ def tensor(fmt) -> str | None:
     return "tensor" if "io" in fmt.choices else None
 
 
-@pytest.fixture(params=list(FORMATS))
+@pytest.fixture(params=ALL)
 def fmt(request):
     return FORMATS[request.param]
 

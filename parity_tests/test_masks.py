@@ -4,10 +4,10 @@ import json
 
 import numpy as np
 import pytest
-from conftest import DATA, mask_agreement, needs, published, u2zoo
+from conftest import ALL, DATA, mask_agreement, needs, published, u2zoo
 from PIL import Image
 
-from converters import FORMATS, convert
+from converters import convert
 from u2net_zoo import Session
 from u2net_zoo.errors import OptionError
 from u2net_zoo.preprocessing import PROFILES, minmax, read_image
@@ -22,7 +22,7 @@ def artifacts(real_weights, tmp_path_factory):
     return {artifact.format: artifact for artifact in convert(real_weights, "all", folder)}
 
 
-@pytest.mark.parametrize("name", ["torch", *FORMATS])
+@pytest.mark.parametrize("name", ["torch", *ALL])
 def test_the_published_masks_are_reproduced(name, artifacts, real_weights):
     session = Session(real_weights if name == "torch" else artifacts[name].path)
     pairs = [(session.mask(read_image(photo)), mask) for photo, mask in published("u2netp")]
@@ -33,7 +33,7 @@ def test_the_published_masks_are_reproduced(name, artifacts, real_weights):
 
 
 def test_every_artifact_of_the_real_weights_is_within_bounds(artifacts):
-    assert set(artifacts) == set(FORMATS)
+    assert set(artifacts) == set(ALL)
     for artifact in artifacts.values():
         assert artifact.report.ok
         assert not artifact.report.flat

@@ -80,7 +80,8 @@ def fetch_pinned(
     """A file of known size and sha256 that is no weights: `keep(file, folder)` puts what is wanted of it into `folder`.
 
     Raises:
-        DownloadError: it did not come as it should, or U2ZOO_OFFLINE forbids it. OutputError: `folder` cannot be written.
+        DownloadError: it did not come as it should, or U2ZOO_OFFLINE forbids it.
+        OutputError: `folder` cannot be written.
     """
     if _offline():
         raise DownloadError(f"{what}: not in the cache ({home()}) and U2ZOO_OFFLINE is set; fetch it with a network")

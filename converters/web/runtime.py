@@ -1,6 +1,6 @@
 """onnxruntime-web, from its npm package: fetched once, verified, kept in the cache.
 
-    U2ZOO_NPM, npm_config_registry   another registry than npm's own, such as a mirror
+U2ZOO_NPM, npm_config_registry   another registry than npm's own, such as a mirror
 """
 
 import hashlib

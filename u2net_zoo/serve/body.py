@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from tempfile import SpooledTemporaryFile
 from typing import IO, TYPE_CHECKING
 
-from .limits import Limits, Refused
+from .limits import Limits, RefusalError
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -35,7 +35,7 @@ async def receive(request: "Request", limits: Limits) -> Upload:
     """The body: a form with the file `image`, or the photograph's bytes themselves.
 
     Raises:
-        Refused: 413 too many bytes, 408 too slow, 400 empty or no form that can be read.
+        RefusalError: 413 too many bytes, 408 too slow, 400 empty or no form that can be read.
     """
     declared = request.headers.get("content-length", "0")
     if not declared.isdigit() or int(declared) > limits.bytes:
@@ -45,11 +45,13 @@ async def receive(request: "Request", limits: Limits) -> Upload:
             form = request.headers.get("content-type", "").lower().startswith("multipart/")
             upload = await (_form(request, limits) if form else _raw(request, limits))
     except TimeoutError:
-        raise Refused(408, f"the body did not arrive within {limits.timeout:g} s; send a smaller photograph") from None
+        raise RefusalError(
+            408, f"the body did not arrive within {limits.timeout:g} s; send a smaller photograph"
+        ) from None
     upload.image.seek(0)
     if not upload.image.read(1):
         upload.close()
-        raise Refused(400, "the photograph is empty; send its bytes as the body, or as the form's file 'image'")
+        raise RefusalError(400, "the photograph is empty; send its bytes as the body, or as the form's file 'image'")
     upload.image.seek(0)
     return upload
 
@@ -64,8 +66,8 @@ async def drain(request: "Request") -> None:
                 pass
 
 
-def _too_large(limits: Limits) -> Refused:
-    return Refused(413, f"the body is larger than {limits.bytes} bytes; send a smaller photograph")
+def _too_large(limits: Limits) -> RefusalError:
+    return RefusalError(413, f"the body is larger than {limits.bytes} bytes; send a smaller photograph")
 
 
 async def _limited(request: "Request", limits: Limits) -> AsyncGenerator[bytes, None]:
@@ -102,12 +104,12 @@ async def _form(request: "Request", limits: Limits) -> Upload:
     try:
         parts = (await parser.parse()).multi_items()
     except MultiPartException as error:
-        raise Refused(400, f"the form cannot be read: {error.message}; options belong into the query") from None
-    files = {name: part.file for name, part in parts if isinstance(part, UploadFile)}
+        raise RefusalError(400, f"the form cannot be read: {error.message}; options belong into the query") from None
+    files: dict[str, IO[bytes]] = {name: part.file for name, part in parts if isinstance(part, UploadFile)}
     if "image" not in files or len(files) != len(parts):
         for _, part in parts:
             if isinstance(part, UploadFile):
                 part.file.close()
         came = ", ".join(repr(name) for name, _ in parts) or "nothing"
-        raise Refused(400, f"the form holds {came[:200]}; it needs one file 'image', and each name once")
+        raise RefusalError(400, f"the form holds {came[:200]}; it needs one file 'image', and each name once")
     return Upload(files.pop("image"), files)

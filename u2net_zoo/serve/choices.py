@@ -10,7 +10,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from ..apps import Application
 from ..errors import U2ZooError, UnknownNameError, one_line
-from .limits import Refused
+from .limits import RefusalError
 
 __all__ = ["chosen", "file_fields", "parameters"]
 
@@ -28,7 +28,7 @@ def chosen(kind: type[Application], query: Iterable[tuple[str, str]], files: Map
     """The application with the options of `query`; `files` are the form's, by the option that they are.
 
     Raises:
-        Refused: 422, a name or a value that the application does not have.
+        RefusalError: 422, a name or a value that the application does not have.
     """
     options, hints = {f.name: f for f in fields(kind)}, get_type_hints(kind)
     values: dict[str, Any] = {}
@@ -36,20 +36,20 @@ def chosen(kind: type[Application], query: Iterable[tuple[str, str]], files: Map
         if name in OWN:
             continue
         if name not in options:
-            raise Refused(422, str(UnknownNameError("option", name[:40], [*options, *OWN])))
+            raise RefusalError(422, str(UnknownNameError("option", name[:40], [*options, *OWN])))
         if name in values or name in files:
-            raise Refused(422, f"option {name!r} came more than once")
+            raise RefusalError(422, f"option {name!r} came more than once")
         values[name] = _value(options[name], hints[name], text)
     for name, path in files.items():
         if name not in file_fields(kind):
-            raise Refused(422, f"file {name[:40]!r}: {kind.name} takes {_names(file_fields(kind))}")
+            raise RefusalError(422, f"file {name[:40]!r}: {kind.name} takes {_names(file_fields(kind))}")
         values[name] = path if Path in _kinds(hints[name]) else str(path)
     try:
         return kind(**values)
     except U2ZooError as error:
-        raise Refused(422, str(error)) from None
+        raise RefusalError(422, str(error)) from None
     except (TypeError, ValueError) as error:
-        raise Refused(422, f"{kind.name}: {one_line(error)}") from None
+        raise RefusalError(422, f"{kind.name}: {one_line(error)}") from None
 
 
 def _names(files: set[str]) -> str:
@@ -61,17 +61,17 @@ def _kinds(hint: Any) -> tuple[Any, ...]:
 
 
 def _value(option: Field[Any], hint: Any, text: str) -> Any:
-    """`text` as the option's type. Raises Refused."""
+    """`text` as the option's type. Raises RefusalError."""
     kinds = _kinds(hint)
     if NoneType in kinds and text.lower() in ("", "none"):
         return None
     if option.metadata.get("file") and not _is_word(option, text):
-        raise Refused(422, f"option {option.name!r} is a file here: send it as the form's file {option.name!r}")
+        raise RefusalError(422, f"option {option.name!r} is a file here: send it as the form's file {option.name!r}")
     for kind in kinds:
         value = _parsed(kind, text)
         if value is not None:
             return value
-    raise Refused(422, f"option {option.name!r}: {text[:40]!r} is not {_allowed(hint)}")
+    raise RefusalError(422, f"option {option.name!r}: {text[:40]!r} is not {_allowed(hint)}")
 
 
 def _is_word(option: Field[Any], text: str) -> bool:

@@ -15,7 +15,7 @@ from ..apps import Application, Result
 from ..errors import U2ZooError
 from ..session import MaskSession
 from .choices import chosen
-from .limits import DECODING, Limits, Refused
+from .limits import DECODING, Limits, RefusalError
 from .photographs import decode, png
 
 __all__ = ["Answer", "Engine", "Job"]
@@ -64,15 +64,15 @@ class Engine:
         self.inside = 0  # jobs that wait or run
 
     def check_room(self) -> None:
-        """Raises Refused: 503, the queue is full."""
+        """Raises RefusalError: 503, the queue is full."""
         if self.inside >= self.limits.queue:
-            raise Refused(503, f"{self.inside} photographs are waiting already; come back in a moment", again=2)
+            raise RefusalError(503, f"{self.inside} photographs are waiting already; come back in a moment", again=2)
 
     async def run(self, job: Job) -> Answer:
         """The job's answer.
 
         Raises:
-            Refused: 503 no room, or no turn in time; 504 not finished in time; 4xx what is wrong with the request.
+            RefusalError: 503 no room, or no turn in time; 504 not finished in time; 4xx what is wrong with the request.
         """
         self.check_room()
         started = asyncio.Event()
@@ -83,9 +83,9 @@ class Engine:
         if done:
             return task.result()
         if started.is_set():  # its threads cannot be stopped, so it keeps its place until they end
-            raise Refused(504, f"not finished within {self.limits.timeout:g} s; send a smaller photograph")
+            raise RefusalError(504, f"not finished within {self.limits.timeout:g} s; send a smaller photograph")
         task.cancel()
-        raise Refused(503, f"no turn within {self.limits.timeout:g} s; come back later", again=5)
+        raise RefusalError(503, f"no turn within {self.limits.timeout:g} s; come back later", again=5)
 
     def close(self) -> None:
         for pool in (self.helpers, self.model):
@@ -100,7 +100,7 @@ class Engine:
         async with self.turns:
             started.set()
             if await job.gone():
-                raise Refused(400, "the client has gone")
+                raise RefusalError(400, "the client has gone")
             begun = time.perf_counter()
             image = await _in(self.helpers, decode, job.image, self.limits)
             with TemporaryDirectory(prefix="u2zoo-") as folder:
@@ -146,7 +146,7 @@ def _finished(
     if job.picture is None or (not result.pictures and not job.picture):
         return Answer(None, facts)
     if job.picture not in result.pictures:
-        raise Refused(422, f"no picture {job.picture[:40]!r}; pictures: {', '.join(map(repr, result.pictures))}")
+        raise RefusalError(422, f"no picture {job.picture[:40]!r}; pictures: {', '.join(map(repr, result.pictures))}")
     return Answer(png(result.pictures[job.picture]), facts)
 
 
@@ -154,7 +154,7 @@ def _told(function: Callable[[], T]) -> T:
     """What an application refuses is the request's fault."""
     try:
         return function()
-    except Refused:
+    except RefusalError:
         raise
     except U2ZooError as error:
-        raise Refused(422, str(error)) from None
+        raise RefusalError(422, str(error)) from None

@@ -4,14 +4,14 @@ from dataclasses import dataclass
 
 from ..errors import OptionError, U2ZooError
 
-__all__ = ["DECODING", "LARGEST_SIDE", "Limits", "Refused"]
+__all__ = ["DECODING", "LARGEST_SIDE", "Limits", "RefusalError"]
 
 LARGEST_SIDE = 20_000  # pixels
 MOST_PIXELS = 170_000_000  # Pillow itself refuses more
 DECODING = 2  # photographs that stand decoded in memory at once: one in the model, one beside it
 
 
-class Refused(U2ZooError):
+class RefusalError(U2ZooError):
     """A request that is answered with an error status: one line says what came, what is allowed, what to do next.
 
     Args:

@@ -7,7 +7,7 @@ from typing import IO
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ..errors import one_line
-from .limits import LARGEST_SIDE, Limits, Refused
+from .limits import LARGEST_SIDE, Limits, RefusalError
 
 __all__ = ["decode", "png"]
 
@@ -20,7 +20,7 @@ def decode(file: IO[bytes], limits: Limits) -> Image.Image:
     """The photograph, upright.
 
     Raises:
-        Refused: 413 it is too large, 400 it is none.
+        RefusalError: 413 it is too large, 400 it is none.
     """
     warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit here is below Pillow's
     Image.init()  # all of Pillow's decoders: it knows none before it is first used
@@ -29,22 +29,28 @@ def decode(file: IO[bytes], limits: Limits) -> Image.Image:
             _check(image.size, limits)
             image.load()
             return ImageOps.exif_transpose(image)
-    except (Refused, MemoryError):
+    except (RefusalError, MemoryError):
         raise
     except Image.DecompressionBombError:
-        raise Refused(413, f"the photograph has more than {limits.pixels} pixels; send a smaller one") from None
+        raise RefusalError(413, f"the photograph has more than {limits.pixels} pixels; send a smaller one") from None
     except UnidentifiedImageError:
-        raise Refused(400, "not a photograph that can be read; allowed are JPEG, PNG, WebP, TIFF, BMP, GIF") from None
+        raise RefusalError(
+            400, "not a photograph that can be read; allowed are JPEG, PNG, WebP, TIFF, BMP, GIF"
+        ) from None
     except Exception as error:  # decoders raise EOFError, struct.error, zlib.error, TypeError … for damage
-        raise Refused(400, f"the photograph cannot be decoded: {one_line(error, 120)}; send it whole") from None
+        raise RefusalError(400, f"the photograph cannot be decoded: {one_line(error, 120)}; send it whole") from None
 
 
 def _check(size: tuple[int, int], limits: Limits) -> None:
     width, height = size
     if not (1 <= width <= LARGEST_SIDE and 1 <= height <= LARGEST_SIDE):
-        raise Refused(413, f"the photograph has {width}x{height} pixels; sides from 1 to {LARGEST_SIDE} are allowed")
+        raise RefusalError(
+            413, f"the photograph has {width}x{height} pixels; sides from 1 to {LARGEST_SIDE} are allowed"
+        )
     if width * height > limits.pixels:
-        raise Refused(413, f"the photograph has {width}x{height} pixels; {limits.pixels} are allowed, make it smaller")
+        raise RefusalError(
+            413, f"the photograph has {width}x{height} pixels; {limits.pixels} are allowed, make it smaller"
+        )
 
 
 def png(picture: Image.Image) -> bytes:

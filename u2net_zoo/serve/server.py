@@ -23,7 +23,7 @@ from .body import Upload, drain, receive
 from .choices import chosen, file_fields
 from .engine import Answer, Engine, Job
 from .guard import LOOPBACK, Asgi, Guard, patient
-from .limits import Limits, Refused
+from .limits import Limits, RefusalError
 
 __all__ = ["create_app", "listen", "serve"]
 
@@ -50,6 +50,7 @@ def serve(session: Callable[[type[Application]], MaskSession], listening: socket
     """Answers until it is interrupted or told to end; photographs in the model then are finished."""
     import uvicorn
 
+    logging.getLogger("python_multipart").setLevel(logging.CRITICAL)  # it warns of every form that is broken
     host = listening.getsockname()[0]
     loopback = host.startswith("127.") or host == "::1"
     app = create_app(session, limits, LOOPBACK | {host} if loopback else None)
@@ -117,7 +118,7 @@ async def _health(request: Request) -> dict[str, Any]:
 async def _unknown(request: Request) -> Response:
     await drain(request)
     name = request.path_params["application"][:40]
-    return _error(Refused(404, str(UnknownNameError("application", name, APPLICATIONS))))
+    return _error(RefusalError(404, str(UnknownNameError("application", name, APPLICATIONS))))
 
 
 def _address(kind: type[Application]) -> Callable[[Request], Awaitable[Response]]:
@@ -126,12 +127,12 @@ def _address(kind: type[Application]) -> Callable[[Request], Awaitable[Response]
             return _response(await _answer(kind, request))
         except ClientDisconnect:
             return Response(status_code=400)  # nobody reads it
-        except Refused as error:
+        except RefusalError as error:
             await drain(request)
             return _error(error)
         except MemoryError:
             log.exception("out of memory")
-            return _error(Refused(503, "out of memory; send a smaller photograph", again=5))
+            return _error(RefusalError(503, "out of memory; send a smaller photograph", again=5))
 
     return answer
 
@@ -153,7 +154,7 @@ async def _answer(kind: type[Application], request: Request) -> Answer:
 async def _uploaded(request: Request) -> Upload:
     state = request.app.state
     if state.uploads >= state.limits.uploads:
-        raise Refused(503, f"{state.uploads} photographs are on their way already; come back in a moment", again=2)
+        raise RefusalError(503, f"{state.uploads} photographs are on their way already; come back in a moment", again=2)
     state.uploads += 1
     try:
         return await receive(request, state.limits)
@@ -173,7 +174,7 @@ def _response(answer: Answer) -> Response:
     return Response(answer.png, media_type="image/png", headers={"x-seconds": str(answer.facts["seconds"])})
 
 
-def _error(error: Refused) -> Response:
+def _error(error: RefusalError) -> Response:
     headers = {"connection": "close"} | ({"retry-after": str(error.again)} if error.again else {})
     return JSONResponse({"error": str(error)}, error.status, headers)
 

@@ -8,7 +8,7 @@ from ..apps import Application
 from ..errors import U2ZooError
 from ..session import MaskSession
 from ..sources import in_catalog
-from .limits import Refused
+from .limits import RefusalError
 
 __all__ = ["Sessions"]
 
@@ -28,7 +28,7 @@ class Sessions:
         self.opened: dict[str | Path, MaskSession] = {}
 
     def __call__(self, kind: type[Application]) -> MaskSession:
-        """The session of that application. Raises Refused: 503, its weights are not here."""
+        """The session of that application. Raises RefusalError: 503, its weights are not here."""
         model = self.model if kind.model == BUNDLED else kind.model
         if model not in self.opened:
             self.opened[model] = self._made(model, kind)
@@ -37,8 +37,8 @@ class Sessions:
     def _made(self, model: str | Path, kind: type[Application]) -> MaskSession:
         entry = in_catalog(model)
         if entry and not entry.cached():
-            raise Refused(503, f"{kind.name} needs the weights {model}; fetch them: u2zoo fetch {model}")
+            raise RefusalError(503, f"{kind.name} needs the weights {model}; fetch them: u2zoo fetch {model}")
         try:
             return self.open(model, self.profile if model == self.model else None)
         except U2ZooError as error:
-            raise Refused(503, f"{kind.name}: {error}") from error
+            raise RefusalError(503, f"{kind.name}: {error}") from error
