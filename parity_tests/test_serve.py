@@ -16,10 +16,9 @@ import pytest
 import requests
 from conftest import u2zoo
 from PIL import Image
-from serving import png_of_zeros, served
+from serving import onnx_file, png_of_zeros, served
 from skimage import data
 
-from converters import Options, convert
 from u2net_zoo import Session
 from u2net_zoo.apps import APPLICATIONS, Application, Result
 from u2net_zoo.apps.mask import Mask
@@ -46,7 +45,7 @@ with zipfile.ZipFile(ZIP, "w", zipfile.ZIP_DEFLATED) as archive:
 
 @pytest.fixture(scope="module")
 def model(small, tmp_path_factory) -> Path:
-    return convert(small, "onnx", tmp_path_factory.mktemp("model"), options=Options(size=(64, 64)))[0].path
+    return onnx_file(small, tmp_path_factory.mktemp("model"))
 
 
 @pytest.fixture(scope="module")
@@ -322,7 +321,8 @@ def test_options_come_from_the_query_in_their_types():
     [
         ("yes", "maybe"), ("count", "1.5"), ("count", "9" * 5000), ("count", "10"), ("share", "nan"), ("share", "inf"),
         ("share", "1e999"), ("word", "/etc/passwd"), ("word", "a\\b"), ("word", ".."), ("word", "x" * 500),
-        ("word", "a\0"), ("background", "photo.png"), ("background", "/etc/passwd"), ("pattern", "red"), ("pattern", "a.png"),
+        ("word", "a\0"), ("background", "photo.png"), ("background", "/etc/passwd"), ("pattern", "red"),
+        ("pattern", "a.png"),
     ],
 )  # fmt: skip
 def test_a_value_that_cannot_be_is_refused(name, value):

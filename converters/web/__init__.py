@@ -18,7 +18,7 @@ from u2net_zoo.checkpoint import Checkpoint
 from u2net_zoo.errors import OptionError
 from u2net_zoo.preprocessing import DARKEST, EMPTY, get_profile
 
-from ..base import Options, Predictor
+from ..base import DYNAMIC, Options, Predictor
 from ..onnx_format import OPSETS, Onnx
 from .runtime import MODULE, WASM, runtime
 
@@ -40,7 +40,7 @@ class Web(Onnx):
     marker = "model.onnx"
     downloads = prepares = True
     choices = {
-        "batch": (1,),
+        "batch": (DYNAMIC,),
         "precision": ("fp32",),
         "outputs": ("mask",),
         "io": ("tensor",),
@@ -52,7 +52,7 @@ class Web(Onnx):
 
     def check(self, checkpoint: Checkpoint, options: Options) -> None:
         super().check(checkpoint, options)
-        if options.profile not in PROFILES:
+        if (options.profile or PROFILES[0]) not in PROFILES:
             raise OptionError(
                 f"format 'web' cannot honour --profile {options.profile}; its page has: {', '.join(PROFILES)}"
             )

@@ -69,7 +69,7 @@ const engine = {
     });
     say(this.working);
     const { width, height } = bitmap;
-    const context = Object.assign(document.createElement("canvas"), { width, height }).getContext("2d");
+    const context = Object.assign(document.createElement("canvas"), { width, height }).getContext("2d", { willReadFrequently: true });
     context.drawImage(bitmap, 0, 0);
     const pixels = context.getImageData(0, 0, width, height).data;
     const { mask } = await ask(worker, { kind: "mask", file, pixels, width, height }, [pixels.buffer]);

@@ -57,11 +57,18 @@ def _unpack(archive: Path, folder: Path) -> None:
     """The named members, as plain files and nothing else. Raises DownloadError."""
     with tarfile.open(archive, "r:gz") as tar:
         for name, (size, _) in MEMBERS.items():
-            member = tar.getmember(f"package/dist/{name}")
-            stream = tar.extractfile(member) if member.isreg() and member.size == size else None
+            member = _member(tar, f"package/dist/{name}")
+            stream = tar.extractfile(member) if member and member.isreg() and member.size == size else None
             content = stream.read(size) if stream else b""
             if not _is(content, name):
                 raise DownloadError(f"{name} in {archive.name} is not the file that was pinned")
             partial = archive.with_name(name)
             partial.write_bytes(content)
             os.replace(partial, folder / name)
+
+
+def _member(tar: tarfile.TarFile, name: str) -> tarfile.TarInfo | None:
+    try:
+        return tar.getmember(name)
+    except KeyError:
+        return None

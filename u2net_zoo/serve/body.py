@@ -76,6 +76,7 @@ async def _limited(request: "Request", limits: Limits) -> AsyncGenerator[bytes, 
         count += len(chunk)
         if count > limits.bytes:
             raise _too_large(limits)
+        request.state.whole = count == int(request.headers.get("content-length", -1))
         yield chunk
     request.state.whole = True
 

@@ -1,10 +1,6 @@
 // What is drawn: the photograph through its mask, over a background. All of it at the photograph's own size.
 "use strict";
 
-function canvasOf(width, height) {
-  return Object.assign(document.createElement("canvas"), { width, height });
-}
-
 /** Gives `canvas` the bitmap's size and content. */
 function fit(canvas, bitmap) {
   canvas.width = bitmap.width;
@@ -12,11 +8,17 @@ function fit(canvas, bitmap) {
   canvas.getContext("2d").drawImage(bitmap, 0, 0);
 }
 
+/** A canvas of the bitmap's content whose pixels are read: [context, its pixels]. */
+function readable(bitmap) {
+  const canvas = Object.assign(document.createElement("canvas"), { width: bitmap.width, height: bitmap.height });
+  const context = canvas.getContext("2d", { willReadFrequently: true });
+  context.drawImage(bitmap, 0, 0);
+  return [context, context.getImageData(0, 0, bitmap.width, bitmap.height)];
+}
+
 /** Grey levels of a mask as an array, row by row. */
 function pixelsOf(mask) {
-  const canvas = canvasOf(mask.width, mask.height);
-  fit(canvas, mask);
-  return canvas.getContext("2d").getImageData(0, 0, mask.width, mask.height).data.filter((_, i) => i % 4 === 0);
+  return readable(mask)[1].data.filter((_, i) => i % 4 === 0);
 }
 
 /** What can stand behind the object; null: the mask itself is shown. Each paints (context, photograph, settings). */
@@ -30,8 +32,8 @@ const backgrounds = {
   blur: (context, photograph, { blur }) => {
     const { width, height } = context.canvas;
     const radius = (blur / 1000) * Math.max(width, height);
+    context.drawImage(photograph, 0, 0); // the blur makes its own borders transparent
     context.filter = `blur(${radius}px)`;
-    // Drawn larger by what the blur makes transparent at the borders.
     context.drawImage(photograph, -2 * radius, -2 * radius, width + 4 * radius, height + 4 * radius);
     context.filter = "none";
   },
@@ -62,16 +64,9 @@ function objectOf(photograph, mask) {
 }
 
 function cutOut(photograph, mask) {
-  const { width, height } = photograph;
-  const [object, alpha] = [photograph, mask].map((bitmap) => {
-    const canvas = canvasOf(width, height);
-    fit(canvas, bitmap);
-    return canvas;
-  });
-  const context = object.getContext("2d");
-  const pixels = context.getImageData(0, 0, width, height);
-  const levels = alpha.getContext("2d").getImageData(0, 0, width, height).data;
+  const [context, pixels] = readable(photograph);
+  const levels = readable(mask)[1].data;
   for (let i = 0; i < levels.length; i += 4) pixels.data[i + 3] = (pixels.data[i + 3] * levels[i] + 127) / 255;
   context.putImageData(pixels, 0, 0);
-  return object;
+  return context.canvas;
 }
