@@ -63,10 +63,36 @@ function objectOf(photograph, mask) {
   return cut.get(photograph);
 }
 
+/**
+ * The photograph with the mask as its alpha, and with the old background taken out of the colours at the edges, which would
+ * be a halo before a new one: F = F' + a (I - a F' - (1 - a) B'), where F' and B' are the blurred colours of the object and
+ * of what surrounds it (Forte, Approximate Fast Foreground Colour Estimation, ICIP 2021). A browser whose canvas cannot blur
+ * leaves the photograph's own colours: F' = B' = I gives F = I.
+ */
 function cutOut(photograph, mask) {
   const [context, pixels] = readable(photograph);
   const levels = readable(mask)[1].data;
-  for (let i = 0; i < levels.length; i += 4) pixels.data[i + 3] = (pixels.data[i + 3] * levels[i] + 127) / 255;
+  const near = blurred(pixels, (i) => levels[i]);
+  const around = blurred(pixels, (i) => 255 - levels[i]);
+  for (let i = 0; i < levels.length; i += 4) {
+    const alpha = levels[i] / 255;
+    for (let c = i; c < i + 3 && alpha > 0 && alpha < 1 && near[i + 3] && around[i + 3]; c++) {
+      pixels.data[c] = near[c] + alpha * (pixels.data[c] - alpha * near[c] - (1 - alpha) * around[c]); // clamped to 0..255
+    }
+    pixels.data[i + 3] = (pixels.data[i + 3] * levels[i] + 127) / 255;
+  }
   context.putImageData(pixels, 0, 0);
   return context.canvas;
+}
+
+/** The colours of the pixels, blurred by their weight (0..255): a canvas blurs colour times alpha, and divides again. */
+function blurred(pixels, weight) {
+  const { width, height } = pixels;
+  const weighted = new ImageData(new Uint8ClampedArray(pixels.data), width, height);
+  for (let i = 0; i < weighted.data.length; i += 4) weighted.data[i + 3] = weight(i);
+  const [from, to] = [0, 1].map(() => Object.assign(document.createElement("canvas"), { width, height }).getContext("2d", { willReadFrequently: true }));
+  from.putImageData(weighted, 0, 0);
+  to.filter = `blur(${Math.max(width, height) / 100}px)`;
+  to.drawImage(from.canvas, 0, 0);
+  return to.getImageData(0, 0, width, height).data;
 }
