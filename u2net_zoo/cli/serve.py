@@ -48,6 +48,9 @@ def serve(
 
     _check_runtime(runtime)
     fetch_source(model)
+    from converters.memory import return_large_blocks
+
+    return_large_blocks()  # a large photograph's memory goes back when it is done
     listening = server.listen(host, port)
     sessions = Sessions(lambda source, chosen: _opened(source, chosen, runtime), model, profile)
     with state.quiet():

@@ -62,7 +62,7 @@ class Guard:
         if self.names is not None and _name(f"//{host}") not in self.names:
             return "asked by a name that is not this server's; it answers to " + ", ".join(sorted(self.names))
         origin = headers.get(b"origin", b"").decode("latin-1")
-        if origin and urlsplit(origin).netloc.lower() != host.lower():
+        if origin and origin.lower().partition("://")[2] != host.lower():
             return "asked by another site's page; open this server's own"
         return None
 

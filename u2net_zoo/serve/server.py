@@ -64,6 +64,7 @@ def serve(session: Callable[[type[Application]], MaskSession], listening: socket
         timeout_keep_alive=5,
         timeout_graceful_shutdown=5,
         server_header=False,
+        proxy_headers=False,
     )
     uvicorn.Server(config).run(sockets=[listening])
 
