@@ -8,6 +8,7 @@ answered 500 or ended, or when its memory grew by more than `--growth` MB over t
 
 import argparse
 import io
+import os
 import random
 import re
 import socket
@@ -161,6 +162,12 @@ def rss(process: subprocess.Popen) -> float:
     return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmRSS"))
 
 
+def cpu(process: subprocess.Popen) -> float:
+    """Seconds of processor time that the process has used."""
+    numbers = Path(f"/proc/{process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(numbers[11]) + int(numbers[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def started(more: list[str]) -> tuple[subprocess.Popen, tuple[str, int]]:
     command = [sys.executable, "-m", "u2net_zoo", "serve", "--port", "0", *more]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
@@ -222,6 +229,8 @@ def run(given: argparse.Namespace, process: subprocess.Popen, address: tuple[str
     time.sleep(2)
     alive = process.poll() is None and ask(address, warm)[0] == 200
     after = rss(process) if alive else 0.0
+    if alive:
+        print(f"processor time: server {cpu(process):.0f} s, clients {time.process_time():.0f} s")
     report(tally, given.seconds, before, held, after)
     grown = after - held[len(held) // 2]
     print(f"grown by {grown:.0f} MB over the second half; {'answers still' if alive else 'THE SERVER IS GONE'}")

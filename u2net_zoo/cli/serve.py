@@ -31,7 +31,9 @@ def serve(
     max_pixels: Annotated[int, typer.Option(help="Of one photograph.")] = 24_000_000,
     max_bytes: Annotated[int, typer.Option(help="Of one upload.")] = 32 << 20,
     queue: Annotated[int, typer.Option(help="Photographs that may wait; the next one is answered with 503.")] = 16,
-    timeout: Annotated[float, typer.Option(help="Seconds for an upload, and again for its answer.")] = 30.0,
+    timeout: Annotated[
+        float, typer.Option(help="Seconds for an upload, for its turn to come, and for its answer, each.")
+    ] = 30.0,
 ) -> None:
     """A server for the applications, and a page to try them: drop a photograph, see the mask, change the background."""
     from ..preprocessing import get_profile

@@ -67,8 +67,8 @@ def reference(limits: Limits) -> str:
 answer is a PNG file, or with <code>Accept: application/json</code> what there is to say about it. No address is ever
 fetched for you, nothing that you send is kept.</p>
 <pre>curl --data-binary @photo.jpg "http://127.0.0.1:8000/api/mask" -o mask.png</pre>
-<p>At most {limits.bytes / 1e6:.4g} MB and {limits.pixels / 1e6:.4g} megapixels, {limits.timeout:g} seconds for sending
-and as many for the answer; at most {limits.queue} photographs are worked on or wait.</p>
+<p>At most {limits.bytes / 1e6:.4g} MB and {limits.pixels / 1e6:.4g} megapixels, {limits.timeout:g} seconds for sending,
+for its turn to come and for the answer, each; at most {limits.queue} photographs are worked on or wait.</p>
 {sections}
 <section><h2>When it is refused</h2>
 <p>The body is one line of JSON: <code>{{"error": "…"}}</code>.</p>

@@ -79,13 +79,17 @@ class Engine:
         task = asyncio.create_task(self._turn(job, started))
         self.inside += 1
         task.add_done_callback(self._left)
+        try:
+            async with asyncio.timeout(self.limits.timeout):
+                await started.wait()
+        except TimeoutError:
+            task.cancel()
+            raise RefusalError(503, f"no turn within {self.limits.timeout:g} s; come back later", again=5) from None
+        # The clock starts anew with the turn: what waited for long would else be worked on for nobody.
         done, _ = await asyncio.wait({task}, timeout=self.limits.timeout)
-        if done:
-            return task.result()
-        if started.is_set():  # its threads cannot be stopped, so it keeps its place until they end
+        if not done:  # its threads cannot be stopped, so it keeps its place until they end
             raise RefusalError(504, f"not finished within {self.limits.timeout:g} s; send a smaller photograph")
-        task.cancel()
-        raise RefusalError(503, f"no turn within {self.limits.timeout:g} s; come back later", again=5)
+        return task.result()
 
     def close(self) -> None:
         for pool in (self.helpers, self.model):

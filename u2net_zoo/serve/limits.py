@@ -32,7 +32,7 @@ class Limits:
         pixels: of one photograph, known from its header before it is decoded.
         bytes: of one request's body.
         queue: photographs that are worked on or wait for that; the next one is told to come back.
-        timeout: seconds for a body to arrive, and again for the answer.
+        timeout: seconds for a body to arrive, again for a photograph's turn to come, and again for its answer.
     """
 
     pixels: int = 24_000_000
