@@ -22,9 +22,7 @@ def convert(
     source: Annotated[
         Path, typer.Argument(help="Weights, a converted model of any format, or a name that `u2zoo list` shows.")
     ],
-    to: Annotated[
-        str, typer.Option("--to", help=f"Formats, separated by commas, or all (but web): {', '.join(FORMATS)}.")
-    ],
+    to: Annotated[str, typer.Option("--to", help=f"Formats, or all (but web): {', '.join(FORMATS)}.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder of the artifacts.")] = Path("."),
     size: Annotated[
         str | None,
