@@ -16,7 +16,8 @@ __all__ = ["Upload", "drain", "receive"]
 
 IN_MEMORY = 1 << 20  # bytes; more of a body goes to disk
 FILES = 4  # in one form
-SECOND = 1.0  # for which a refused body is still read, so that its sender gets to see the answer
+SECOND = 1.0  # for which a refused body is still read, so that its sender gets to see the answer …
+UNASKED = 8 << 20  # … and bytes of it, where its sender has not said how many there are, or said far too many
 
 
 @dataclass
@@ -56,14 +57,16 @@ async def receive(request: "Request", limits: Limits) -> Upload:
     return upload
 
 
-async def drain(request: "Request") -> None:
+async def drain(request: "Request", limits: Limits) -> None:
     """Reads on for a moment: a connection that is closed on unread bytes loses the answer as well."""
     if getattr(request.state, "whole", False) or "100-continue" in request.headers.get("expect", ""):
         return  # nothing is left, or it waits to be asked for its body
+    declared = int(request.headers.get("content-length", 0))
+    left = declared if 0 < declared <= 2 * limits.bytes else UNASKED
     with contextlib.suppress(Exception):  # the client has gone, or the body was read already
         async with asyncio.timeout(SECOND):
-            while (message := await request.receive())["type"] == "http.request" and message.get("more_body"):
-                pass
+            while left > 0 and (message := await request.receive())["type"] == "http.request":
+                left = left - len(message["body"]) if message.get("more_body") else 0
 
 
 def _too_large(limits: Limits) -> RefusalError:

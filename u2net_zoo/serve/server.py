@@ -117,7 +117,7 @@ async def _health(request: Request) -> dict[str, Any]:
 
 
 async def _unknown(request: Request) -> Response:
-    await drain(request)
+    await drain(request, request.app.state.limits)
     name = request.path_params["application"][:40]
     return _error(RefusalError(404, str(UnknownNameError("application", name, APPLICATIONS))))
 
@@ -129,7 +129,7 @@ def _address(kind: type[Application]) -> Callable[[Request], Awaitable[Response]
         except ClientDisconnect:
             return Response(status_code=400)  # nobody reads it
         except RefusalError as error:
-            await drain(request)
+            await drain(request, request.app.state.limits)
             return _error(error)
         except MemoryError:
             log.exception("out of memory")
