@@ -134,6 +134,8 @@ class Format(ABC):
             that the format cannot honour.
         multiple: sides are multiples of this; others would not stay within the bounds.
         flexible: whether one artifact can take several sizes.
+        prepares: whether it prepares photographs itself, outside of the graph, and so has a profile with `--io tensor`.
+        downloads: whether writing it may need a network; `all` leaves it out then.
         bounds: for each reduced precision; float32 is held to the noise floor.
     """
 
@@ -149,6 +151,8 @@ class Format(ABC):
     bounds: ClassVar[Mapping[str, MaskBound]] = {}
     multiple: ClassVar[int] = 1
     flexible: ClassVar[bool] = False
+    prepares: ClassVar[bool] = False
+    downloads: ClassVar[bool] = False
 
     @abstractmethod
     def write(self, checkpoint: Checkpoint, path: Path, options: Options) -> "Plan | None":
@@ -222,8 +226,9 @@ class Format(ABC):
             raise OptionError("--io image goes with --via native, not with onnx2tf")
         if chosen.io == "image" and chosen.outputs == "all":
             raise OptionError("--io image answers the mask alone; --outputs all goes with --io tensor")
-        if chosen.io != "image" and (chosen.profile is not None or chosen.stretch is not None):
-            option = "profile" if chosen.profile is not None else "minmax"
+        profile = None if self.prepares else chosen.profile
+        if chosen.io != "image" and (profile is not None or chosen.stretch is not None):
+            option = "profile" if profile is not None else "minmax"
             raise OptionError(
                 f"format {self.name!r} cannot honour --{option} with --io {chosen.io}; it goes with image"
             )

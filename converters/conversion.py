@@ -75,15 +75,19 @@ class Artifact:
 
 
 def formats_named(names: Sequence[str] | str) -> list[Format]:
-    """Formats of a list or of a comma-separated string; `all` stands for every one. Raises UnknownNameError."""
+    """Formats of a list or of a comma-separated string; `all` stands for every one that needs no network.
+
+    Raises:
+        UnknownNameError: there is no such format.
+    """
     wanted = names.split(",") if isinstance(names, str) else list(names)
     wanted = [name.strip().lower() for name in wanted if name.strip()]
-    if "all" in wanted:
-        return list(FORMATS.values())
-    for name in wanted or [""]:
+    every = [name for name, fmt in FORMATS.items() if not fmt.downloads] if "all" in wanted else []
+    chosen = every + [name for name in wanted if name != "all"]
+    for name in chosen or [""]:
         if name not in FORMATS:
             raise UnknownNameError("format", name, FORMATS)
-    return [FORMATS[name] for name in dict.fromkeys(wanted)]
+    return [FORMATS[name] for name in dict.fromkeys(chosen)]
 
 
 def convert(
@@ -146,7 +150,7 @@ class _Job:
 
 def _job(fmt: Format, asked: Options, checkpoint: Checkpoint, located: Located | None, target: Path) -> _Job:
     """One format's options in force, checked against the network and against what lies at `target`."""
-    options = _fitting(fmt, asked, _with_profile(fmt.settle(asked), located), checkpoint)
+    options = _fitting(fmt, asked, _with_profile(fmt, fmt.settle(asked), located), checkpoint)
     fmt.check(checkpoint, options)
     fmt.check_target(target)
     if located and target.exists() and target.samefile(located.path):
@@ -187,9 +191,9 @@ def _as_catalogued(checkpoint: Checkpoint, located: Located) -> Checkpoint:
     return checkpoint.with_meta(licence=entry.licence, **classes)
 
 
-def _with_profile(options: Options, located: Located | None) -> Options:
-    """The profile that an image artifact gets in its graph: what was asked for, or what belongs to the weights."""
-    if options.io != "image" or options.profile:
+def _with_profile(fmt: Format, options: Options, located: Located | None) -> Options:
+    """The profile that an artifact gets which prepares pictures: what was asked for, or what belongs to the weights."""
+    if (options.io != "image" and not fmt.prepares) or options.profile:
         return options
     return replace(options, profile=(located.profile if located else None) or "paper")
 

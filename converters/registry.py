@@ -49,4 +49,5 @@ FORMATS = _Registry(
     pt2="torch_export_formats:PT2",
     openvino="openvino_format:OpenVINO",
     ncnn="ncnn_format:Ncnn",
+    web="web:Web",
 )

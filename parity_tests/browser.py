@@ -74,8 +74,9 @@ class Browser:
         line, self.buffer = self.buffer.split(b"\0", 1)
         return json.loads(line)
 
-    def open(self, page: Path) -> None:
-        self.send("Page.navigate", url=page.as_uri())
+    def open(self, page: Path | str) -> None:
+        """A file, or an address."""
+        self.send("Page.navigate", url=page if isinstance(page, str) else page.as_uri())
         for _ in range(400):
             if self.evaluate("document.readyState") == "complete":
                 return
@@ -105,6 +106,20 @@ class Browser:
     def key(self, name: str, code: int) -> None:
         for kind in ("rawKeyDown", "keyUp"):
             self.send("Input.dispatchKeyEvent", type=kind, key=name, code=name, windowsVirtualKeyCode=code)
+
+    def choose(self, selector: str, file: Path) -> None:
+        """Puts `file` into an input, as the dialog would."""
+        root = self.send("DOM.getDocument")["root"]["nodeId"]
+        node = self.send("DOM.querySelector", nodeId=root, selector=selector)["nodeId"]
+        self.send("DOM.setFileInputFiles", files=[str(file)], nodeId=node)
+
+    def wait_for(self, expression: str, seconds: float = 30) -> Any:
+        """The expression's value, once it is true."""
+        end = time.monotonic() + seconds
+        while not (value := self.evaluate(expression)):
+            assert time.monotonic() < end, f"not true within {seconds} s: {expression}"
+            time.sleep(0.05)
+        return value
 
     def complaints(self) -> list[str]:
         """Console errors, exceptions, and log entries so far."""

@@ -12,12 +12,14 @@ import webserver
 from PIL import Image
 from training import eight  # noqa: F401 - a fixture
 
+from converters.conversion import formats_named
 from converters.torch_predictor import TorchPredictor
 from u2net_zoo.arch import U2NET, U2NETP, Architecture, two_level
 from u2net_zoo.checkpoint import Checkpoint
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 DATA = SHARED / "data"
+ALL = [fmt.name for fmt in formats_named("all")]  # web needs a network, and has its own tests
 ARCHS = {"u2net": U2NET, "u2netp": U2NETP}
 
 # A U²-Net of the same shape and of few channels: quick to convert, and nothing is special about its widths.

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from conftest import SMALL, hard_checkpoint
+from conftest import ALL, SMALL, hard_checkpoint
 
 from converters import FORMATS, Artifact, Options, convert
 from converters.base import DYNAMIC, Format
@@ -23,7 +23,7 @@ def made(small, tmp_path_factory):
 
     @functools.cache
     def make(options: Options) -> dict[str, Artifact]:
-        able = [name for name, fmt in FORMATS.items() if honoured(fmt, options)]
+        able = [name for name in ALL if honoured(FORMATS[name], options)]
         folder = tmp_path_factory.mktemp("made")
         return {artifact.format: artifact for artifact in convert(small, able, folder, options=options)}
 
@@ -43,7 +43,7 @@ def weight_bytes(path) -> int:
     return sum(file.stat().st_size for file in files if file.suffix != ".xml")
 
 
-@pytest.fixture(params=list(FORMATS))
+@pytest.fixture(params=ALL)
 def fmt(request):
     return FORMATS[request.param]
 

@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
-from conftest import u2zoo
+from conftest import ALL, u2zoo
 
 from converters import FORMATS, Options, convert
 from converters.parity import MaskBound, Reference, compare
@@ -33,7 +33,7 @@ class Wrong:
 
 
 @pytest.mark.parametrize(
-    ("name", "unit"), [("onnx", unit) for unit in UNITS] + list(zip(FORMATS, itertools.cycle(UNITS), strict=False))
+    ("name", "unit"), [("onnx", unit) for unit in UNITS] + list(zip(ALL, itertools.cycle(UNITS), strict=False))
 )
 def test_a_wrong_artifact_is_not_kept_and_the_first_unit_is_named(monkeypatch, small, tmp_path, name, unit):
     Wrong(monkeypatch, name, unit)

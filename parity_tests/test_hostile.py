@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import SMALL, hard_checkpoint
+from conftest import ALL, SMALL, hard_checkpoint
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from mutate import KINDS, broken_copy
@@ -25,7 +25,8 @@ EXAMPLES = 25  # for each format; scripts/fuzz_readers.py does thousands
 def whole(tmp_path_factory) -> dict[str, Path]:
     """A small network in every format; not proved, test_readers.py does that."""
     folder, checkpoint, paths = tmp_path_factory.mktemp("whole"), hard_checkpoint(SMALL), {}
-    for name, fmt in FORMATS.items():
+    for name in ALL:
+        fmt = FORMATS[name]
         paths[name] = fmt.target(folder, "small")
         fmt.write(checkpoint, paths[name], fmt.settle(Options(size=(32, 32))))
     return paths
@@ -33,7 +34,7 @@ def whole(tmp_path_factory) -> dict[str, Path]:
 
 @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
 @given(which=st.integers(0, 999), kind=st.sampled_from(KINDS), place=st.floats(0, 1), value=st.integers(0, 255))
-@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("name", ALL)
 def test_a_broken_file_is_one_error_or_a_network(whole, tmp_path_factory, name, which, kind, place, value):
     folder = tmp_path_factory.mktemp("broken")
     path = broken_copy(whole[name], folder, which, kind, place, value)

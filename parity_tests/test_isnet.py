@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from conftest import SMALL, hard_checkpoint
+from conftest import ALL, SMALL, hard_checkpoint
 
 from converters import FORMATS, Options, convert
 from converters.parity import in_batches
@@ -93,7 +93,7 @@ def test_it_is_known_by_its_keys():
     assert Checkpoint.from_state({f"module.{key}": value for key, value in state.items()}).arch == ISNET
 
 
-@pytest.mark.parametrize("name", [name for name in FORMATS if name != "pt2"])
+@pytest.mark.parametrize("name", [name for name in ALL if name != "pt2"])
 def test_it_converts_like_the_rest(name, isnet, tmp_path):
     artifact = convert(isnet, name, tmp_path, options=Options(size=(64, 64), outputs="all"))[0]
     assert artifact.report.ok

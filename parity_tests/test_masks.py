@@ -4,10 +4,10 @@ import json
 
 import numpy as np
 import pytest
-from conftest import DATA, mask_agreement, needs, published, u2zoo
+from conftest import ALL, DATA, mask_agreement, needs, published, u2zoo
 from PIL import Image
 
-from converters import FORMATS, convert
+from converters import convert
 from converters.sources import read_source
 from u2net_zoo import Session
 from u2net_zoo.api import WEIGHT_FILES
@@ -24,7 +24,7 @@ def artifacts(real_weights, tmp_path_factory):
     return {artifact.format: artifact for artifact in convert(real_weights, "all", folder)}
 
 
-@pytest.mark.parametrize("name", [name for name in FORMATS if name not in WEIGHT_FILES])
+@pytest.mark.parametrize("name", [name for name in ALL if name not in WEIGHT_FILES])
 def test_the_published_masks_are_reproduced(name, artifacts):
     session = Session(artifacts[name].path)
     pairs = [(session.mask(read_image(photo)), mask) for photo, mask in published("u2netp")]
@@ -42,7 +42,7 @@ def test_weight_files_hold_what_the_command_reproduces_them_with(name, artifacts
 
 
 def test_every_artifact_of_the_real_weights_is_within_bounds(artifacts):
-    assert set(artifacts) == set(FORMATS)
+    assert set(artifacts) == set(ALL)
     for artifact in artifacts.values():
         assert artifact.report.ok
         assert not artifact.report.flat

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import SMALL, hard_checkpoint
+from conftest import ALL, SMALL, hard_checkpoint
 
 from converters import FORMATS, Options, convert
 from converters.sources import format_of, read_source, stem_of
@@ -39,10 +39,10 @@ def identical(a: Checkpoint, b: Checkpoint) -> bool:
 def files(small, tmp_path_factory) -> dict[str, Path]:
     """The small network in every format, written and proved once."""
     folder = tmp_path_factory.mktemp("any")
-    return {name: convert(small, name, folder, name="small", options=FORWARD)[0].path for name in FORMATS}
+    return {name: convert(small, name, folder, name="small", options=FORWARD)[0].path for name in ALL}
 
 
-@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("name", ALL)
 def test_what_was_written_is_read_back(name, files, small):
     """Bit-identical arrays where names and fp32 are kept, folded weights to 1e-6, the same masks; all by one test."""
     found = read_source(files[name])
@@ -61,7 +61,7 @@ def test_what_was_written_is_read_back(name, files, small):
         assert np.abs(value - exact[output]).max() <= 3 * noise + 1e-6
 
 
-@pytest.mark.parametrize("name", [name for name in FORMATS if "fp16" in FORMATS[name].choices["precision"]])
+@pytest.mark.parametrize("name", [name for name in ALL if "fp16" in FORMATS[name].choices["precision"]])
 def test_half_precision_is_read_back(name, small, tmp_path):
     path = FORMATS[name].target(tmp_path, "half")
     FORMATS[name].write(small, path, FORMATS[name].settle(Options(size=(64, 64), precision="fp16")))
@@ -110,4 +110,4 @@ def test_a_part_of_a_pair_is_told_so(files, tmp_path):
 
 
 def test_every_format_is_found_by_its_file(files):
-    assert {name: format_of(path).name for name, path in files.items()} == {name: name for name in FORMATS}
+    assert {name: format_of(path).name for name, path in files.items()} == {name: name for name in ALL}

@@ -89,13 +89,13 @@ class Watched:
 
 def artifacts(folder: Path, names: list[str]) -> dict[str, Path]:
     """A small network in every format."""
-    from conftest import SMALL, hard_checkpoint
+    from conftest import ALL, SMALL, hard_checkpoint
 
     from converters import FORMATS, Options
 
     checkpoint = hard_checkpoint(SMALL)
     paths = {}
-    for name in names or FORMATS:
+    for name in names or ALL:
         fmt = FORMATS[name]
         paths[name] = fmt.target(folder, "small")
         fmt.write(checkpoint, paths[name], fmt.settle(Options(size=(32, 32))))

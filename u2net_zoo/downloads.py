@@ -13,8 +13,8 @@ import functools
 import logging
 import os
 import shutil
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -24,7 +24,7 @@ from .errors import DownloadError, InputError, OptionError, OutputError
 from .reading import read_checkpoint, sha256_of
 from .transport import Downloader, Progress, silent
 
-__all__ = ["Fetched", "fetch"]
+__all__ = ["Fetched", "fetch", "fetch_pinned"]
 
 SEEN = ".sha256"  # beside a file whose hash is not published: the hash that it had when it was accepted
 SPARE = 1 << 20  # what a container may add to the tensors
@@ -70,6 +70,28 @@ def fetch(entry: Entry, *, progress: Progress = silent) -> Fetched:
         with _alone(folder):
             # Somebody else may have fetched it while this process waited.
             return _cached(entry) or _first(entry, folder, progress)
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot write there: {error.strerror or error}") from error
+
+
+def fetch_pinned(
+    what: str, file: File, url: str, folder: Path, keep: Callable[[Path, Path], None], *, progress: Progress = silent
+) -> None:
+    """A file of known size and sha256 that is no weights: `keep(file, folder)` puts what is wanted of it into `folder`.
+
+    Raises:
+        DownloadError: it did not come as it should, or U2ZOO_OFFLINE forbids it.
+        OutputError: `folder` cannot be written.
+    """
+    if _offline():
+        raise DownloadError(f"{what}: not in the cache ({home()}) and U2ZOO_OFFLINE is set; fetch it with a network")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with _alone(folder):
+            downloader = Downloader(file.bytes, file.bytes or LARGEST, _patience(), progress=progress)
+            keep(_retrieve(replace(file, url=url), folder / ".partial", downloader), folder)
+    except DownloadError as error:
+        raise DownloadError(f"{what}: not fetched: {urlsplit(url).hostname} ({file.file}): {error}") from None
     except OSError as error:
         raise OutputError(f"{folder}: cannot write there: {error.strerror or error}") from error
 
@@ -163,15 +185,20 @@ def _not_as_bundled(entry: Entry, source: Source) -> str:
 
 
 def _download(entry: Entry, file: File, folder: Path, downloader: Downloader) -> None:
-    """`file` in `folder`, verified. pooch writes to a temporary name, compares the hash, and only then renames."""
+    """`file` in `folder`, verified: by its hash, or by what it holds."""
+    path = _retrieve(file, folder, downloader)
+    if file.sha256 is None:
+        _check_weights(entry, path)
+
+
+def _retrieve(file: File, folder: Path, downloader: Downloader) -> Path:
+    """`file` in `folder`. pooch writes to a temporary name, compares the hash, and only then renames."""
     with _silent_pooch() as pooch:
         try:
-            path = Path(pooch.retrieve(file.url, file.sha256, fname=file.file, path=folder, downloader=downloader))
+            return Path(pooch.retrieve(file.url, file.sha256, fname=file.file, path=folder, downloader=downloader))
         except ValueError:  # pooch's word for another hash
             expected = f"expected sha256 {file.sha256}, got {downloader.sha256}"
             raise DownloadError(f"{expected}; the file was replaced, or damaged on its way") from None
-    if file.sha256 is None:
-        _check_weights(entry, path)
 
 
 @contextlib.contextmanager

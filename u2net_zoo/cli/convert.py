@@ -22,7 +22,7 @@ def convert(
     source: Annotated[
         Path, typer.Argument(help="Weights, a converted model of any format, or a name that `u2zoo list` shows.")
     ],
-    to: Annotated[str, typer.Option("--to", help=f"Formats, separated by commas, or all: {', '.join(FORMATS)}.")],
+    to: Annotated[str, typer.Option("--to", help=f"Formats, or all (but web): {', '.join(FORMATS)}.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder of the artifacts.")] = Path("."),
     size: Annotated[
         str | None,
@@ -101,7 +101,9 @@ def _legacy(to: str) -> list[str]:
     """The formats that were asked for, Core ML's in its old form."""
     names = [name.strip().lower() for name in to.split(",")]
     if "all" in names:
-        return [name for name in FORMATS if name != "coreml"]
+        from converters.conversion import formats_named
+
+        return [fmt.name for fmt in formats_named(names) if fmt.name != "coreml"]
     if "coreml" not in names:
         raise OptionError(f"--legacy is an old form of coreml; --to {to} asks for no coreml")
     return ["mlmodel" if name == "coreml" else name for name in names]

@@ -8,7 +8,7 @@ import typer
 
 from .. import __version__
 from ..errors import U2ZooError, one_line
-from . import bench, convert, eval, fetch, formats, info, mask, train, verify, video
+from . import bench, convert, eval, fetch, formats, info, mask, serve, train, verify, video
 from . import list as listing
 from .console import state
 
@@ -33,6 +33,7 @@ app.command("formats")(formats.formats)
 app.command("info")(info.info)
 app.command("list")(listing.list_weights)
 app.command("mask")(mask.mask)
+app.command("serve")(serve.serve)
 app.command("train")(train.train)
 app.command("verify")(verify.verify)
 app.command("video")(video.video)

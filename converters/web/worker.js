@@ -1,0 +1,152 @@
+// The model's own thread: pixels of a photograph in, its mask out, at the photograph's size.
+// What is done before and after the model is the profile's, as u2net_zoo/preprocessing.py has it; `about` is model.json.
+"use strict";
+
+/**
+ * scikit-image's `resize(order=1, mode="constant", anti_aliasing=False)`, which the profile `paper` asks for: linear between
+ * pixel centres, zeros beyond the border, values kept within the photograph's own. RGBA in, planes of R, G and B out.
+ */
+function resized(pixels, width, height, toWidth, toHeight) {
+  const columns = taps(width, toWidth);
+  const rows = taps(height, toHeight);
+  const size = toWidth * toHeight;
+  const planes = new Float64Array(3 * size);
+  const [low, high] = range(pixels);
+  for (let y = 0; y < toHeight; y++) {
+    const { at: [above, below], weight: down } = rows[y];
+    for (let x = 0; x < toWidth; x++) {
+      const { at: [left, right], weight: along } = columns[x];
+      for (let c = 0; c < 3; c++) {
+        const value = (row, column) => (row < 0 || column < 0 ? 0 : pixels[4 * (row * width + column) + c] / 255);
+        const upper = value(above, left) * (1 - along) + value(above, right) * along;
+        const lower = value(below, left) * (1 - along) + value(below, right) * along;
+        planes[c * size + y * toWidth + x] = Math.min(Math.max(upper * (1 - down) + lower * down, low), high);
+      }
+    }
+  }
+  return planes;
+}
+
+/** For each of `to` places along an axis: the two pixels around it, -1 for none, and the second one's weight. */
+function taps(from, to) {
+  return Array.from({ length: to }, (_, i) => {
+    const place = ((i + 0.5) * from) / to - 0.5; // half-pixel centres
+    const first = Math.floor(place);
+    const inside = (n) => (n >= 0 && n < from ? n : -1);
+    return { at: [inside(first), inside(first + 1)], weight: place - first };
+  });
+}
+
+/** Lowest and highest value of the colours, in [0, 1]. */
+function range(pixels) {
+  let low = 255;
+  let high = 0;
+  for (let i = 0; i < pixels.length; i++) {
+    if (i % 4 === 3) continue;
+    if (pixels[i] < low) low = pixels[i];
+    if (pixels[i] > high) high = pixels[i];
+  }
+  return [low / 255, high / 255];
+}
+
+/** The network's input from planes in [0, 1]: by the maximum, then by mean and standard deviation of each channel. */
+function normalised(planes, about, grey) {
+  const size = planes.length / 3;
+  const top = about.by_maximum ? Math.max(planes.reduce((a, b) => Math.max(a, b), 0), about.darkest) : 1;
+  return Float32Array.from(planes, (value, i) => {
+    const channel = grey && about.grey_as_first ? 0 : Math.floor(i / size);
+    return (value / top - about.mean[channel]) / about.std[channel];
+  });
+}
+
+/** Grey levels from d0, in float32 as NumPy has them: min-max, and truncated. */
+function levelsOf(d0, about) {
+  const f = Math.fround;
+  const map = about.invert ? d0.map((value) => 1 - value) : d0;
+  const low = about.stretch ? map.reduce((a, b) => Math.min(a, b)) : 0;
+  const span = about.stretch ? Math.max(f(map.reduce((a, b) => Math.max(a, b)) - low), f(about.empty)) : 1;
+  return Uint8Array.from(map, (value) => Math.trunc(f(f(f(value - low) / span) * 255)));
+}
+
+/** Whether a photograph's file is greyscale: a JPEG of one component, a PNG of colour type 0 or 4. */
+function isGrey(bytes) {
+  if (bytes[0] === 0x89 && bytes[1] === 0x50) return bytes[25] === 0 || bytes[25] === 4;
+  if (bytes[0] !== 0xff || bytes[1] !== 0xd8) return false;
+  for (let at = 2; at + 9 < bytes.length && bytes[at] === 0xff; at += 2 + 256 * bytes[at + 2] + bytes[at + 3]) {
+    const kind = bytes[at + 1];
+    const frame = kind >= 0xc0 && kind <= 0xcf && kind !== 0xc4 && kind !== 0xc8 && kind !== 0xcc;
+    if (frame) return bytes[at + 9] === 1;
+  }
+  return false;
+}
+
+const BITS = 22; // Pillow's fixed point for 8-bit pictures: weights are whole numbers of 2^-22
+
+/** Pillow's BILINEAR, which profiles use for masks: a triangle, as wide as a pixel of the smaller picture, rows first. */
+function enlarged(levels, width, height, toWidth, toHeight) {
+  const wide = pass(levels, width, height, toWidth, (line, n) => line * width + n);
+  return pass(wide, height, toWidth, toHeight, (line, n) => n * toWidth + line, true);
+}
+
+function pass(levels, length, lines, to, index, upright = false) {
+  const out = new Uint8Array(to * lines);
+  const windows = triangles(length, to);
+  for (let place = 0; place < to; place++) {
+    const { start, weights } = windows[place];
+    for (let line = 0; line < lines; line++) {
+      let sum = 2 ** (BITS - 1);
+      for (let n = 0; n < weights.length; n++) sum += weights[n] * levels[index(line, start + n)];
+      out[upright ? place * lines + line : line * to + place] = Math.min(Math.floor(sum / 2 ** BITS), 255);
+    }
+  }
+  return out;
+}
+
+/** The window of each of `to` places over `from` pixels: where it starts, and its weights in 2^-22. */
+function triangles(from, to) {
+  const scale = from / to;
+  const support = Math.max(scale, 1);
+  return Array.from({ length: to }, (_, i) => {
+    const centre = (i + 0.5) * scale;
+    const start = Math.max(Math.trunc(centre - support + 0.5), 0);
+    const end = Math.min(Math.trunc(centre + support + 0.5), from);
+    const raw = Array.from({ length: end - start }, (_, n) => Math.max(1 - Math.abs((start + n - centre + 0.5) / support), 0));
+    const total = raw.reduce((sum, value) => sum + value, 0);
+    return { start, weights: raw.map((value) => Math.round((value / total) * 2 ** BITS)) };
+  });
+}
+
+let model = null;
+const blob = (content, type) => URL.createObjectURL(new Blob([content], { type })); // what one thread makes, others may not load
+
+async function open({ about, model: file, wasm, runtime }) {
+  const ort = await import(blob(runtime, "text/javascript"));
+  ort.env.wasm.wasmPaths = { wasm: blob(wasm, "application/wasm") };
+  ort.env.logLevel = "error"; // it warns of processors that it does not know
+  ort.env.wasm.numThreads = 1; // more need headers that plain web servers do not send
+  const session = await ort.InferenceSession.create(new Uint8Array(file), { executionProviders: ["wasm"] });
+  model = { about, session, tensor: (data, dims) => new ort.Tensor("float32", data, dims) };
+  return {};
+}
+
+const HEAD = 1 << 18; // bytes of a file in which its kind is said
+
+async function mask({ file, pixels, width, height }) {
+  const { about, session, tensor } = model;
+  const grey = isGrey(new Uint8Array(await file.slice(0, HEAD).arrayBuffer()));
+  const planes = normalised(resized(pixels, width, height, about.width, about.height), about, grey);
+  const answer = await session.run({ image: tensor(planes, [1, 3, about.height, about.width]) });
+  const levels = enlarged(levelsOf(answer.mask.data, about), about.width, about.height, width, height);
+  const picture = new Uint8ClampedArray(4 * width * height).fill(255);
+  for (let i = 0; i < picture.length; i++) if (i % 4 < 3) picture[i] = levels[i >> 2];
+  return { mask: picture };
+}
+
+onmessage = async ({ data }) => {
+  try {
+    const answer = await { open, mask }[data.kind](data);
+    postMessage({ ...answer, number: data.number }, answer.mask ? [answer.mask.buffer] : []);
+  } catch (error) {
+    postMessage({ number: data.number, error: `the model does not run in this browser: ${error.message || error}` });
+  }
+};

@@ -1,0 +1,91 @@
+"""`u2zoo serve`."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .. import BUNDLED
+from ..errors import MissingExtraError, OptionError, UnknownNameError
+from .console import state
+from .fetch import fetch_source
+
+if TYPE_CHECKING:
+    from ..session import MaskSession
+
+__all__ = ["serve"]
+
+
+def serve(
+    host: Annotated[str, typer.Option(help="Where to listen; other machines can reach anything but loopback.")] = (
+        "127.0.0.1"
+    ),
+    port: Annotated[int, typer.Option(help="0: any free one.")] = 8000,
+    model: Annotated[
+        Path, typer.Option("--model", help="Weights, an artifact of any format, or a catalog name.")
+    ] = Path(BUNDLED),
+    profile: Annotated[str | None, typer.Option(help="How photographs are prepared; by default the weights' own.")] = (
+        None
+    ),
+    runtime: Annotated[str | None, typer.Option(help="What runs the weights: torch (the default), onnx …")] = None,
+    max_pixels: Annotated[int, typer.Option(help="Of one photograph.")] = 24_000_000,
+    max_bytes: Annotated[int, typer.Option(help="Of one upload.")] = 32 << 20,
+    queue: Annotated[int, typer.Option(help="Photographs that may wait; the next one is answered with 503.")] = 16,
+    timeout: Annotated[
+        float, typer.Option(help="Seconds for an upload, for its turn to come, and for its answer, each.")
+    ] = 30.0,
+) -> None:
+    """A server for the applications, and a page to try them: drop a photograph, see the mask, change the background."""
+    from ..preprocessing import get_profile
+    from ..serve.limits import Limits
+
+    limits = Limits(max_pixels, max_bytes, queue, timeout)
+    if not 0 <= port <= 65535:
+        raise OptionError(f"--port {port}: allowed is 0 to 65535")
+    if profile:
+        get_profile(profile)
+    _check_extra()
+    from ..serve import server
+    from ..serve.sessions import Sessions
+
+    _check_runtime(runtime)
+    fetch_source(model)
+    from converters.memory import return_large_blocks
+
+    return_large_blocks()  # a large photograph's memory goes back when it is done
+    # One processor is for decoding, encoding and the connections. Torch's threads wait for each other by spinning: on
+    # two busy cores a mask took 0.89 s with two threads and 0.26 s with one (2026-11-21).
+    os.environ.setdefault("OMP_NUM_THREADS", str(max((os.cpu_count() or 1) - 1, 1)))
+    listening = server.listen(host, port)
+    sessions = Sessions(lambda source, chosen: _opened(source, chosen, runtime), model, profile)
+    with state.quiet():
+        sessions.opened[model] = _opened(model, profile, runtime)  # an error is said now, not to the first visitor
+    address = listening.getsockname()
+    shown = f"[{address[0]}]" if ":" in address[0] else address[0]
+    try:
+        state.result(f"http://{shown}:{address[1]}  {model}  Ctrl-C ends it")
+        server.serve(sessions, listening, limits)
+    except (KeyboardInterrupt, SystemExit):  # uvicorn passes on the signal that ended it: that is how it is meant
+        state.result("ended")
+
+
+def _opened(source: str | Path, profile: str | None, runtime: str | None) -> "MaskSession":
+    from ..api import Session
+
+    return Session(source, profile=profile, runtime=runtime)
+
+
+def _check_extra() -> None:
+    from importlib.util import find_spec
+
+    for package, module in (("fastapi", "fastapi"), ("uvicorn", "uvicorn"), ("python-multipart", "python_multipart")):
+        if find_spec(module) is None:
+            raise MissingExtraError("u2zoo serve", package, "serve")
+
+
+def _check_runtime(runtime: str | None) -> None:
+    from converters.registry import FORMATS
+
+    if runtime not in (None, "torch", *FORMATS):
+        raise UnknownNameError("runtime", str(runtime), ["torch", *FORMATS])

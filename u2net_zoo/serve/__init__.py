@@ -1,0 +1,1 @@
+"""`u2zoo serve`: the applications over HTTP, within limits, and a page to try them."""

@@ -1,0 +1,164 @@
+"""Photographs take turns: a bounded queue, a few that are decoded at once, one thread in which every model runs."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import IO, Any, TypeVar
+
+from PIL import Image
+
+from ..apps import Application, Result
+from ..errors import U2ZooError
+from ..session import MaskSession
+from .choices import chosen
+from .limits import DECODING, Limits, RefusalError
+from .photographs import decode, png
+
+__all__ = ["Answer", "Engine", "Job"]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One request: which application with which options, on which photograph.
+
+    Attributes:
+        files: what came beside the photograph, by the option that it is.
+        gone: whether its client has hung up.
+        picture: which of the result's pictures is wanted; None: the facts alone.
+    """
+
+    kind: type[Application]
+    query: list[tuple[str, str]]
+    image: IO[bytes]
+    files: dict[str, IO[bytes]]
+    gone: Callable[[], Awaitable[bool]]
+    picture: str | None = ""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The PNG file that was asked for, and what there is to say; `png` is None where only facts were wanted."""
+
+    png: bytes | None
+    facts: dict[str, Any]
+
+
+class Engine:
+    """Runs jobs within limits.
+
+    Args:
+        session: the session of an application's weights; called in the model's thread, raises U2ZooError.
+    """
+
+    def __init__(self, session: Callable[[type[Application]], MaskSession], limits: Limits):
+        self.session, self.limits = session, limits
+        self.helpers = ThreadPoolExecutor(DECODING, thread_name_prefix="decode")
+        self.model = ThreadPoolExecutor(1, thread_name_prefix="model")
+        self.turns = asyncio.Semaphore(DECODING)
+        self.inside = 0  # jobs that wait or run
+
+    def check_room(self) -> None:
+        """Raises RefusalError: 503, the queue is full."""
+        if self.inside >= self.limits.queue:
+            raise RefusalError(503, f"{self.inside} photographs are waiting already; come back in a moment", again=2)
+
+    async def run(self, job: Job) -> Answer:
+        """The job's answer.
+
+        Raises:
+            RefusalError: 503 no room, or no turn in time; 504 not finished in time; 4xx what is wrong with the request.
+        """
+        self.check_room()
+        started = asyncio.Event()
+        task = asyncio.create_task(self._turn(job, started))
+        self.inside += 1
+        task.add_done_callback(self._left)
+        try:
+            async with asyncio.timeout(self.limits.timeout):
+                await started.wait()
+        except TimeoutError:
+            task.cancel()
+            raise RefusalError(503, f"no turn within {self.limits.timeout:g} s; come back later", again=5) from None
+        # The clock starts anew with the turn: what waited for long would else be worked on for nobody.
+        done, _ = await asyncio.wait({task}, timeout=self.limits.timeout)
+        if not done:  # its threads cannot be stopped, so it keeps its place until they end
+            raise RefusalError(504, f"not finished within {self.limits.timeout:g} s; send a smaller photograph")
+        return task.result()
+
+    def close(self) -> None:
+        for pool in (self.helpers, self.model):
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    def _left(self, task: "asyncio.Task[Answer]") -> None:
+        self.inside -= 1
+        if not task.cancelled():
+            task.exception()  # seen: the one who waited may have gone
+
+    async def _turn(self, job: Job, started: asyncio.Event) -> Answer:
+        async with self.turns:
+            started.set()
+            if await job.gone():
+                raise RefusalError(400, "the client has gone")
+            begun = time.perf_counter()
+            image = await _in(self.helpers, decode, job.image, self.limits)
+            with TemporaryDirectory(prefix="u2zoo-") as folder:
+                application = await _in(self.helpers, _application, job, Path(folder), self.limits)
+                image = await _in(self.helpers, _prepared, application, image)
+                session = await _in(self.model, self.session, job.kind)
+                x = await _in(self.helpers, session.preparation.input, image)
+                output = await _in(self.model, session.answer, x)
+                del x
+                return await _in(self.helpers, _finished, job, application, session, image, output, begun)
+
+
+async def _in(pool: ThreadPoolExecutor, function: Callable[..., T], *arguments: Any) -> T:
+    return await asyncio.get_running_loop().run_in_executor(pool, function, *arguments)
+
+
+def _application(job: Job, folder: Path, limits: Limits) -> Application:
+    """The application; files of the form are decoded within the same limits and stand in `folder` while it runs."""
+    paths = {}
+    for number, (name, file) in enumerate(job.files.items()):
+        paths[name] = folder / f"{number}.png"
+        paths[name].write_bytes(png(decode(file, limits)))
+    return chosen(job.kind, job.query, paths)
+
+
+def _prepared(application: Application, image: Image.Image) -> Image.Image:
+    return _told(lambda: application.before(image))
+
+
+def _finished(
+    job: Job, application: Application, session: MaskSession, image: Image.Image, output: Any, begun: float
+) -> Answer:
+    mask = session.preparation.mask(output, image.size)
+    result: Result = _told(lambda: application.after(image, mask))
+    facts = {
+        "application": job.kind.name,
+        "profile": session.profile.name,
+        "size": list(image.size),
+        "pictures": list(result.pictures),
+        "facts": result.facts,
+        "seconds": round(time.perf_counter() - begun, 3),
+    }
+    if job.picture is None or (not result.pictures and not job.picture):
+        return Answer(None, facts)
+    if job.picture not in result.pictures:
+        raise RefusalError(422, f"no picture {job.picture[:40]!r}; pictures: {', '.join(map(repr, result.pictures))}")
+    return Answer(png(result.pictures[job.picture]), facts)
+
+
+def _told(function: Callable[[], T]) -> T:
+    """What an application refuses is the request's fault."""
+    try:
+        return function()
+    except RefusalError:
+        raise
+    except U2ZooError as error:
+        raise RefusalError(422, str(error)) from None

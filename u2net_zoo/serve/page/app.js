@@ -1,0 +1,126 @@
+// The page: a photograph comes in, its mask is asked for, and what is shown is drawn from the two.
+// Where masks come from is engine.js's business: from the server, or from a model in this browser. Plain scripts and no
+// modules: browsers load no module from a file that was double-clicked.
+"use strict";
+
+const $ = (id) => document.getElementById(id);
+const MOST = 40e6; // pixels; beyond that browsers silently make empty canvases
+const shown = { photograph: null, mask: null, name: "photograph", picture: null };
+let turn = 0; // a photograph that comes while another is worked on takes its place
+
+$("promise").textContent = engine.promise;
+for (const [text, address] of engine.links) $("links").append(Object.assign(document.createElement("a"), { textContent: text, href: address }));
+for (const colour of ["#ffffff", "#000000", "#2f6fed", "#18a058", "#f2c230", "#d9453d"]) {
+  const button = Object.assign(document.createElement("button"), { type: "button", title: colour });
+  button.setAttribute("aria-label", "Background " + colour);
+  button.style.background = colour;
+  button.addEventListener("click", () => { $("colour").value = colour; show(); });
+  $("swatches").append(button);
+}
+
+const chosen = () => document.querySelector("input[name=show]:checked").value;
+
+function say(text, busy = false) {
+  $("status").textContent = text;
+  $("status").classList.toggle("busy", busy);
+}
+
+function complain(text) {
+  say("");
+  $("error").textContent = text;
+  $("error").hidden = !text;
+}
+
+async function decoded(file) {
+  let bitmap;
+  try {
+    bitmap = await createImageBitmap(file, { imageOrientation: "from-image", colorSpaceConversion: "none" });
+  } catch {
+    throw new Error(`${file.name || "what came"} is no photograph that this browser can read; try a JPEG, PNG or WebP file`);
+  }
+  if (bitmap.width * bitmap.height > MOST) throw new Error(`${bitmap.width} × ${bitmap.height} pixels are too many for this page; the command u2zoo takes them`);
+  return bitmap;
+}
+
+async function take(file) {
+  if (!file) return;
+  const mine = ++turn;
+  complain("");
+  say("Reading the photograph …", true);
+  try {
+    const bitmap = await decoded(file);
+    const start = performance.now();
+    say(engine.working, true);
+    const mask = await engine.mask(file, bitmap, (text) => mine === turn && say(text, true));
+    if (mine !== turn) return;
+    Object.assign(shown, { photograph: bitmap, mask, name: (file.name || "photograph").replace(/\.[^.]*$/, "") });
+    facts({ size: `${bitmap.width} × ${bitmap.height}`, model: engine.model, time: `${((performance.now() - start) / 1000).toFixed(1)} s` });
+    $("drop").hidden = true;
+    $("result").hidden = false;
+    fit($("before"), bitmap);
+    $("compare").style.setProperty("--ratio", bitmap.width / bitmap.height);
+    $("compare").style.setProperty("--width", bitmap.width);
+    show();
+    say("");
+    $("split").focus({ preventScroll: true });
+  } catch (error) {
+    if (mine === turn) complain(error.message || String(error));
+  }
+}
+
+function facts(values) {
+  $("facts").replaceChildren(...Object.entries(values).filter(([, value]) => value).flatMap(([key, value]) => [
+    Object.assign(document.createElement("dt"), { textContent: key }), Object.assign(document.createElement("dd"), { textContent: value })]));
+}
+
+function show() {
+  const what = chosen();
+  for (const option of document.querySelectorAll(".option")) option.hidden = option.dataset.for !== what;
+  if (!shown.photograph) return;
+  const settings = { colour: $("colour").value, blur: Number($("blur").value), picture: shown.picture };
+  draw($("after"), shown.photograph, shown.mask, backgrounds[what], settings);
+}
+
+async function download() {
+  const blob = await new Promise((done) => $("after").toBlob(done, "image/png"));
+  const link = Object.assign(document.createElement("a"), { href: URL.createObjectURL(blob), download: `${shown.name}-${chosen()}.png` });
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 10000);
+}
+
+function restart() {
+  turn++;
+  complain("");
+  $("result").hidden = true;
+  $("drop").hidden = false;
+  $("file").value = "";
+  $("file").focus();
+}
+
+$("file").addEventListener("change", () => take($("file").files[0]));
+$("split").addEventListener("input", () => $("compare").style.setProperty("--at", $("split").value + "%"));
+$("download").addEventListener("click", download);
+$("again").addEventListener("click", restart);
+for (const radio of document.querySelectorAll("input[name=show]")) radio.addEventListener("change", show);
+$("colour").addEventListener("input", show);
+$("blur").addEventListener("input", show);
+$("background").addEventListener("change", async () => {
+  try {
+    shown.picture = await decoded($("background").files[0]);
+    complain("");
+    show();
+  } catch (error) {
+    complain(error.message);
+  }
+});
+addEventListener("dragover", (event) => { event.preventDefault(); document.body.classList.add("over"); });
+addEventListener("dragleave", (event) => event.relatedTarget || document.body.classList.remove("over"));
+addEventListener("drop", (event) => {
+  event.preventDefault();
+  document.body.classList.remove("over");
+  take(event.dataTransfer.files[0]);
+});
+addEventListener("paste", (event) => take([...event.clipboardData.files].find((file) => file.type.startsWith("image/"))));
+show();
+// For tests, and for the curious: the mask's grey levels as the page has them.
+window.u2zoo = { take, mask: () => pixelsOf(shown.mask) };

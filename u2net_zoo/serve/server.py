@@ -1,0 +1,193 @@
+"""The server: one address per application, `/health`, what it says of itself, and the page."""
+
+import contextlib
+import json
+import logging
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from importlib.resources import files
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse, Response
+from fastapi.staticfiles import StaticFiles
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+
+from .. import __version__
+from ..apps import APPLICATIONS, Application
+from ..errors import OptionError, UnknownNameError
+from ..session import MaskSession
+from . import documents
+from .body import Upload, drain, receive
+from .choices import chosen, file_fields
+from .engine import Answer, Engine, Job
+from .guard import LOOPBACK, Asgi, Guard, patient
+from .limits import Limits, RefusalError
+
+__all__ = ["create_app", "listen", "serve"]
+
+CONNECTIONS = 512  # more are turned away before anything of theirs is read
+PAGE = files(__package__) / "page"
+log = logging.getLogger(__name__)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that listens there; port 0 is any free one. Raises OptionError."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listening = socket.socket(family, kind, protocol)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(address)
+        listening.listen(CONNECTIONS)
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise OptionError(f"cannot listen on {host}:{port}: {reason}; choose another --port or --host") from None
+    return listening
+
+
+def serve(session: Callable[[type[Application]], MaskSession], listening: socket.socket, limits: Limits) -> None:
+    """Answers until it is interrupted or told to end; photographs in the model then are finished."""
+    import uvicorn
+
+    logging.getLogger("python_multipart").setLevel(logging.CRITICAL)  # it warns of every form that is broken
+    host = listening.getsockname()[0]
+    loopback = host.startswith("127.") or host == "::1"
+    app = create_app(session, limits, LOOPBACK | {host} if loopback else None)
+    config = uvicorn.Config(
+        app,
+        http=patient(limits.patience),
+        ws="none",
+        log_level="error",
+        access_log=False,
+        limit_concurrency=CONNECTIONS,
+        timeout_keep_alive=5,
+        timeout_graceful_shutdown=5,
+        server_header=False,
+        proxy_headers=False,
+    )
+    uvicorn.Server(config).run(sockets=[listening])
+
+
+def create_app(
+    session: Callable[[type[Application]], MaskSession], limits: Limits, names: frozenset[str] | None = None
+) -> Asgi:
+    """The ASGI application. `names`: see `Guard`."""
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        app.state.engine = Engine(session, limits)
+        yield
+        app.state.engine.close()
+
+    app = FastAPI(
+        title="u2net-zoo", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None, redirect_slashes=False
+    )
+    app.state.limits, app.state.uploads = limits, 0
+    app.add_exception_handler(HTTPException, _plain)
+    app.add_exception_handler(Exception, _ours)
+    for kind in APPLICATIONS.values():
+        app.add_api_route(
+            f"/api/{kind.name}", _address(kind), methods=["POST"], summary=kind.title, name=kind.name,
+            responses=documents.responses(), openapi_extra=documents.openapi_of(kind), response_class=Response,
+        )  # fmt: skip
+    app.add_api_route("/api/{application}", _unknown, methods=["POST"], include_in_schema=False)
+    app.add_api_route("/health", _health, methods=["GET"], summary="How many photographs wait")
+    app.add_api_route("/", _page("index.html"), methods=["GET", "HEAD"], include_in_schema=False)
+    app.add_api_route("/docs", _reference, methods=["GET"], include_in_schema=False)
+    app.mount("/page", StaticFiles(directory=str(PAGE)))
+    return Guard(app, names)
+
+
+def _page(name: str) -> Callable[[], Awaitable[Response]]:
+    async def page() -> Response:
+        return Response((PAGE / name).read_bytes(), media_type="text/html")
+
+    return page
+
+
+async def _reference(request: Request) -> Response:
+    return Response(documents.reference(request.app.state.limits), media_type="text/html")
+
+
+async def _health(request: Request) -> dict[str, Any]:
+    engine: Engine = request.app.state.engine
+    waiting = {"inside": engine.inside, "queue": engine.limits.queue}
+    return {"status": "ok", "version": __version__, "applications": list(APPLICATIONS), **waiting}
+
+
+async def _unknown(request: Request) -> Response:
+    await drain(request, request.app.state.limits)
+    name = request.path_params["application"][:40]
+    return _error(RefusalError(404, str(UnknownNameError("application", name, APPLICATIONS))))
+
+
+def _address(kind: type[Application]) -> Callable[[Request], Awaitable[Response]]:
+    async def answer(request: Request) -> Response:
+        try:
+            return _response(await _answer(kind, request))
+        except ClientDisconnect:
+            return Response(status_code=400)  # nobody reads it
+        except RefusalError as error:
+            await drain(request, request.app.state.limits)
+            return _error(error)
+        except MemoryError:
+            log.exception("out of memory")
+            return _error(RefusalError(503, "out of memory; send a smaller photograph", again=5))
+
+    return answer
+
+
+async def _answer(kind: type[Application], request: Request) -> Answer:
+    engine: Engine = request.app.state.engine
+    query = request.query_params.multi_items()
+    if not file_fields(kind):
+        chosen(kind, query, {})  # before the body is read, not after it
+    engine.check_room()
+    upload = await _uploaded(request)
+    try:
+        wanted = None if _wants_facts(request) else request.query_params.get("picture", "")
+        return await engine.run(Job(kind, query, upload.image, upload.files, request.is_disconnected, wanted))
+    finally:
+        upload.close()
+
+
+async def _uploaded(request: Request) -> Upload:
+    state = request.app.state
+    if state.uploads >= state.limits.uploads:
+        raise RefusalError(503, f"{state.uploads} photographs are on their way already; come back in a moment", again=2)
+    state.uploads += 1
+    try:
+        return await receive(request, state.limits)
+    finally:
+        state.uploads -= 1
+
+
+def _wants_facts(request: Request) -> bool:
+    """Whether JSON is named in Accept and no picture is."""
+    accepted = request.headers.get("accept", "").lower()
+    return "application/json" in accepted and "image/" not in accepted
+
+
+def _response(answer: Answer) -> Response:
+    if answer.png is None:
+        return Response(json.dumps(answer.facts, default=str), media_type="application/json")
+    return Response(answer.png, media_type="image/png", headers={"x-seconds": str(answer.facts["seconds"])})
+
+
+def _error(error: RefusalError) -> Response:
+    headers = {"connection": "close"} | ({"retry-after": str(error.again)} if error.again else {})
+    return JSONResponse({"error": str(error)}, error.status, headers)
+
+
+async def _plain(request: Request, error: Exception) -> Response:
+    """404 and 405 of the framework, in our own form."""
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    headers = dict(getattr(error, "headers", None) or {})
+    words = {404: "nothing there; /docs lists the addresses", 405: "photographs are sent with POST; see /docs"}
+    return JSONResponse({"error": words.get(status, str(getattr(error, "detail", error)))}, status, headers)
+
+
+async def _ours(request: Request, error: Exception) -> Response:
+    """A fault of ours: said without its inner life; the server's log has that."""
+    return JSONResponse({"error": "unexpected; the server's log says more"}, 500, {"connection": "close"})

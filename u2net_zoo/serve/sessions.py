@@ -1,0 +1,44 @@
+"""Which weights an application runs on, opened when they are first needed."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from .. import BUNDLED
+from ..apps import Application
+from ..errors import U2ZooError
+from ..session import MaskSession
+from ..sources import in_catalog
+from .limits import RefusalError
+
+__all__ = ["Sessions"]
+
+Open = Callable[[str | Path, str | None], MaskSession]  # (weights, profile)
+
+
+class Sessions:
+    """Sessions by weights. Nothing is fetched while a request waits: what is not here is refused, with what to do.
+
+    Args:
+        open: makes a session; see `u2net_zoo.Session`.
+        model, profile: for every application that names no weights of its own.
+    """
+
+    def __init__(self, open: Open, model: str | Path, profile: str | None):
+        self.open, self.model, self.profile = open, model, profile
+        self.opened: dict[str | Path, MaskSession] = {}
+
+    def __call__(self, kind: type[Application]) -> MaskSession:
+        """The session of that application. Raises RefusalError: 503, its weights are not here."""
+        model = self.model if kind.model == BUNDLED else kind.model
+        if model not in self.opened:
+            self.opened[model] = self._made(model, kind)
+        return self.opened[model]
+
+    def _made(self, model: str | Path, kind: type[Application]) -> MaskSession:
+        entry = in_catalog(model)
+        if entry and not entry.cached():
+            raise RefusalError(503, f"{kind.name} needs the weights {model}; fetch them: u2zoo fetch {model}")
+        try:
+            return self.open(model, self.profile if model == self.model else None)
+        except U2ZooError as error:
+            raise RefusalError(503, f"{kind.name}: {error}") from error
