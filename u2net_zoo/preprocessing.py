@@ -4,22 +4,39 @@ A profile belongs to weights: the same network fed by another profile answers di
 masks that look almost right.
 """
 
+import contextlib
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
+from typing import BinaryIO, cast
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from .errors import ImageError, UnknownNameError, one_line
+from .errors import ImageError, UnknownNameError, install_hint, one_line
+from .limits import check_pixels
+from .resizing import half_linear, linear, opencv_linear, pillow, skimage_linear, torch_linear
 
-__all__ = ["PROFILES", "Profile", "get_profile", "minmax", "picture_suffixes", "read_image", "to_rgb"]
+__all__ = [
+    "PROFILES",
+    "Profile",
+    "get_profile",
+    "letterbox",
+    "linear",
+    "minmax",
+    "picture_suffixes",
+    "read_image",
+    "to_rgb",
+]
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 DARKEST = 1e-6  # a photograph that is darker than this is black: it is not divided by its maximum
 EMPTY = 1 / 255  # a map that varies less than this is empty: min-max does not stretch it further
+BAND = 256  # rows that are converted at once
+HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
+HEIC_SUFFIXES = {".heic", ".heif", ".hif"}
 Resize = Callable[[np.ndarray, tuple[int, int]], np.ndarray]
 
 
@@ -162,90 +179,38 @@ def letterbox(photograph: tuple[int, int], size: tuple[int, int]) -> tuple[slice
     return slice(top, top + h), slice(left, left + w)
 
 
-def _skimage_linear(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """scikit-image 0.14's `transform.resize(mode="constant")`: linear, no antialiasing."""
-    from skimage.transform import resize
-
-    return resize(pixels, size, order=1, mode="constant", anti_aliasing=False)
-
-
-def linear(array: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """(h, w[, channels]) at the size (H, W): bilinear, half-pixel centres, borders repeated, as Torch and OpenCV do.
-
-    Values keep their range; float64.
-    """
-    from skimage.transform import resize
-
-    return resize(array.astype(np.float64), size, order=1, mode="edge", anti_aliasing=False, preserve_range=True)
-
-
-def _torch_linear(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Torch's bilinear interpolation, its result cast to 8 bits, which truncates."""
-    return np.floor(linear(pixels, size) + 1e-4) / 255  # float32 in Torch rounds 41.99999 up to 42
-
-
-def _opencv_linear(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """OpenCV's INTER_LINEAR on 8 bits, which rounds."""
-    return np.rint(linear(pixels, size)) / 255
-
-
-def _halved_opencv_linear(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Halved by OpenCV's pyrDown while both sides exceed 768, then `_opencv_linear`."""
-    while min(pixels.shape[:2]) > 768:
-        pixels = _halve(pixels)
-    return _opencv_linear(pixels, size)
-
-
-def _halve(pixels: np.ndarray) -> np.ndarray:
-    """Half the size, rounded down, as OpenCV's pyrDown: every second pixel of a Gaussian blur, borders mirrored."""
-    wide = np.pad(pixels.astype(np.uint32), ((2, 2), (2, 2), (0, 0)), mode="reflect")
-    rows = _every_second(wide, pixels.shape[0] // 2)
-    both = _every_second(rows.swapaxes(0, 1), pixels.shape[1] // 2).swapaxes(0, 1)
-    return ((both + 128) >> 8).astype(np.uint8)
-
-
-def _every_second(array: np.ndarray, count: int) -> np.ndarray:
-    """`count` sums along the first axis, two apart, weighted 1 4 6 4 1."""
-    a, b, c, d, e = (array[n : n + 2 * count : 2] for n in range(5))
-    return a + e + 4 * (b + d) + 6 * c
-
-
-def _pillow(pixels: np.ndarray, size: tuple[int, int], filter: Image.Resampling) -> np.ndarray:
-    return np.asarray(Image.fromarray(pixels).resize(size[::-1], filter), np.float64) / 255
-
-
 HALF = (0.5, 0.5, 0.5)
 ONE = (1.0, 1.0, 1.0)
 PROFILES = {
     profile.name: profile
     for profile in (
         Profile(
-            "paper", 320, _skimage_linear, grey_as_first=True,
+            "paper", 320, skimage_linear, grey_as_first=True,
             source="the authors' u2net_test.py and human segmentation, with scikit-image 0.14",
         ),
         Profile(
-            "rembg", 320, partial(_pillow, filter=Image.Resampling.LANCZOS), mask_filter=Image.Resampling.LANCZOS,
+            "rembg", 320, pillow(Image.Resampling.LANCZOS), mask_filter=Image.Resampling.LANCZOS,
             source="rembg's U²-Net sessions",
         ),
         Profile(
-            "portrait", 512, _skimage_linear, grey_as_first=True, invert=True,
+            "portrait", 512, skimage_linear, grey_as_first=True, invert=True,
             source="the authors' u2net_portrait_test.py, with scikit-image 0.14",
         ),
         Profile(
-            "cloth", 768, partial(_pillow, filter=Image.Resampling.BICUBIC), HALF, HALF, by_maximum=False,
+            "cloth", 768, pillow(Image.Resampling.BICUBIC), HALF, HALF, by_maximum=False,
             palette=((0, 0, 0), (128, 0, 0), (0, 128, 0), (128, 128, 0)),
             source="cloth-segmentation's infer.py, at the size and with the filter that it was trained with",
         ),
         Profile(
-            "isnet", 1024, _torch_linear, HALF, ONE, by_maximum=False, resize_first=True,
+            "isnet", 1024, torch_linear, HALF, ONE, by_maximum=False, resize_first=True,
             source="the authors' IS-Net/Inference.py",
         ),
         Profile(
-            "isnet-anime", 1024, _opencv_linear, (0.0, 0.0, 0.0), ONE, by_maximum=False, letterbox=True,
+            "isnet-anime", 1024, opencv_linear, (0.0, 0.0, 0.0), ONE, by_maximum=False, letterbox=True,
             activation=probability, stretch=False, resize_first=True, source="anime-segmentation's inference.py",
         ),
         Profile(
-            "sky", 384, _halved_opencv_linear, by_maximum=False, stretch=False, resize_first=True,
+            "sky", 384, half_linear, by_maximum=False, stretch=False, resize_first=True,
             source="Sky-Segmentation-and-Post-processing's ncnn_interence.cpp",
         ),
     )
@@ -259,34 +224,87 @@ def get_profile(name: str) -> Profile:
     return PROFILES[name]
 
 
-def read_image(path: str | Path) -> Image.Image:
-    """The photograph, turned upright as its EXIF orientation says. Raises ImageError."""
+def read_image(source: str | Path | BinaryIO) -> Image.Image:
+    """The photograph, turned upright as its EXIF orientation says; its `info` still holds what metadata it has.
+
+    HEIC is read where pillow-heif is installed. Of a file with several pictures, the first.
+
+    Raises ImageError: unreadable, or of more pixels than `limits.PIXELS`.
+    """
+    name = source if isinstance(source, str | Path) else "the photograph"
     try:
-        with Image.open(path) as image:
+        with _opened(source) as image:
+            check_pixels(image.size, str(name))
             image.load()
-            return ImageOps.exif_transpose(image)
+            with contextlib.suppress(Exception):  # damaged metadata: the photograph is taken as it is stored
+                ImageOps.exif_transpose(image, in_place=True)
+            return image
     except FileNotFoundError:
-        raise ImageError(f"{path}: no such file") from None
+        raise ImageError(f"{name}: no such file") from None
     except UnidentifiedImageError:
-        raise ImageError(f"{path}: not a photograph that can be read (empty, corrupt or of an unknown kind)") from None
+        raise ImageError(f"{name}: not a photograph that can be read (empty, corrupt or of an unknown kind)") from None
     except Image.DecompressionBombError as error:
-        raise ImageError(f"{path}: too many pixels: {one_line(error)}") from None
-    except MemoryError:
+        raise ImageError(f"{name}: too many pixels: {one_line(error)}") from None
+    except (MemoryError, ImageError):
         raise
     except Exception as error:  # decoders raise EOFError, struct.error, zlib.error, TypeError … for damage
-        raise ImageError(f"{path}: the photograph cannot be decoded: {one_line(error)}") from None
+        raise ImageError(f"{name}: the photograph cannot be decoded: {one_line(error)}") from None
+
+
+def _opened(source: str | Path | BinaryIO) -> Image.Image:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # `check_pixels` is the limit here
+        try:
+            return Image.open(source)
+        except UnidentifiedImageError:
+            if not _is_heic(source):
+                raise
+            _register_heic(source)
+            return Image.open(source)
+
+
+def _is_heic(source: str | Path | BinaryIO) -> bool:
+    """Whether the file starts as ISO/IEC 23008-12 says: a box `ftyp` with one of HEIC's brands."""
+    if isinstance(source, str | Path):
+        with open(source, "rb") as file:
+            start = file.read(12)
+    else:
+        source.seek(0)
+        start = source.read(12)
+        source.seek(0)
+    return start[4:8] == b"ftyp" and start[8:12] in HEIC_BRANDS
+
+
+def _register_heic(source: object) -> None:
+    try:
+        from pillow_heif import register_heif_opener
+    except ModuleNotFoundError:
+        raise ImageError(f"{source}: HEIC needs the package 'pillow-heif': {install_hint('apps')}") from None
+    register_heif_opener()
 
 
 def picture_suffixes() -> set[str]:
-    """Suffixes of the pictures that Pillow can open itself; HDF5 and the like are only its plug-ins' names."""
+    """Suffixes of the pictures that can be read; HDF5 and the like are only names of Pillow's plug-ins."""
     raster = set(Image.registered_extensions().values()) & set(Image.OPEN) - {"HDF5", "GRIB", "BUFR", "WMF", "EPS"}
-    return {suffix for suffix, kind in Image.registered_extensions().items() if kind in raster}
+    return {suffix for suffix, kind in Image.registered_extensions().items() if kind in raster} | HEIC_SUFFIXES
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """8-bit RGB from any mode: 16-bit is scaled, palette and CMYK are converted, alpha is dropped as the sources do."""
+    """8-bit RGB from any mode: 16-bit is scaled, palette and CMYK are converted, alpha is dropped as the sources do.
+
+    A photograph that is 8-bit RGB already is returned itself.
+    """
     if image.mode.startswith("I") or image.mode == "F":
-        wide = np.asarray(image, np.float64)
-        top = 65535.0 if image.mode.startswith("I") else max(float(wide.max()), 1.0)
-        image = Image.fromarray(np.clip(wide / top * 255, 0, 255).round().astype(np.uint8))
-    return image.convert("RGB")
+        image = _eight_bits(image)
+    return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """16-bit and floating point to "L", in bands: in float64 a whole one would be eight times its pixels."""
+    top = 65535.0 if image.mode.startswith("I") else max(float(cast(tuple, image.getextrema())[1]), 1.0)
+    levels = np.empty(image.size[::-1], np.uint8)
+    for start in range(0, image.height, BAND):
+        end = min(start + BAND, image.height)
+        wide = np.asarray(image.crop((0, start, image.width, end)), np.float64)
+        levels[start:end] = np.clip(wide / top * 255, 0, 255).round()
+    return Image.fromarray(levels)
