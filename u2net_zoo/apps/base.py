@@ -1,5 +1,6 @@
 """What an application is: a few options, and what it makes of a photograph and its mask."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -34,6 +35,9 @@ class Application:
     name: ClassVar[str]
     title: ClassVar[str]  # one sentence: what goes in and what comes out
     model: ClassVar[str] = BUNDLED  # the weights that are used unless others are named
+    plural: ClassVar[str] = "results"  # what its results are called together
+    suffixes: ClassVar[tuple[str, ...]] = (".png", ".webp", ".tif", ".tiff", ".jpg", ".jpeg")  # kinds of its files
+    photographic: ClassVar[bool] = True  # its pictures show the photograph, so they keep its profile and metadata
 
     def before(self, image: Image.Image) -> Image.Image:
         """What the network and `after` see of the upright photograph."""
@@ -42,3 +46,11 @@ class Application:
     def after(self, image: Image.Image, mask: Image.Image) -> Result:
         """The result of what `before` gave and of its mask ("L", or a class map "P"), both of the same size."""
         raise NotImplementedError
+
+    def conclude(self, results: Iterable[tuple[str, tuple[int, int], dict[str, Any]]]) -> dict[str, str]:
+        """Files about all photographs together, written at the end of a run: name to text.
+
+        Args:
+            results: (name, (W, H), facts) of each photograph that has a result, in their order.
+        """
+        return {}

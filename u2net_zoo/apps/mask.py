@@ -15,6 +15,9 @@ class Mask(Application):
 
     name = "mask"
     title = "Photographs in, greyscale PNG masks out, at the photographs' own size and the right way up."
+    plural = "masks"
+    suffixes = (".png",)
+    photographic = False
 
     def after(self, image: Image.Image, mask: Image.Image) -> Result:
         return Result({"": mask})

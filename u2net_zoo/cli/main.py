@@ -8,9 +8,10 @@ import typer
 
 from .. import __version__
 from ..errors import U2ZooError, one_line
-from . import bench, convert, eval, fetch, formats, info, mask, train, verify
+from . import bench, convert, eval, fetch, formats, info, train, verify
 from . import list as listing
 from .console import state
+from .pictures import Commands
 
 __all__ = ["main"]
 
@@ -19,6 +20,7 @@ ClickException: type[Exception] = typer.BadParameter.__mro__[2]
 
 app = typer.Typer(
     name="u2zoo",
+    cls=Commands,  # adds a command for each application
     help="A model zoo and converter for the U²-Net family: every conversion is proved before it is kept.",
     no_args_is_help=True,
     add_completion=False,
@@ -32,7 +34,6 @@ app.command("fetch")(fetch.fetch)
 app.command("formats")(formats.formats)
 app.command("info")(info.info)
 app.command("list")(listing.list_weights)
-app.command("mask")(mask.mask)
 app.command("train")(train.train)
 app.command("verify")(verify.verify)
 
