@@ -6,11 +6,12 @@ at the same paths on every node.
 """
 
 import json
+import logging
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from ..errors import MissingExtraError, U2ZooError, one_line
 from ..session import MaskSession
@@ -33,7 +34,7 @@ def run(
     *,
     workers: int | None = None,
     address: str | None = None,
-) -> Iterator[Outcome]:
+) -> Generator[Outcome, None, None]:
     """As `run.run`, with `workers` actors (2 by default) on the cluster at `address`; None: one that is started here.
 
     A killed actor is restarted, and its photographs are done again; one that kills its actor twice, is alone then, and
@@ -63,7 +64,6 @@ class _Cluster:
 
     def __init__(self, address: str | None, actors: int):
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         try:
             import ray
             import ray.data
@@ -75,7 +75,7 @@ class _Cluster:
         local = {"num_cpus": self.actors, "include_dashboard": False, "object_store_memory": STORE}
         where: dict[str, Any] = {"address": self.address} if self.address else {"address": "local", **local}
         try:
-            self.ray.init(**where, logging_level="ERROR", log_to_driver=False, configure_logging=False)
+            self.ray.init(**where, logging_level=logging.ERROR, log_to_driver=False, configure_logging=False)
         except Exception as error:
             place = self.address or "this machine"
             raise U2ZooError(f"Ray on {place}: cannot be reached or started ({one_line(error)})") from error
@@ -100,7 +100,7 @@ def _pass(
 
     rows = [{"index": index, "job": json.dumps(asdict(job))} for index, job in jobs]
     done = ray.data.from_items(rows, override_num_blocks=max(1, len(rows) // per_block)).map(
-        _Actor,
+        cast(Any, _Actor),  # Ray Data's types know functions only
         fn_constructor_args=(opened, application, str(room)),
         compute=ray.data.ActorPoolStrategy(size=actors, max_tasks_in_flight_per_actor=2),
         num_cpus=1,
