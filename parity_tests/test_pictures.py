@@ -148,7 +148,8 @@ def test_through_a_pipe_it_is_the_same_mask(session, small_file, tmp_path):
 def empty_png(width: int, height: int) -> bytes:
     """A PNG of that size by its header, with nothing in it."""
     header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header)) + b"\0\0\0\0IDAT"
+    chunk = struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header))
+    return b"\x89PNG\r\n\x1a\n" + chunk + b"\0\0\0\0IDAT"
 
 
 def test_a_picture_that_claims_too_many_pixels_is_refused_before_it_is_decoded():

@@ -15,6 +15,7 @@ from .pictures import Commands
 
 __all__ = ["main"]
 
+INTERRUPTED = 130  # what shells call a process that Ctrl-C ended
 # typer carries a copy of click and does not name this base of all its usage errors.
 ClickException: type[Exception] = typer.BadParameter.__mro__[2]
 
@@ -53,7 +54,10 @@ def main() -> None:
     """Entry point of `u2zoo`. Ends with 0, 1 (a proof or an exporter failed) or 2 (the request cannot be met)."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that unfinished files are removed
     try:
-        sys.exit(app(standalone_mode=False) or 0)
+        code = app(standalone_mode=False) or 0
+        if code == INTERRUPTED:  # typer has taken the KeyboardInterrupt for itself
+            raise KeyboardInterrupt
+        sys.exit(code)
     except ClickException as error:
         state.fail(getattr(error, "format_message", error.__str__)(), error, code=2)
     except U2ZooError as error:
@@ -63,6 +67,6 @@ def main() -> None:
     except MemoryError as error:
         state.fail("out of memory; try a smaller --size or one format at a time", error, code=1)
     except (KeyboardInterrupt, typer.Abort) as error:
-        state.fail("interrupted; nothing unfinished was kept", error, code=130)
+        state.fail("interrupted; nothing unfinished was kept", error, code=INTERRUPTED)
     except Exception as error:  # a fault of ours: one line all the same
         state.fail(f"unexpected: {one_line(error)}; run `u2zoo --debug …` and report what it shows", error, code=1)
