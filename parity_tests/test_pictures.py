@@ -5,19 +5,25 @@ import struct
 import subprocess
 import sys
 import zlib
+from dataclasses import fields
+from pathlib import Path
 
 import numpy as np
 import pytest
+import typer
 from applications import Photograph
 from conftest import DATA, needs
 from PIL import Image, ImageCms
 from skimage.transform import resize
 
 from u2net_zoo import Session
+from u2net_zoo.apps import APPLICATIONS
 from u2net_zoo.apps.jobs import Job, jobs_of
 from u2net_zoo.apps.mask import Mask
+from u2net_zoo.apps.pictures import KINDS as KINDS_OF_RESULTS
 from u2net_zoo.apps.pictures import save
 from u2net_zoo.apps.work import run_one
+from u2net_zoo.cli.pictures import COMMON, command_of
 from u2net_zoo.errors import ImageError, InputError, OutputError
 from u2net_zoo.photographs import read_image, to_rgb
 from u2net_zoo.resizing import linear, skimage_linear
@@ -212,3 +218,18 @@ def test_a_file_cannot_take_several_results(tree):
     for out in ("m.png", "-"):
         with pytest.raises(OutputError, match="go into a folder"):
             jobs_of([str(tree)], out, Mask)
+
+
+def test_an_applications_fields_are_options_of_its_command():
+    alone = typer.Typer(add_completion=False)
+    alone.command()(command_of(Photograph))
+    options = {option.name: option for option in typer.main.get_command(alone).params}
+    assert options["clear"].opts == ["--clear"]
+    assert options["clear"].default is False
+    assert options["model"].default == Path(Photograph.model)
+
+
+def test_no_application_takes_a_name_that_all_commands_have():
+    for kind in APPLICATIONS.values():
+        assert not {field.name for field in fields(kind)} & set(COMMON), kind.name
+        assert set(kind.suffixes) <= set(KINDS_OF_RESULTS)
