@@ -65,8 +65,8 @@ def against_rembg(rembg: Path, model: Path, images: Path, rounds: int, folder: P
         "u2zoo": lambda out: [*U2ZOO, str(photograph), "-o", f"{out}.png", *ours],
     }
     compare(f"{count} photographs", folders, rounds, folder, count)
-    compare(f"one photograph ({photograph.name})", single, rounds, folder, 1)
     agreement(folder / "rembg-0", folder / "u2zoo-0")
+    compare(f"one photograph ({photograph.name})", single, rounds, folder, 1)
 
 
 def compare(title: str, commands: dict, rounds: int, folder: Path, count: int) -> None:

@@ -53,7 +53,7 @@ def _opened(source: str | Path | BinaryIO) -> Image.Image:
         except UnidentifiedImageError:
             if not _is_heic(source):
                 raise
-            _register_heic(source)
+            _register_heic(source if isinstance(source, str | Path) else "the photograph")
             return Image.open(source)
 
 

@@ -30,15 +30,19 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 DARKEST = 1e-6  # a photograph that is darker than this is black: it is not divided by its maximum
 EMPTY = 1 / 255  # a map that varies less than this is empty: min-max does not stretch it further
+BAND = 64  # rows that are finished at once
 Resize = Callable[[np.ndarray, tuple[int, int]], np.ndarray]
 
 
-def minmax(output: np.ndarray) -> np.ndarray:
+def minmax(output: np.ndarray, limits: tuple[np.floating, np.floating] | None = None) -> np.ndarray:
     """(x - min) / (max - min), zeros where the map is flat: 0/0 would turn an empty mask into noise.
 
     Flat is what would be one grey level in 8 bits: its contrast is raised to one level at most.
+
+    Args:
+        limits: minimum and maximum of the whole map, when `output` is a part of it.
     """
-    low, high = output.min(), output.max()
+    low, high = limits or (output.min(), output.max())
     return (output - low) / max(high - low, output.dtype.type(EMPTY))
 
 
@@ -53,8 +57,8 @@ def probability(output: np.ndarray) -> np.ndarray:
     return output
 
 
-def _to_8_bits(answer: np.ndarray) -> Image.Image:
-    return Image.fromarray((answer * np.float32(255)).astype(np.uint8))
+def _to_8_bits(answer: np.ndarray) -> np.ndarray:
+    return (answer * np.float32(255)).astype(np.uint8)
 
 
 @dataclass(frozen=True)
@@ -117,17 +121,26 @@ class Profile:
         normal = (scaled - np.asarray(mean)) / np.asarray(std)
         return np.ascontiguousarray(normal.transpose(2, 0, 1)[None], np.float32)
 
-    def answer(self, output: np.ndarray) -> np.ndarray:
-        """d0 (h, w), after the activation, to a map in [0, 1]."""
-        output = 1 - output if self.invert else output
-        return minmax(output) if self.stretch else np.clip(output, 0, 1)
+    def answer(self, output: np.ndarray, limits: tuple[np.floating, np.floating] | None = None) -> np.ndarray:
+        """d0 (h, w), after the activation, to a map in [0, 1]; of a part of it with the `limits` of the whole."""
+        if self.invert:
+            output, limits = 1 - output, limits and (1 - limits[1], 1 - limits[0])
+        return minmax(output, limits) if self.stretch else np.clip(output, 0, 1)
 
     def mask(self, output: np.ndarray, size: tuple[int, int]) -> Image.Image:
         """Greyscale mask of size (W, H) from d0, (h, w): `answer` to 0..255, truncated, resized by `mask_filter`."""
         output = self.activation(self._unboxed(output, size))
         if self.resize_first:
-            return _to_8_bits(self.answer(linear(output, size[::-1])))
-        return _to_8_bits(self.answer(output)).resize(size, self.mask_filter)
+            return Image.fromarray(self._in_bands(linear(output, size[::-1])))
+        return Image.fromarray(_to_8_bits(self.answer(output))).resize(size, self.mask_filter)
+
+    def _in_bands(self, output: np.ndarray) -> np.ndarray:
+        """`answer` as 8 bits of a map of a photograph's size; at once, copies in float64 would fill gigabytes."""
+        limits = output.min(), output.max()
+        levels = np.empty(output.shape, np.uint8)
+        for start in range(0, len(output), BAND):
+            levels[start : start + BAND] = _to_8_bits(self.answer(output[start : start + BAND], limits))
+        return levels
 
     def finished(self, levels: np.ndarray, size: tuple[int, int]) -> Image.Image:
         """Greyscale mask of size (W, H) from the 8 bits (h, w) of a model with the profile in its graph."""
