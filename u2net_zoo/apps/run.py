@@ -1,12 +1,16 @@
 """An application over many photographs, on this machine: worker processes around one model."""
 
-import os
+import multiprocessing
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ..errors import U2ZooError
+from ..limits import processors
 from ..session import MaskSession
 from .base import Application
 from .jobs import Job
@@ -16,13 +20,14 @@ from .workers import Pool, Process
 __all__ = ["default_workers", "run"]
 
 MOST = 8  # workers by default: more than one model can be kept busy by
+LANES = 2  # photographs in the model at once, where its runtime allows: each has half of the processors
 TRIES = 2  # a photograph whose worker dies is given to a fresh one once
 DEATHS = 8  # of workers in a row, with nothing done in between: it is not the photographs
 
 
 def default_workers() -> int:
-    """As many as processors, but two at least: one decodes while the other's photograph is in the model."""
-    return max(2, min(MOST, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 2))
+    """One more than processors, up to `MOST`: while `LANES` photographs are in the model, another is decoded."""
+    return min(MOST, max(LANES, processors()) + 1)
 
 
 def run(
@@ -50,12 +55,16 @@ def run(
     with Pool(application, room, min(len(jobs), workers or default_workers())) as pool:
         session = opened()
         pool.prepare(session.preparation)
-        yield from _Run(pool, session, jobs).outcomes()
+        lanes = min(LANES, processors(), len(pool.workers))
+        with ThreadPoolExecutor(session.predictor.share(lanes) if lanes > 1 else 1) as threads:
+            yield from _Run(pool, session, threads, jobs).outcomes()
 
 
 class _Run:
-    def __init__(self, pool: Pool, session: MaskSession, jobs: Sequence[tuple[int, Job]]):
-        self.pool, self.session = pool, session
+    def __init__(self, pool: Pool, session: MaskSession, threads: ThreadPoolExecutor, jobs: Sequence[tuple[int, Job]]):
+        self.pool, self.session, self.threads = pool, session, threads
+        self.error: Exception | None = None
+        self.woken, self.wake = multiprocessing.Pipe(duplex=False)  # an error in a lane wakes the main thread
         self.waiting = deque(jobs)
         self.left = len(jobs)
         self.tries: dict[int, int] = {}
@@ -65,7 +74,9 @@ class _Run:
         for worker in self.pool.workers:
             self._next(worker)
         while self.left:
-            for worker, message in self.pool.messages():
+            if self.error is not None:
+                raise self.error
+            for worker, message in self.pool.messages(self.woken):
                 outcome = self._dead(worker) if message is None else self._heard(worker, *message)
                 if outcome is not None:
                     self.left -= 1
@@ -78,7 +89,7 @@ class _Run:
 
     def _heard(self, worker: Process, kind: str, *values: Any) -> Outcome | None:
         if kind == "tensor":
-            worker.send("output", self.session.answer(values[0]))
+            self.threads.submit(self._answer, worker, values[0])
             return None
         if kind == "stop":
             error = U2ZooError(values[0])
@@ -88,6 +99,14 @@ class _Run:
         self._next(worker)
         outcome: Outcome = values[0]
         return outcome
+
+    def _answer(self, worker: Process, tensor: np.ndarray) -> None:
+        """In a lane: the model's answer goes straight to the worker that waits for it."""
+        try:
+            worker.send("output", self.session.answer(tensor))
+        except Exception as error:
+            self.error = error
+            self.wake.send(None)
 
     def _dead(self, worker: Process) -> Outcome | None:
         """Its photograph goes to a fresh worker, once; then it is counted as an error."""

@@ -38,7 +38,7 @@ class Process:
         """A worker that has died meanwhile is found by `Pool.messages`."""
         try:
             self.pipe.send(message)
-        except (BrokenPipeError, ConnectionResetError):
+        except OSError:
             return
 
     def give(self, index: int, job: Job) -> None:
@@ -84,10 +84,12 @@ class Pool:
         self.workers.remove(dead)
         return self._start()
 
-    def messages(self) -> Iterator[tuple[Process, tuple[Any, ...] | None]]:
-        """(worker, what it sent), waiting for at least one; None: it has died."""
+    def messages(self, also: Connection) -> Iterator[tuple[Process, tuple[Any, ...] | None]]:
+        """(worker, what it sent), waiting for at least one, or for something in `also`; None: it has died."""
         pipes = {worker.pipe: worker for worker in self.workers}
-        for ready in wait(list(pipes)):
+        for ready in wait([*pipes, also]):
+            if ready is also:
+                continue
             worker = pipes[ready]  # type: ignore[index]
             try:
                 yield worker, worker.pipe.recv()
