@@ -114,6 +114,10 @@ class Predictor(ABC):
     def __call__(self, x: np.ndarray) -> dict[str, np.ndarray]:
         """x: (N, C, H, W) float32. Returns name -> (N, out_ch, H, W) float32. See `baking` for models of pixels."""
 
+    def share(self, lanes: int) -> int:
+        """Prepares for calls from several threads at once, `lanes` at most; returns how many it allows."""
+        return 1
+
     def taps(self, x: np.ndarray, arch: Architecture) -> Iterator[tuple[str, np.ndarray]]:
         """(unit path, activation (N, C, h, w)) for the units that can be looked at, in execution order."""
         return iter(())

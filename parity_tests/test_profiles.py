@@ -52,7 +52,7 @@ def test_linear_is_opencvs():
 
 def test_the_sky_is_halved_as_opencv_does():
     cv2 = pytest.importorskip("cv2")
-    from u2net_zoo.preprocessing import _halve
+    from u2net_zoo.resizing import _halve
 
     pixels = photograph(151, 201)
     np.testing.assert_array_equal(_halve(pixels), cv2.pyrDown(pixels, dstsize=(100, 75)))

@@ -13,7 +13,7 @@ from filelock import FileLock, Timeout
 
 from .errors import OutputError
 
-__all__ = ["staged"]
+__all__ = ["staged", "staged_in"]
 
 SUFFIX = ".partial"
 REPLACED = "replaced"
@@ -48,6 +48,26 @@ def staged(target: str | Path) -> Iterator[Path]:
         raise OutputError(f"{target}: cannot write there: {error.strerror or error}") from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def staged_in(room: Path, target: Path) -> Iterator[Path]:
+    """As `staged` for one file of many: it is written in the folder `room`, which its owner locks and clears.
+
+    `room` lies on the file system of `target`. No lock and no search for leftovers here: in a folder of thousands of
+    results they would cost more than the results.
+    """
+    path = room / f"{os.getpid()}-{time.monotonic_ns()}{SUFFIX}"
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        yield path
+        os.replace(path, target)
+    except OSError as error:
+        if error.filename and not str(error.filename).startswith(str(room)):
+            raise
+        raise OutputError(f"{target}: cannot write there: {error.strerror or error}") from error
+    finally:
+        path.unlink(missing_ok=True)
 
 
 def _publish(result: Path, target: Path, folder: Path) -> None:

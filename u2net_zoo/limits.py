@@ -1,13 +1,39 @@
-"""What a file may ask for before it is believed: bytes, members of an archive, places on disk."""
+"""What a file may ask for before it is believed: bytes, pixels, members of an archive, places on disk."""
 
+import os
 import zipfile
 from pathlib import Path, PurePosixPath
 
-from .errors import CheckpointError
+from .errors import CheckpointError, ImageError
 
-__all__ = ["LARGEST", "check_size", "has_member", "inside", "member", "open_zip"]
+__all__ = [
+    "LARGEST",
+    "PIXELS",
+    "check_pixels",
+    "check_size",
+    "has_member",
+    "inside",
+    "member",
+    "open_zip",
+    "processors",
+]
 
 LARGEST = 768 << 20  # bytes; U²-Net in float64 has 352 million
+
+# Of one photograph. The largest single exposures have 151 million (Phase One IQ4); decoded, 160 million need 640 MB.
+# Pillow warns from 89 million on and refuses 179.
+PIXELS = 160_000_000
+
+
+def processors() -> int:
+    """How many this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def check_pixels(size: tuple[int, int], what: str) -> None:
+    """Raises ImageError for a photograph (W, H) of more than `PIXELS` pixels; called before it is decoded."""
+    if size[0] * size[1] > PIXELS:
+        raise ImageError(f"{what}: too many pixels: {size[0]}x{size[1]}; up to {PIXELS // 10**6} million are read")
 
 
 def check_size(size: int, what: str) -> None:

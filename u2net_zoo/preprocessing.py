@@ -6,29 +6,43 @@ masks that look almost right.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
-from .errors import ImageError, UnknownNameError, one_line
+from .errors import UnknownNameError
+from .photographs import picture_suffixes, read_image, to_rgb
+from .resizing import half_linear, linear, opencv_linear, pillow, skimage_linear, torch_linear
 
-__all__ = ["PROFILES", "Profile", "get_profile", "minmax", "picture_suffixes", "read_image", "to_rgb"]
+__all__ = [
+    "PROFILES",
+    "Profile",
+    "get_profile",
+    "letterbox",
+    "linear",
+    "minmax",
+    "picture_suffixes",
+    "read_image",
+    "to_rgb",
+]
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 DARKEST = 1e-6  # a photograph that is darker than this is black: it is not divided by its maximum
 EMPTY = 1 / 255  # a map that varies less than this is empty: min-max does not stretch it further
+BAND = 64  # rows that are finished at once
 Resize = Callable[[np.ndarray, tuple[int, int]], np.ndarray]
 
 
-def minmax(output: np.ndarray) -> np.ndarray:
+def minmax(output: np.ndarray, limits: tuple[np.floating, np.floating] | None = None) -> np.ndarray:
     """(x - min) / (max - min), zeros where the map is flat: 0/0 would turn an empty mask into noise.
 
     Flat is what would be one grey level in 8 bits: its contrast is raised to one level at most.
+
+    Args:
+        limits: minimum and maximum of the whole map, when `output` is a part of it.
     """
-    low, high = output.min(), output.max()
+    low, high = limits or (output.min(), output.max())
     return (output - low) / max(high - low, output.dtype.type(EMPTY))
 
 
@@ -43,8 +57,8 @@ def probability(output: np.ndarray) -> np.ndarray:
     return output
 
 
-def _to_8_bits(answer: np.ndarray) -> Image.Image:
-    return Image.fromarray((answer * np.float32(255)).astype(np.uint8))
+def _to_8_bits(answer: np.ndarray) -> np.ndarray:
+    return (answer * np.float32(255)).astype(np.uint8)
 
 
 @dataclass(frozen=True)
@@ -107,17 +121,26 @@ class Profile:
         normal = (scaled - np.asarray(mean)) / np.asarray(std)
         return np.ascontiguousarray(normal.transpose(2, 0, 1)[None], np.float32)
 
-    def answer(self, output: np.ndarray) -> np.ndarray:
-        """d0 (h, w), after the activation, to a map in [0, 1]."""
-        output = 1 - output if self.invert else output
-        return minmax(output) if self.stretch else np.clip(output, 0, 1)
+    def answer(self, output: np.ndarray, limits: tuple[np.floating, np.floating] | None = None) -> np.ndarray:
+        """d0 (h, w), after the activation, to a map in [0, 1]; of a part of it with the `limits` of the whole."""
+        if self.invert:
+            output, limits = 1 - output, limits and (1 - limits[1], 1 - limits[0])
+        return minmax(output, limits) if self.stretch else np.clip(output, 0, 1)
 
     def mask(self, output: np.ndarray, size: tuple[int, int]) -> Image.Image:
         """Greyscale mask of size (W, H) from d0, (h, w): `answer` to 0..255, truncated, resized by `mask_filter`."""
         output = self.activation(self._unboxed(output, size))
         if self.resize_first:
-            return _to_8_bits(self.answer(linear(output, size[::-1])))
-        return _to_8_bits(self.answer(output)).resize(size, self.mask_filter)
+            return Image.fromarray(self._in_bands(linear(output, size[::-1])))
+        return Image.fromarray(_to_8_bits(self.answer(output))).resize(size, self.mask_filter)
+
+    def _in_bands(self, output: np.ndarray) -> np.ndarray:
+        """`answer` as 8 bits of a map of a photograph's size; at once, copies in float64 would fill gigabytes."""
+        limits = output.min(), output.max()
+        levels = np.empty(output.shape, np.uint8)
+        for start in range(0, len(output), BAND):
+            levels[start : start + BAND] = _to_8_bits(self.answer(output[start : start + BAND], limits))
+        return levels
 
     def finished(self, levels: np.ndarray, size: tuple[int, int]) -> Image.Image:
         """Greyscale mask of size (W, H) from the 8 bits (h, w) of a model with the profile in its graph."""
@@ -162,90 +185,38 @@ def letterbox(photograph: tuple[int, int], size: tuple[int, int]) -> tuple[slice
     return slice(top, top + h), slice(left, left + w)
 
 
-def _skimage_linear(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """scikit-image 0.14's `transform.resize(mode="constant")`: linear, no antialiasing."""
-    from skimage.transform import resize
-
-    return resize(pixels, size, order=1, mode="constant", anti_aliasing=False)
-
-
-def linear(array: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """(h, w[, channels]) at the size (H, W): bilinear, half-pixel centres, borders repeated, as Torch and OpenCV do.
-
-    Values keep their range; float64.
-    """
-    from skimage.transform import resize
-
-    return resize(array.astype(np.float64), size, order=1, mode="edge", anti_aliasing=False, preserve_range=True)
-
-
-def _torch_linear(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Torch's bilinear interpolation, its result cast to 8 bits, which truncates."""
-    return np.floor(linear(pixels, size) + 1e-4) / 255  # float32 in Torch rounds 41.99999 up to 42
-
-
-def _opencv_linear(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """OpenCV's INTER_LINEAR on 8 bits, which rounds."""
-    return np.rint(linear(pixels, size)) / 255
-
-
-def _halved_opencv_linear(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Halved by OpenCV's pyrDown while both sides exceed 768, then `_opencv_linear`."""
-    while min(pixels.shape[:2]) > 768:
-        pixels = _halve(pixels)
-    return _opencv_linear(pixels, size)
-
-
-def _halve(pixels: np.ndarray) -> np.ndarray:
-    """Half the size, rounded down, as OpenCV's pyrDown: every second pixel of a Gaussian blur, borders mirrored."""
-    wide = np.pad(pixels.astype(np.uint32), ((2, 2), (2, 2), (0, 0)), mode="reflect")
-    rows = _every_second(wide, pixels.shape[0] // 2)
-    both = _every_second(rows.swapaxes(0, 1), pixels.shape[1] // 2).swapaxes(0, 1)
-    return ((both + 128) >> 8).astype(np.uint8)
-
-
-def _every_second(array: np.ndarray, count: int) -> np.ndarray:
-    """`count` sums along the first axis, two apart, weighted 1 4 6 4 1."""
-    a, b, c, d, e = (array[n : n + 2 * count : 2] for n in range(5))
-    return a + e + 4 * (b + d) + 6 * c
-
-
-def _pillow(pixels: np.ndarray, size: tuple[int, int], filter: Image.Resampling) -> np.ndarray:
-    return np.asarray(Image.fromarray(pixels).resize(size[::-1], filter), np.float64) / 255
-
-
 HALF = (0.5, 0.5, 0.5)
 ONE = (1.0, 1.0, 1.0)
 PROFILES = {
     profile.name: profile
     for profile in (
         Profile(
-            "paper", 320, _skimage_linear, grey_as_first=True,
+            "paper", 320, skimage_linear, grey_as_first=True,
             source="the authors' u2net_test.py and human segmentation, with scikit-image 0.14",
         ),
         Profile(
-            "rembg", 320, partial(_pillow, filter=Image.Resampling.LANCZOS), mask_filter=Image.Resampling.LANCZOS,
+            "rembg", 320, pillow(Image.Resampling.LANCZOS), mask_filter=Image.Resampling.LANCZOS,
             source="rembg's U²-Net sessions",
         ),
         Profile(
-            "portrait", 512, _skimage_linear, grey_as_first=True, invert=True,
+            "portrait", 512, skimage_linear, grey_as_first=True, invert=True,
             source="the authors' u2net_portrait_test.py, with scikit-image 0.14",
         ),
         Profile(
-            "cloth", 768, partial(_pillow, filter=Image.Resampling.BICUBIC), HALF, HALF, by_maximum=False,
+            "cloth", 768, pillow(Image.Resampling.BICUBIC), HALF, HALF, by_maximum=False,
             palette=((0, 0, 0), (128, 0, 0), (0, 128, 0), (128, 128, 0)),
             source="cloth-segmentation's infer.py, at the size and with the filter that it was trained with",
         ),
         Profile(
-            "isnet", 1024, _torch_linear, HALF, ONE, by_maximum=False, resize_first=True,
+            "isnet", 1024, torch_linear, HALF, ONE, by_maximum=False, resize_first=True,
             source="the authors' IS-Net/Inference.py",
         ),
         Profile(
-            "isnet-anime", 1024, _opencv_linear, (0.0, 0.0, 0.0), ONE, by_maximum=False, letterbox=True,
+            "isnet-anime", 1024, opencv_linear, (0.0, 0.0, 0.0), ONE, by_maximum=False, letterbox=True,
             activation=probability, stretch=False, resize_first=True, source="anime-segmentation's inference.py",
         ),
         Profile(
-            "sky", 384, _halved_opencv_linear, by_maximum=False, stretch=False, resize_first=True,
+            "sky", 384, half_linear, by_maximum=False, stretch=False, resize_first=True,
             source="Sky-Segmentation-and-Post-processing's ncnn_interence.cpp",
         ),
     )
@@ -257,36 +228,3 @@ def get_profile(name: str) -> Profile:
     if name not in PROFILES:
         raise UnknownNameError("profile", name, PROFILES)
     return PROFILES[name]
-
-
-def read_image(path: str | Path) -> Image.Image:
-    """The photograph, turned upright as its EXIF orientation says. Raises ImageError."""
-    try:
-        with Image.open(path) as image:
-            image.load()
-            return ImageOps.exif_transpose(image)
-    except FileNotFoundError:
-        raise ImageError(f"{path}: no such file") from None
-    except UnidentifiedImageError:
-        raise ImageError(f"{path}: not a photograph that can be read (empty, corrupt or of an unknown kind)") from None
-    except Image.DecompressionBombError as error:
-        raise ImageError(f"{path}: too many pixels: {one_line(error)}") from None
-    except MemoryError:
-        raise
-    except Exception as error:  # decoders raise EOFError, struct.error, zlib.error, TypeError … for damage
-        raise ImageError(f"{path}: the photograph cannot be decoded: {one_line(error)}") from None
-
-
-def picture_suffixes() -> set[str]:
-    """Suffixes of the pictures that Pillow can open itself; HDF5 and the like are only its plug-ins' names."""
-    raster = set(Image.registered_extensions().values()) & set(Image.OPEN) - {"HDF5", "GRIB", "BUFR", "WMF", "EPS"}
-    return {suffix for suffix, kind in Image.registered_extensions().items() if kind in raster}
-
-
-def to_rgb(image: Image.Image) -> Image.Image:
-    """8-bit RGB from any mode: 16-bit is scaled, palette and CMYK are converted, alpha is dropped as the sources do."""
-    if image.mode.startswith("I") or image.mode == "F":
-        wide = np.asarray(image, np.float64)
-        top = 65535.0 if image.mode.startswith("I") else max(float(wide.max()), 1.0)
-        image = Image.fromarray(np.clip(wide / top * 255, 0, 255).round().astype(np.uint8))
-    return image.convert("RGB")

@@ -35,6 +35,8 @@ class RunnablePredictor(Protocol):
 
     def __call__(self, x: np.ndarray) -> dict[str, np.ndarray]: ...
 
+    def share(self, lanes: int) -> int: ...
+
 
 @dataclass(frozen=True)
 class Preparation:

@@ -36,6 +36,9 @@ class Application:
     name: ClassVar[str]
     title: ClassVar[str]  # one sentence: what goes in and what comes out
     model: ClassVar[str] = BUNDLED  # the weights that are used unless others are named
+    plural: ClassVar[str] = "results"  # what its results are called together
+    suffixes: ClassVar[tuple[str, ...]] = (".png", ".webp", ".tif", ".tiff", ".jpg", ".jpeg")  # kinds of its files
+    photographic: ClassVar[bool] = True  # its pictures show the photograph, so they keep its profile and metadata
 
     def before(self, image: Image.Image) -> Image.Image:
         """What the network and `after` see of the upright photograph."""

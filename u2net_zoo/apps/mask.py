@@ -17,6 +17,9 @@ class Mask(MaskApplication):
 
     name = "mask"
     title = "Photographs in, greyscale PNG masks out, at the photographs' own size and the right way up."
+    plural = "masks"
+    suffixes = (".png",)
+    photographic = False
 
     def after(self, image: Image.Image, mask: Image.Image) -> Result:
         if mask.mode != "P":

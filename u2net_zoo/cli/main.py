@@ -8,17 +8,20 @@ import typer
 
 from .. import __version__
 from ..errors import U2ZooError, one_line
-from . import bench, convert, eval, fetch, formats, info, mask, serve, train, verify, video
+from . import bench, convert, eval, fetch, formats, info, serve, train, verify, video
 from . import list as listing
 from .console import state
+from .pictures import Commands
 
 __all__ = ["main"]
 
+INTERRUPTED = 130  # what shells call a process that Ctrl-C ended
 # typer carries a copy of click and does not name this base of all its usage errors.
 ClickException: type[Exception] = typer.BadParameter.__mro__[2]
 
 app = typer.Typer(
     name="u2zoo",
+    cls=Commands,  # adds a command for each application
     help="A model zoo and converter for the U²-Net family: every conversion is proved before it is kept.",
     no_args_is_help=True,
     add_completion=False,
@@ -32,7 +35,6 @@ app.command("fetch")(fetch.fetch)
 app.command("formats")(formats.formats)
 app.command("info")(info.info)
 app.command("list")(listing.list_weights)
-app.command("mask")(mask.mask)
 app.command("serve")(serve.serve)
 app.command("train")(train.train)
 app.command("verify")(verify.verify)
@@ -54,7 +56,10 @@ def main() -> None:
     """Entry point of `u2zoo`. Ends with 0, 1 (a proof or an exporter failed) or 2 (the request cannot be met)."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that unfinished files are removed
     try:
-        sys.exit(app(standalone_mode=False) or 0)
+        code = app(standalone_mode=False) or 0
+        if code == INTERRUPTED:  # typer has taken the KeyboardInterrupt for itself
+            raise KeyboardInterrupt
+        sys.exit(code)
     except ClickException as error:
         state.fail(getattr(error, "format_message", error.__str__)(), error, code=2)
     except U2ZooError as error:
@@ -64,6 +69,6 @@ def main() -> None:
     except MemoryError as error:
         state.fail("out of memory; try a smaller --size or one format at a time", error, code=1)
     except (KeyboardInterrupt, typer.Abort) as error:
-        state.fail("interrupted; nothing unfinished was kept", error, code=130)
+        state.fail("interrupted; nothing unfinished was kept", error, code=INTERRUPTED)
     except Exception as error:  # a fault of ours: one line all the same
         state.fail(f"unexpected: {one_line(error)}; run `u2zoo --debug …` and report what it shows", error, code=1)

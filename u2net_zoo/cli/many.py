@@ -1,0 +1,237 @@
+"""What every command of an application does: one photograph in this process, many by the engine that was asked for."""
+
+import csv
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..apps.base import Application
+from ..apps.jobs import STREAM, Job, jobs_of
+from ..apps.work import Outcome, run_one
+from ..errors import ImageError, OptionError, OutputError, U2ZooError, UnknownNameError
+from .console import state
+from .fetch import fetch_source
+
+if TYPE_CHECKING:
+    from ..apps.journal import Journal
+    from ..session import MaskSession
+
+__all__ = ["ENGINES", "Request", "run_request"]
+
+ENGINES = ("local", "ray")
+
+
+class Opening:
+    """Opens the session when it is called; it can be pickled, and called in another process."""
+
+    def __init__(self, model: Path, profile: str | None, runtime: str | None):
+        self.model, self.profile, self.runtime = model, profile, runtime
+        self.used = profile  # the name of the profile that the session has
+
+    def __call__(self) -> "MaskSession":
+        from ..api import Session
+
+        session = Session(self.model, profile=self.profile, runtime=self.runtime)
+        self.used = session.profile.name
+        return session
+
+
+@dataclass(frozen=True)
+class Request:
+    """The common options of a command, as they were typed; see `pictures.COMMON`."""
+
+    images: list[str]
+    out: str
+    model: Path
+    profile: str | None
+    runtime: str | None
+    recursive: bool
+    resume: bool
+    errors: Path | None
+    workers: int | None
+    engine: str
+    address: str | None
+    json: bool
+
+    def check(self) -> None:
+        """Raises UsageError for options that do not go together."""
+        if self.engine not in ENGINES:
+            raise UnknownNameError("engine", self.engine, ENGINES)
+        if self.address and self.engine != "ray":
+            raise OptionError(f"--address {self.address}: goes with --engine ray")
+        if self.out == STREAM and self.json:
+            raise OptionError("-o -: standard output takes the picture; --json needs a file with -o")
+        if self.profile:
+            from ..preprocessing import get_profile
+
+            get_profile(self.profile)
+
+    def many(self, jobs: list[Job]) -> bool:
+        """Whether it is a run over many photographs: a folder with one is a small one of these."""
+        many = len(jobs) > 1 or os.path.isdir(self.images[0]) or self.resume or self.engine != "local"
+        if many and jobs[0].named:
+            raise OptionError(f"-o {self.out}: --resume and --engine ray write into a folder; name one with -o")
+        return many
+
+
+def run_request(application: Application, request: Request) -> None:
+    """Runs a command. Raises U2ZooError, also when some photographs failed and the others have their results."""
+    state.json = request.json
+    jobs = jobs_of(request.images, request.out, type(application), recursive=request.recursive)
+    _check_targets(jobs, request)
+    request.check()
+    many = request.many(jobs)
+    fetch_source(request.model)
+    opened = Opening(request.model, request.profile, request.runtime)
+    outcomes = _many(application, request, jobs, opened) if many else [_single(application, request, jobs[0], opened)]
+    _finish(application, request, jobs, outcomes, opened)
+
+
+def _single(application: Application, request: Request, job: Job, opened: Opening) -> Outcome:
+    with state.quiet():
+        stream = (state.out or sys.stdout).buffer if job.target == STREAM else None
+        try:
+            outcome = run_one(opened(), application, job, stream)
+        except ImageError as error:
+            if request.errors:
+                _write_errors(request.errors, [(job.photograph, str(error))])
+            raise
+        if stream is None:
+            state.result(_line(outcome))
+        else:
+            stream.flush()
+    return outcome
+
+
+def _many(application: Application, request: Request, jobs: list[Job], opened: Opening) -> list[Outcome]:
+    """The outcomes that somebody asks for afterwards: failures; all for --json and for what concludes a run."""
+    from ..apps.journal import journal
+
+    every = state.json or type(application).conclude is not Application.conclude
+    kept = []
+    settings = _settings(application, request)
+    with (
+        state.quiet(),
+        state.progress(total=len(jobs)) as bar,
+        journal(Path(request.out), settings, resume=request.resume) as book,
+    ):
+        for outcome in _outcomes(application, request, jobs, opened, book):
+            job = jobs[outcome.index]
+            bar.update(bar.task_ids[0], advance=1, description=job.name)
+            if outcome.error:
+                state.warn(outcome.error)
+            if every or outcome.error:
+                kept.append(outcome)
+    return sorted(kept, key=lambda outcome: outcome.index)
+
+
+def _outcomes(
+    application: Application, request: Request, jobs: list[Job], opened: Opening, book: "Journal"
+) -> Iterator[Outcome]:
+    """What an earlier run finished, then what this one does; the journal hears of it."""
+    todo = []
+    for index, job in enumerate(jobs):
+        if earlier := book.outcome(index, job):
+            yield earlier
+        else:
+            todo.append((index, job))
+    if len(todo) < len(jobs):
+        state.result(f"{len(jobs) - len(todo)} of {len(jobs)} were finished before")
+    if request.engine == "ray":
+        from ..apps import on_ray
+
+        running = on_ray.run(opened, application, todo, book.room, workers=request.workers, address=request.address)
+    else:
+        from ..apps import run
+
+        running = run.run(opened, application, todo, book.room, workers=request.workers)
+    with closing(running):
+        for outcome in running:
+            if not outcome.error:
+                book.add(jobs[outcome.index], outcome)
+                state.result(_line(outcome))
+            yield outcome
+
+
+def _finish(
+    application: Application, request: Request, jobs: list[Job], outcomes: list[Outcome], opened: Opening
+) -> None:
+    """Reports, the JSON object, and the exit code."""
+    good = [outcome for outcome in outcomes if not outcome.error]
+    failed = [(jobs[outcome.index].photograph, outcome.error) for outcome in outcomes if outcome.error]
+    if request.errors:
+        _write_errors(request.errors, failed)
+    _conclude(application, request, jobs, good)
+    state.document(
+        {
+            "model": str(request.model),
+            "profile": opened.used,
+            application.plural: [_row(application, jobs[outcome.index], outcome) for outcome in good],
+            "failed": [{"image": image, "error": error} for image, error in failed],
+        }
+    )
+    if failed:
+        raise U2ZooError(f"{len(failed)} of {len(jobs)} photographs failed; the others have their {application.plural}")
+
+
+def _conclude(application: Application, request: Request, jobs: list[Job], good: list[Outcome]) -> None:
+    from ..files import staged
+
+    if request.out == STREAM:
+        return
+    folder = Path(request.out).parent if jobs[0].named else Path(request.out)
+    results = ((jobs[outcome.index].name, outcome.size, outcome.facts) for outcome in good)
+    for name, text in application.conclude(results).items():
+        with staged(folder / name) as path:
+            path.write_text(text, encoding="utf-8")
+        state.result(str(folder / name))
+
+
+def _write_errors(file: Path, failed: Iterable[tuple[str, str]]) -> None:
+    """A CSV table `path,error`, also when nothing failed."""
+    from ..files import staged
+
+    with staged(file) as path, path.open("w", encoding="utf-8", newline="") as stream:
+        csv.writer(stream).writerows([("path", "error"), *failed])
+
+
+def _line(outcome: Outcome) -> str:
+    width, height = outcome.size
+    return f"{'  '.join(outcome.files.values())}  {width}x{height}  {outcome.seconds:.2f} s"
+
+
+def _row(application: Application, job: Job, outcome: Outcome) -> dict[str, Any]:
+    """`{"image": …, "mask": …, "size": …, "seconds": …}`; then other files by what they add to the name, and facts."""
+    first, *more = outcome.files.items()
+    row: dict[str, Any] = {"image": job.photograph, application.name: first[1]}
+    row |= {"size": list(outcome.size), "seconds": round(outcome.seconds, 3)}
+    return row | ({"files": dict(more)} if more else {}) | ({"facts": outcome.facts} if outcome.facts else {})
+
+
+def _settings(application: Application, request: Request) -> dict[str, Any]:
+    """What decides about the results: a run with other settings is another one."""
+    model = request.model
+    stamp = [model.stat().st_size, model.stat().st_mtime_ns] if model.exists() else []
+    chosen = {"profile": request.profile, "runtime": request.runtime}
+    return {"command": application.name, **asdict(application), "model": [str(model), *stamp], **chosen}
+
+
+def _check_targets(jobs: list[Job], request: Request) -> None:
+    """Raises OutputError where a result would take the place of a photograph or of the model."""
+    real: dict[str, str] = {}
+
+    def place(path: str) -> str:
+        folder, name = os.path.split(path)
+        if os.path.islink(path):
+            return os.path.realpath(path)
+        return os.path.join(real.setdefault(folder, os.path.realpath(folder)), name)
+
+    read = {place(job.photograph) for job in jobs if job.photograph != STREAM} | {place(str(request.model))}
+    targets = [job.target for job in jobs if job.target != STREAM]
+    for target in [*targets, *([str(request.errors)] if request.errors else [])]:
+        if place(target) in read:
+            raise OutputError(f"{target}: would replace a file that is read; name another place with -o")

@@ -1,0 +1,104 @@
+"""Photographs as they come: any kind of file that Pillow reads, HEIC, any mode, turned upright."""
+
+import contextlib
+import warnings
+from pathlib import Path
+from typing import BinaryIO, cast
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from .errors import ImageError, install_hint, one_line
+from .limits import check_pixels
+
+__all__ = ["picture_suffixes", "read_image", "to_rgb"]
+
+BAND = 256  # rows that are converted at once
+HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
+HEIC_SUFFIXES = {".heic", ".heif", ".hif"}
+
+
+def read_image(source: str | Path | BinaryIO) -> Image.Image:
+    """The photograph, turned upright as its EXIF orientation says; its `info` still holds what metadata it has.
+
+    HEIC is read where pillow-heif is installed. Of a file with several pictures, the first.
+
+    Raises ImageError: unreadable, or of more pixels than `limits.PIXELS`.
+    """
+    name = source if isinstance(source, str | Path) else "the photograph"
+    try:
+        with _opened(source) as image:
+            check_pixels(image.size, str(name))
+            image.load()
+            with contextlib.suppress(Exception):  # damaged metadata: the photograph is taken as it is stored
+                ImageOps.exif_transpose(image, in_place=True)
+            return image
+    except FileNotFoundError:
+        raise ImageError(f"{name}: no such file") from None
+    except UnidentifiedImageError:
+        raise ImageError(f"{name}: not a photograph that can be read (empty, corrupt or of an unknown kind)") from None
+    except Image.DecompressionBombError as error:
+        raise ImageError(f"{name}: too many pixels: {one_line(error)}") from None
+    except (MemoryError, ImageError):
+        raise
+    except Exception as error:  # decoders raise EOFError, struct.error, zlib.error, TypeError … for damage
+        raise ImageError(f"{name}: the photograph cannot be decoded: {one_line(error)}") from None
+
+
+def _opened(source: str | Path | BinaryIO) -> Image.Image:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # `check_pixels` is the limit here
+        try:
+            return Image.open(source)
+        except UnidentifiedImageError:
+            if not _is_heic(source):
+                raise
+            _register_heic(source if isinstance(source, str | Path) else "the photograph")
+            return Image.open(source)
+
+
+def _is_heic(source: str | Path | BinaryIO) -> bool:
+    """Whether the file starts as ISO/IEC 23008-12 says: a box `ftyp` with one of HEIC's brands."""
+    if isinstance(source, str | Path):
+        with open(source, "rb") as file:
+            start = file.read(12)
+    else:
+        source.seek(0)
+        start = source.read(12)
+        source.seek(0)
+    return start[4:8] == b"ftyp" and start[8:12] in HEIC_BRANDS
+
+
+def _register_heic(source: object) -> None:
+    try:
+        from pillow_heif import register_heif_opener
+    except ModuleNotFoundError:
+        raise ImageError(f"{source}: HEIC needs the package 'pillow-heif': {install_hint('apps')}") from None
+    register_heif_opener()
+
+
+def picture_suffixes() -> set[str]:
+    """Suffixes of the pictures that can be read; HDF5 and the like are only names of Pillow's plug-ins."""
+    raster = set(Image.registered_extensions().values()) & set(Image.OPEN) - {"HDF5", "GRIB", "BUFR", "WMF", "EPS"}
+    return {suffix for suffix, kind in Image.registered_extensions().items() if kind in raster} | HEIC_SUFFIXES
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """8-bit RGB from any mode: 16-bit is scaled, palette and CMYK are converted, alpha is dropped as the sources do.
+
+    A photograph that is 8-bit RGB already is returned itself.
+    """
+    if image.mode.startswith("I") or image.mode == "F":
+        image = _eight_bits(image)
+    return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """16-bit and floating point to "L", in bands: in float64 a whole one would be eight times its pixels."""
+    top = 65535.0 if image.mode.startswith("I") else max(float(cast(tuple, image.getextrema())[1]), 1.0)
+    levels = np.empty(image.size[::-1], np.uint8)
+    for start in range(0, image.height, BAND):
+        end = min(start + BAND, image.height)
+        wide = np.asarray(image.crop((0, start, image.width, end)), np.float64)
+        levels[start:end] = np.clip(wide / top * 255, 0, 255).round()
+    return Image.fromarray(levels)
