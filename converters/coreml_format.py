@@ -18,8 +18,9 @@ from u2net_zoo.errors import ArtifactError, OptionError, one_line
 
 from . import coreml_reader, mil
 from .baking import baking_of, metadata_of, read_baking
-from .base import Format, MaskBound, Options, Predictor, check_input, input_layout, output_names
+from .base import Format, MaskBound, Options, Predictor, output_names
 from .coreml_metadata import describe_package
+from .layout import check_input, input_layout
 from .mil.features import Feature, ImageFeature
 from .onnx_format import exportable
 from .proof import Report

@@ -14,7 +14,8 @@ from u2net_zoo.errors import ArtifactError, one_line
 from u2net_zoo.weight_map import layer_name
 
 from . import keras_reader
-from .base import DYNAMIC, Format, Options, Predictor, check_input, input_layout
+from .base import DYNAMIC, Format, Options, Predictor
+from .layout import check_input, input_layout
 
 __all__ = ["H5", "Keras", "KerasPredictor", "tap_layers"]
 

@@ -13,7 +13,8 @@ from u2net_zoo.checkpoint import Checkpoint
 from u2net_zoo.errors import ArtifactError, one_line
 
 from . import ncnn_reader
-from .base import Format, MaskBound, Options, Predictor, check_input
+from .base import Format, MaskBound, Options, Predictor
+from .layout import check_input
 from .ncnn_reader import HALF, MAGIC, binary_of
 
 __all__ = ["Ncnn"]

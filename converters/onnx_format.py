@@ -15,17 +15,8 @@ from u2net_zoo.limits import processors
 
 from . import onnx_reader
 from .baking import baking_of, metadata_of, read_baking, torch_module
-from .base import (
-    DYNAMIC,
-    Format,
-    MaskBound,
-    Options,
-    Predictor,
-    check_input,
-    input_layout,
-    is_channels_last,
-    output_names,
-)
+from .base import DYNAMIC, Format, MaskBound, Options, Predictor, output_names
+from .layout import check_input, input_layout, is_channels_last
 from .quantise.onnx_plan import int8
 from .quantise.plan import Plan
 

@@ -10,7 +10,8 @@ from u2net_zoo.checkpoint import Checkpoint
 from u2net_zoo.errors import ArtifactError, one_line
 
 from . import openvino_reader
-from .base import DYNAMIC, Format, MaskBound, Options, Predictor, check_input
+from .base import DYNAMIC, Format, MaskBound, Options, Predictor
+from .layout import check_input
 from .onnx_format import exportable
 
 __all__ = ["OpenVINO"]

@@ -15,8 +15,9 @@ from u2net_zoo.limits import inside
 
 from . import savedmodel_reader, tflite_reader
 from .baking import baking_of, read_baking, tensorflow_function
-from .base import DYNAMIC, Format, MaskBound, Options, Predictor, check_input, input_layout
+from .base import DYNAMIC, Format, MaskBound, Options, Predictor
 from .keras_formats import tap_layers
+from .layout import check_input, input_layout
 from .memory import release_memory
 from .quantise.plan import Plan, plan_weights
 from .quantise.tflite_weights import stored

@@ -13,7 +13,8 @@ from u2net_zoo.errors import ArtifactError, CheckpointError, one_line
 from u2net_zoo.limits import has_member, member, open_zip
 
 from . import torch_archive
-from .base import Format, Options, Predictor, check_input
+from .base import Format, Options, Predictor
+from .layout import check_input
 from .onnx_format import exportable
 
 __all__ = ["PT2", "TorchScript"]

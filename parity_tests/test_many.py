@@ -71,7 +71,7 @@ def test_many_are_what_each_is_alone_and_told_in_order(model, photographs, expec
 
 
 def test_workers_load_no_framework(model, photographs, tmp_path):
-    jobs = list(enumerate(jobs_of([str(photographs)], str(tmp_path), Photograph)))[:4]
+    jobs = list(enumerate(jobs_of([str(photographs)], str(tmp_path), Photograph())))[:4]
     outcomes = sorted(run(lambda: Session(model), Photograph(), jobs, tmp_path, workers=2), key=lambda o: o.index)
     assert [outcome.facts["loaded"] for outcome in outcomes] == [[]] * 4
     assert os.getpid() not in {outcome.facts["process"] for outcome in outcomes}
@@ -109,7 +109,7 @@ def test_a_killed_worker_is_replaced_and_what_kills_twice_is_an_error(model, pho
     folder.mkdir()
     for name, size in (("a", (60, 40)), ("kills once", (2, 1)), ("kills", (1, 1)), ("z", (60, 40))):
         Image.new("RGB", size, "red").save(folder / f"{name}.png")
-    jobs = jobs_of([str(folder)], str(tmp_path / "out"), Deadly)
+    jobs = jobs_of([str(folder)], str(tmp_path / "out"), Deadly())
     room = tmp_path / "room"
     room.mkdir()
     application = Deadly(memory=str(tmp_path / "killed"))
@@ -125,7 +125,7 @@ def test_a_killed_worker_is_replaced_and_what_kills_twice_is_an_error(model, pho
 def test_workers_that_all_die_are_no_endless_loop(model, tmp_path):
     for index in range(9):
         Image.new("RGB", (1, 1)).save(tmp_path / f"{index}.png")
-    jobs = list(enumerate(jobs_of([str(tmp_path)], str(tmp_path / "out"), Deadly)))
+    jobs = list(enumerate(jobs_of([str(tmp_path)], str(tmp_path / "out"), Deadly())))
     with pytest.raises(U2ZooError, match="died one after the other"):
         list(run(lambda: Session(model), Deadly(), jobs, tmp_path))
 

@@ -41,7 +41,7 @@ def test_ray_writes_the_same_bytes_and_does_again_what_a_killed_worker_had(
     found = {}
     for name, engine in (("ray", on_ray.run), ("local", run)):
         (tmp_path / f"room {name}").mkdir()
-        jobs = jobs_of([str(photographs)], str(tmp_path / name), Deadly)
+        jobs = jobs_of([str(photographs)], str(tmp_path / name), Deadly())
         application = Deadly(memory=str(tmp_path / f"killed {name}"))
         outcomes = list(engine(opened, application, list(enumerate(jobs)), tmp_path / f"room {name}", workers=1))
         found[name] = {jobs[o.index].name: o.error for o in outcomes}
@@ -60,6 +60,6 @@ def test_without_ray_the_extra_is_named(photographs, small_file, tmp_path, monke
     from u2net_zoo.apps import on_ray
 
     monkeypatch.setitem(sys.modules, "ray", None)  # as import statements see a package that is not there
-    jobs = list(enumerate(jobs_of([str(photographs)], str(tmp_path), Deadly)))
+    jobs = list(enumerate(jobs_of([str(photographs)], str(tmp_path), Deadly())))
     with pytest.raises(MissingExtraError, match=r"needs the package 'ray', which is not installed.*\[ray\]"):
         list(on_ray.run(Opening(small_file, None, None), Deadly(), jobs, tmp_path))

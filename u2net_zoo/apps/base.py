@@ -30,7 +30,8 @@ class Application:
     """Base of the applications; each is a frozen dataclass that can be pickled.
 
     Its fields are its options: commands, the server and the documentation enumerate them. A field's metadata holds
-    `help`, one sentence for people.
+    `help`, one sentence for people; `file` where a text may be a file's path, which the server takes as an upload only,
+    and `words`, a pattern of what else it may be.
     """
 
     name: ClassVar[str]

@@ -24,6 +24,9 @@ class Clothes(Application):
     name = "clothes"
     title = "Photographs of people in, a map of their clothes and a mask for each kind of garment out."
     model = "u2net_cloth_seg"
+    plural = "class maps"
+    suffixes = (".png",)
+    photographic = False
 
     def after(self, image: Image.Image, mask: Image.Image) -> Result:
         """The map, and beside it `_upper_body`, `_lower_body`, `_full_body`. Raises ArtifactError: no class map."""

@@ -62,6 +62,8 @@ class Cutout(MaskApplication):
 
     name = "cutout"
     title = "Photographs in, the object on a transparent background out."
+    plural = "cut-outs"
+    suffixes = (".png", ".webp", ".tif", ".tiff")
 
     matting: str | None = field(
         default=None, metadata={"help": "Refine edges such as hair: closed-form (slow, fine) or guided (quick)."}

@@ -49,7 +49,7 @@ class _Found:
         return self.stem + self.suffix
 
 
-def jobs_of(sources: Sequence[str], out: str, application: type[Application], *, recursive: bool = False) -> list[Job]:
+def jobs_of(sources: Sequence[str], out: str, application: Application, *, recursive: bool = False) -> list[Job]:
     """A job for every photograph that `sources` name: files, folders, globs, or `STREAM`.
 
     Several photographs, or those of a folder, go into the folder `out`, subfolders kept; two of one stem keep their
@@ -58,11 +58,11 @@ def jobs_of(sources: Sequence[str], out: str, application: type[Application], *,
     Raises:
         InputError: nothing there. OutputError: `out` cannot take them, or two results would have one name.
     """
-    folder = _is_folder(out, application)
+    folder, ending = _is_folder(out, application), application.suffix() + DEFAULT
     every = (item for source in sources for item in _found(source, out, recursive))
     found = list({item.photograph: item for item in every}.values())  # a photograph named twice is one
     if len(sources) == 1 and len(found) == 1 and not os.path.isdir(sources[0]):
-        inside = os.path.join(out, os.path.basename(found[0].stem) + DEFAULT)
+        inside = os.path.join(out, os.path.basename(found[0].stem) + ending)
         return [Job(found[0].photograph, inside if folder else out, found[0].name, named=not folder)]
     if not folder:
         raise OutputError(f"{out}: the {application.plural} of several photographs go into a folder; name one with -o")
@@ -71,14 +71,14 @@ def jobs_of(sources: Sequence[str], out: str, application: type[Application], *,
     stems = Counter(item.stem for item in found)
     names = (item.stem if stems[item.stem] == 1 else item.name for item in found)
     jobs = [
-        Job(item.photograph, os.path.join(out, name + DEFAULT), item.name)
+        Job(item.photograph, os.path.join(out, name + ending), item.name)
         for item, name in zip(found, names, strict=True)
     ]
     _check_names(jobs)
     return jobs
 
 
-def _is_folder(out: str, application: type[Application]) -> bool:
+def _is_folder(out: str, application: Application) -> bool:
     """Whether `out` means a folder. Raises OutputError for a kind of file that the application does not write."""
     suffix = Path(out).suffix.lower()
     if out == STREAM or (suffix in application.suffixes and not os.path.isdir(out)):

@@ -79,6 +79,8 @@ class Portrait(Application):
     name = "portrait"
     title = "Photographs of people in, pencil drawings of their faces out."
     model = "u2net_portrait"
+    plural = "drawings"
+    photographic = False
 
     ready: bool = field(
         default=False, metadata={"help": "The pictures are faces, cut to a square: draw them as they are."}

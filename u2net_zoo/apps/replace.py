@@ -19,6 +19,7 @@ from .refine import MaskApplication, as_rgb, foreground_of, with_own_alpha
 __all__ = ["Background", "Replace", "parse_background", "replace"]
 
 BLUR = "blur:"
+WORDS = r"[a-zA-Z]+|#[0-9a-fA-F]{3,8}|blur:[0-9.]+"  # what is no file's path
 Background = Image.Image | Path | float | tuple[int, ...]
 
 
@@ -115,7 +116,7 @@ class Replace(MaskApplication):
 
     background: str = field(
         default="white",
-        metadata={"help": "A picture, a colour such as white or #20c0a0, or blur:SIGMA.", "file": True},
+        metadata={"help": "A picture, a colour such as white or #20c0a0, or blur:SIGMA.", "file": True, "words": WORDS},
     )
 
     def __post_init__(self) -> None:

@@ -81,7 +81,7 @@ class Request:
 def run_request(application: Application, request: Request) -> None:
     """Runs a command. Raises U2ZooError, also when some photographs failed and the others have their results."""
     state.json = request.json
-    jobs = jobs_of(request.images, request.out, type(application), recursive=request.recursive)
+    jobs = jobs_of(request.images, request.out, application, recursive=request.recursive)
     _check_targets(jobs, request)
     request.check()
     many = request.many(jobs)
