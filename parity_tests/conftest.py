@@ -2,6 +2,7 @@
 
 import functools
 import importlib.util
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +18,10 @@ from converters.torch_predictor import TorchPredictor
 from u2net_zoo.arch import U2NET, U2NETP, Architecture, two_level
 from u2net_zoo.checkpoint import Checkpoint
 
+# Several workers test at once: each gets its share of the processors, or Torch's waiting threads take the others' time.
+WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // WORKERS)))
+
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 DATA = SHARED / "data"
 ALL = [fmt.name for fmt in formats_named("all")]  # web needs a network, and has its own tests
@@ -28,6 +33,14 @@ SMALL = two_level(
     [("7", 4, 8), ("6", 4, 12), ("5", 4, 8), ("4", 4, 8), ("4F", 6, 8), ("4F", 4, 8)],
     [("4F", 4, 8), ("4", 4, 8), ("5", 4, 8), ("6", 4, 8), ("7", 4, 8)],
 )
+
+
+# Files that take longest, first: a worker that is left with one of them at the end makes all the others wait.
+LONGEST = ("test_goldens", "test_formats", "test_masks", "test_quantise")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST))
 
 
 def needs(path: Path) -> Path:

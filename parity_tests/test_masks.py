@@ -24,14 +24,43 @@ def artifacts(real_weights, tmp_path_factory):
     return {artifact.format: artifact for artifact in convert(real_weights, "all", folder)}
 
 
-@pytest.mark.parametrize("name", [name for name in ALL if name not in WEIGHT_FILES])
-def test_the_published_masks_are_reproduced(name, artifacts):
-    session = Session(artifacts[name].path)
+PICTURES = ("coreml", "mlmodel")  # these take pictures of 8 bits, the others the tensor
+
+
+@pytest.fixture(scope="module")
+def thirds():
+    """Every third of the photographs."""
+    return [read_image(photo) for photo, _ in published("u2netp")[::3]]
+
+
+def masks(source, photographs) -> np.ndarray:
+    """Grey levels of all pixels of the photographs' masks."""
+    session = Session(source)
+    return np.concatenate([np.asarray(session.mask(photo), int).ravel() for photo in photographs])
+
+
+@pytest.fixture(scope="module")
+def by_torch(real_weights, thirds) -> np.ndarray:
+    return masks(real_weights, thirds)
+
+
+@pytest.mark.parametrize("name", [name for name in ALL if name not in (*WEIGHT_FILES, *PICTURES)])
+def test_tensors_give_the_masks_of_the_weights_which_reproduce_the_published_ones(name, artifacts, thirds, by_torch):
+    assert (np.abs(masks(artifacts[name].path, thirds) - by_torch) <= 1).mean() >= 0.9999
+
+
+def test_a_package_of_pictures_reproduces_the_published_masks(artifacts):
+    session = Session(artifacts["coreml"].path)
     pairs = [(session.mask(read_image(photo)), mask) for photo, mask in published("u2netp")]
     assert len(pairs) == 18
     iou, mae = mask_agreement(pairs)
     assert iou >= IOU
     assert mae <= MAE
+
+
+def test_the_old_neural_network_gives_the_masks_of_the_package(artifacts, thirds):
+    new, old = (masks(artifacts[name].path, thirds) for name in PICTURES)
+    assert (np.abs(new - old) <= 1).mean() >= 0.9999
 
 
 @pytest.mark.parametrize("name", WEIGHT_FILES)
