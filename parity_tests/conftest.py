@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import webserver
+from cats import cat, mask, mixed  # noqa: F401 - fixtures
 from PIL import Image
 from training import eight  # noqa: F401 - a fixture
 

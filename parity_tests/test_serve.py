@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import requests
 from conftest import u2zoo
-from PIL import Image
+from PIL import Image, ImageCms
 from serving import onnx_file, png_of_zeros, served
 from skimage import data
 
@@ -71,6 +71,14 @@ def test_photographs_stand_upright(server):
 def test_photographs_of_every_mode(server, mode):
     image = Image.fromarray(data.coins().astype(np.uint16) * 257) if mode == "I;16" else CAT.convert(mode)
     assert picture(server.post(encoded(image, "TIFF"))).size == image.size
+
+
+def test_what_shows_the_photograph_keeps_its_colour_profile(server):
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    body = encoded(CAT.resize((90, 60)), "JPEG", icc_profile=profile)
+    assert picture(server.post(body, "/api/highlight")).info["icc_profile"] == profile
+    assert "icc_profile" not in picture(server.post(body)).info
+    assert picture(server.post(encoded(CAT.convert("CMYK"), "JPEG"), "/api/crop")).mode == "RGB"  # PNG has no CMYK
 
 
 def test_who_accepts_json_alone_gets_the_facts(server):

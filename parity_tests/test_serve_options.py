@@ -46,7 +46,7 @@ def test_options_come_from_the_query_in_their_types():
         ("yes", "maybe"), ("count", "1.5"), ("count", "9" * 5000), ("count", "10"), ("share", "nan"), ("share", "inf"),
         ("share", "1e999"), ("word", "/etc/passwd"), ("word", "a\\b"), ("word", ".."), ("word", "x" * 500),
         ("word", "a\0"), ("background", "photo.png"), ("background", "/etc/passwd"), ("pattern", "red"),
-        ("pattern", "a.png"),
+        ("pattern", "a.png"), ("share", "."), ("share", "-."), ("share", ".e5"),
     ],
 )  # fmt: skip
 def test_a_value_that_cannot_be_is_refused(name, value):

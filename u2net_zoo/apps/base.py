@@ -39,6 +39,7 @@ class Application:
     model: ClassVar[str] = BUNDLED  # the weights that are used unless others are named
     plural: ClassVar[str] = "results"  # what its results are called together
     suffixes: ClassVar[tuple[str, ...]] = (".png", ".webp", ".tif", ".tiff", ".jpg", ".jpeg")  # kinds of its files
+    beside: ClassVar[tuple[str, ...]] = ()  # what it adds to the names of further pictures
     photographic: ClassVar[bool] = True  # its pictures show the photograph, so they keep its profile and metadata
 
     def before(self, image: Image.Image) -> Image.Image:

@@ -25,6 +25,7 @@ class Clothes(Application):
     title = "Photographs of people in, a map of their clothes and a mask for each kind of garment out."
     model = "u2net_cloth_seg"
     plural = "class maps"
+    beside = ("_upper_body", "_lower_body", "_full_body")
     suffixes = (".png",)
     photographic = False
 

@@ -77,8 +77,8 @@ class Composite(Application):
 
     def __post_init__(self) -> None:
         check_share("--alpha", self.alpha)
-        if not (math.isfinite(self.sigma) and 0 <= self.sigma <= 1000):
-            raise OptionError(f"--sigma {self.sigma}: allowed are 0 to 1000 pixels")
+        if not (math.isfinite(self.sigma) and 0 <= self.sigma <= 100):
+            raise OptionError(f"--sigma {self.sigma}: allowed are 0 to 100 pixels")
 
     def suffix(self) -> str:
         """The authors' habit: `_sigma_20.0_alpha_0.5_composite`."""

@@ -55,6 +55,7 @@ class Crop(MaskApplication):
 
     name = "crop"
     title = "Photographs in, cut down to their object out, with the mask alongside."
+    beside = ("_mask",)
 
     margin: float = field(
         default=0.05, metadata={"help": "Space around the object, as a share of its longer side, from 0 to 10."}

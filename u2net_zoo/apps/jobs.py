@@ -74,7 +74,7 @@ def jobs_of(sources: Sequence[str], out: str, application: Application, *, recur
         Job(item.photograph, os.path.join(out, name + ending), item.name)
         for item, name in zip(found, names, strict=True)
     ]
-    _check_names(jobs)
+    _check_names(jobs, application)
     return jobs
 
 
@@ -139,9 +139,11 @@ def _files(folder: str, recursive: bool, results: str) -> Iterator[str]:
         yield from (os.path.join(at, name) for name in files if os.path.isfile(os.path.join(at, name)))
 
 
-def _check_names(jobs: Iterable[Job]) -> None:
+def _check_names(jobs: Iterable[Job], application: Application) -> None:
     taken: dict[str, str] = {}
     for job in jobs:
-        other = taken.setdefault(job.target, job.photograph)
-        if other != job.photograph:
-            raise OutputError(f"{job.target}: would be the result of both {other} and {job.photograph}; run them apart")
+        for key in ("", *application.beside):
+            target = str(job.beside(key)) if key else job.target
+            other = taken.setdefault(target, job.photograph)
+            if other != job.photograph:
+                raise OutputError(f"{target}: would be the result of both {other} and {job.photograph}; run them apart")

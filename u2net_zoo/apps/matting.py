@@ -47,13 +47,22 @@ class Trimap:
 
     def of(self, mask: np.ndarray) -> np.ndarray:
         """(h, w) uint8 to float32: 1 object, 0 background, 0.5 unknown. As rembg's `alpha_matting_cutout`."""
-        from scipy.ndimage import binary_erosion
-
-        square = np.ones((self.erode, self.erode), bool) if self.erode else None
         known = np.full(mask.shape, UNKNOWN)
-        known[binary_erosion(mask > self.foreground, structure=square)] = 1
-        known[binary_erosion(mask < self.background, structure=square, border_value=1)] = 0
+        known[_worn(mask > self.foreground, self.erode, beyond=0)] = 1
+        known[_worn(mask < self.background, self.erode, beyond=1)] = 0
         return known
+
+
+def _worn(sure: np.ndarray, side: int, *, beyond: int) -> np.ndarray:
+    """Erosion by a square of that side, by a cross of 3x3 where it is 0; `beyond`: what the border counts as.
+
+    The least value under the square: SciPy's binary erosion by a large square needs memory of its side's fourth power.
+    """
+    from scipy.ndimage import binary_erosion, minimum_filter
+
+    if not side:
+        return binary_erosion(sure, border_value=beyond)
+    return minimum_filter(sure.astype(np.uint8), size=side, mode="constant", cval=beyond) > 0
 
 
 def check_method(method: str | None) -> None:

@@ -88,8 +88,8 @@ def coco(entries: Iterable[Entry]) -> str:
             annotation = {"id": len(annotations) + 1, "image_id": number, "category_id": 1, "iscrowd": 0}
             box = {"bbox": [x0, y0, x1 - x0, y1 - y0], "area": found["area"], "score": found["score"]}
             annotations.append({**annotation, **box})
-    categories = [{"id": 1, "name": "object"}]
-    return json.dumps({"images": images, "annotations": annotations, "categories": categories}, indent=1) + "\n"
+    document = {"info": {"description": "Boxes by u2net-zoo"}, "images": images, "annotations": annotations}
+    return json.dumps({**document, "categories": [{"id": 1, "name": "object"}]}, indent=1) + "\n"
 
 
 def csv(entries: Iterable[Entry]) -> str:

@@ -9,7 +9,7 @@ import json
 import logging
 import os
 from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -87,6 +87,11 @@ class _Cluster:
         self.ray.shutdown()
 
 
+def _placed(job: Job) -> Job:
+    """With whole paths: a cluster's workers stand in folders of their own."""
+    return replace(job, photograph=os.path.abspath(job.photograph), target=os.path.abspath(job.target))
+
+
 def _pass(
     opened: Callable[[], MaskSession],
     application: Application,
@@ -98,7 +103,7 @@ def _pass(
     """Outcomes of the jobs, but of those whose actor died too often."""
     import ray.data
 
-    rows = [{"index": index, "job": json.dumps(asdict(job))} for index, job in jobs]
+    rows = [{"index": index, "job": json.dumps(asdict(_placed(job)))} for index, job in jobs]
     done = ray.data.from_items(rows, override_num_blocks=max(1, len(rows) // per_block)).map(
         cast(Any, _Actor),  # Ray Data's types know functions only
         fn_constructor_args=(opened, application, str(room)),

@@ -7,6 +7,7 @@ from typing import Any, BinaryIO
 from PIL import Image
 
 from ..errors import OutputError
+from ..photographs import to_rgb
 
 __all__ = ["KINDS", "kept_of", "save"]
 
@@ -21,6 +22,7 @@ KINDS: Mapping[str, tuple[str, dict[str, Any]]] = {
     ".jpeg": ("JPEG", {"quality": 95, "subsampling": 0}),
 }
 COLOUR_SPACES = {"RGB": b"RGB ", "RGBA": b"RGB ", "P": b"RGB ", "L": b"GRAY", "LA": b"GRAY"}
+PLAIN = ("1", "L", "LA", "P", "I;16", "I;16B", "RGB", "RGBA")  # modes that PNG holds; others become RGB
 ORIENTATION = 0x0112
 # Tags by which a TIFF file says how its own pixels are stored; TIFF 6.0, and where profiles and XMP are.
 STORAGE = (
@@ -35,17 +37,22 @@ def kept_of(photograph: Image.Image) -> dict[str, bytes]:
     return {"icc_profile": profile or b"", "exif": _exif(photograph)}
 
 
-def save(picture: Image.Image, to: Path | BinaryIO, suffix: str, kept: Mapping[str, bytes] | None = None) -> None:
+def save(
+    picture: Image.Image, to: Path | BinaryIO, suffix: str, kept: Mapping[str, bytes] | None = None, **how: Any
+) -> None:
     """Writes `picture` as the kind that `suffix` stands for, one of `KINDS`.
 
     Args:
         kept: see `kept_of`; an ICC profile is written only into a picture of the colour space that it is for, so not
             CMYK's into the RGB picture that was made of it. None: nothing, as for masks.
+        how: for Pillow's writer, instead of what `KINDS` says.
 
     Raises:
         OutputError: that kind of file cannot hold the picture.
     """
     kind, options = KINDS[suffix.lower()]
+    if kind not in ("TIFF", "JPEG") and picture.mode not in PLAIN:
+        picture = to_rgb(picture)
     if kind == "JPEG" and picture.mode not in ("L", "RGB"):
         lost = "transparency" if picture.mode in ("LA", "RGBA", "PA") else f"pictures of mode {picture.mode}"
         raise OutputError(f"{suffix} files hold no {lost}; name a .png, .webp or .tiff with -o")
@@ -54,7 +61,7 @@ def save(picture: Image.Image, to: Path | BinaryIO, suffix: str, kept: Mapping[s
             options = {**options, name: value}
     bare = picture.copy() if picture.info else picture
     bare.info = {key: picture.info[key] for key in ("transparency",) if key in picture.info}
-    bare.save(to, format=kind, **options)
+    bare.save(to, format=kind, **{**options, **how})
 
 
 def _exif(photograph: Image.Image) -> bytes:

@@ -19,7 +19,8 @@ from .refine import MaskApplication, as_rgb, foreground_of, with_own_alpha
 __all__ = ["Background", "Replace", "parse_background", "replace"]
 
 BLUR = "blur:"
-WORDS = r"[a-zA-Z]+|#[0-9a-fA-F]{3,8}|blur:[0-9.]+"  # what is no file's path
+COLOURS = "|".join(ImageColor.colormap)
+WORDS = rf"(?i:{COLOURS})|#(?:[0-9a-fA-F]{{3,4}}|[0-9a-fA-F]{{6}}|[0-9a-fA-F]{{8}})|blur:[0-9.]+"  # no file's path
 Background = Image.Image | Path | float | tuple[int, ...]
 
 

@@ -100,7 +100,7 @@ def _diverted(descriptor: int, sink: int) -> Iterator[TextIO]:
     saved = os.dup(descriptor)
     os.dup2(sink, descriptor)
     try:
-        with os.fdopen(os.dup(saved), "w", encoding="utf-8") as before:
+        with os.fdopen(os.dup(saved), "w", encoding="utf-8", errors="surrogateescape") as before:
             yield before
     finally:
         streams[descriptor].flush()

@@ -23,13 +23,15 @@ if TYPE_CHECKING:
 __all__ = ["ENGINES", "Request", "run_request"]
 
 ENGINES = ("local", "ray")
+HEAD = 40  # characters by which a file about a whole run is known
 
 
 class Opening:
     """Opens the session when it is called; it can be pickled, and called in another process."""
 
     def __init__(self, model: Path, profile: str | None, runtime: str | None):
-        self.model, self.profile, self.runtime = model, profile, runtime
+        self.model = model.absolute() if model.exists() else model  # Ray's workers stand in folders of their own
+        self.profile, self.runtime = profile, runtime
         self.used = profile  # the name of the profile that the session has
 
     def __call__(self) -> "MaskSession":
@@ -73,6 +75,8 @@ class Request:
     def many(self, jobs: list[Job]) -> bool:
         """Whether it is a run over many photographs: a folder with one is a small one of these."""
         many = len(jobs) > 1 or os.path.isdir(self.images[0]) or self.resume or self.engine != "local"
+        if many and any(job.photograph == STREAM for job in jobs):
+            raise OptionError(f"{STREAM}: standard input is one photograph; leave out --resume and --engine ray")
         if many and jobs[0].named:
             raise OptionError(f"-o {self.out}: --resume and --engine ray write into a folder; name one with -o")
         return many
@@ -82,7 +86,7 @@ def run_request(application: Application, request: Request) -> None:
     """Runs a command. Raises U2ZooError, also when some photographs failed and the others have their results."""
     state.json = request.json
     jobs = jobs_of(request.images, request.out, application, recursive=request.recursive)
-    _check_targets(jobs, request)
+    _check_targets(application, jobs, request)
     request.check()
     many = request.many(jobs)
     fetch_source(request.model)
@@ -183,7 +187,7 @@ def _conclude(application: Application, request: Request, jobs: list[Job], good:
 
     if request.out == STREAM:
         return
-    folder = Path(request.out).parent if jobs[0].named else Path(request.out)
+    folder = _results_folder(request, jobs)
     results = ((jobs[outcome.index].name, outcome.size, outcome.facts) for outcome in good)
     for name, text in application.conclude(results).items():
         with staged(folder / name) as path:
@@ -191,11 +195,15 @@ def _conclude(application: Application, request: Request, jobs: list[Job], good:
         state.result(str(folder / name))
 
 
+def _results_folder(request: Request, jobs: list[Job]) -> Path:
+    return Path(request.out).parent if jobs[0].named else Path(request.out)
+
+
 def _write_errors(file: Path, failed: Iterable[tuple[str, str]]) -> None:
     """A CSV table `path,error`, also when nothing failed."""
     from ..files import staged
 
-    with staged(file) as path, path.open("w", encoding="utf-8", newline="") as stream:
+    with staged(file) as path, path.open("w", encoding="utf-8", errors="surrogateescape", newline="") as stream:
         csv.writer(stream).writerows([("path", "error"), *failed])
 
 
@@ -220,7 +228,7 @@ def _settings(application: Application, request: Request) -> dict[str, Any]:
     return {"command": application.name, **asdict(application), "model": [str(model), *stamp], **chosen}
 
 
-def _check_targets(jobs: list[Job], request: Request) -> None:
+def _check_targets(application: Application, jobs: list[Job], request: Request) -> None:
     """Raises OutputError where a result would take the place of a photograph or of the model."""
     real: dict[str, str] = {}
 
@@ -228,10 +236,20 @@ def _check_targets(jobs: list[Job], request: Request) -> None:
         folder, name = os.path.split(path)
         if os.path.islink(path):
             return os.path.realpath(path)
-        return os.path.join(real.setdefault(folder, os.path.realpath(folder)), name)
+        if folder not in real:
+            real[folder] = os.path.realpath(folder)
+        return os.path.join(real[folder], name)
 
     read = {place(job.photograph) for job in jobs if job.photograph != STREAM} | {place(str(request.model))}
-    targets = [job.target for job in jobs if job.target != STREAM]
+    targets = [str(job.beside(key)) for job in jobs if job.target != STREAM for key in ("", *application.beside)]
     for target in [*targets, *([str(request.errors)] if request.errors else [])]:
         if place(target) in read:
             raise OutputError(f"{target}: would replace a file that is read; name another place with -o")
+    for name, text in application.conclude([]).items() if request.out != STREAM else ():
+        _check_conclusion(_results_folder(request, jobs) / name, text[:HEAD].encode())
+
+
+def _check_conclusion(file: Path, head: bytes) -> None:
+    """Raises OutputError where a file about a whole run would replace one that does not begin as such a file does."""
+    if file.is_dir() or (file.exists() and not file.read_bytes().startswith(head)):
+        raise OutputError(f"{file}: was not written by this command; move it or name another folder with -o")

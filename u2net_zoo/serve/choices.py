@@ -15,6 +15,7 @@ from .limits import RefusalError
 __all__ = ["chosen", "file_fields", "parameters"]
 
 WORDS = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
+NUMBER = r"-?(?:[0-9]{1,30}\.?[0-9]{0,30}|\.[0-9]{1,30})(?:e-?[0-9]{1,3})?"
 LONGEST = 200  # characters of a value
 OWN = ("picture",)  # parameters that are the server's, not an application's
 
@@ -91,7 +92,7 @@ def _parsed(kind: Any, text: str) -> Any:
     if kind is int:
         return int(text) if re.fullmatch(r"-?[0-9]{1,15}", text) else None
     if kind is float:
-        number = float(text) if re.fullmatch(r"-?[0-9.]{1,30}(e-?[0-9]{1,3})?", text) and text.count(".") < 2 else None
+        number = float(text) if re.fullmatch(NUMBER, text) else None
         return number if number is not None and math.isfinite(number) else None
     if kind is str:
         return text if len(text) <= LONGEST and _is_plain(text) else None

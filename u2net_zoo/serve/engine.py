@@ -12,6 +12,7 @@ from typing import IO, Any, TypeVar
 from PIL import Image
 
 from ..apps import Application, Result
+from ..apps.pictures import kept_of
 from ..errors import U2ZooError
 from ..session import MaskSession
 from .choices import chosen
@@ -107,6 +108,7 @@ class Engine:
                 raise RefusalError(400, "the client has gone")
             begun = time.perf_counter()
             image = await _in(self.helpers, decode, job.image, self.limits)
+            kept = kept_of(image) if job.kind.photographic else None
             with TemporaryDirectory(prefix="u2zoo-") as folder:
                 application = await _in(self.helpers, _application, job, Path(folder), self.limits)
                 image = await _in(self.helpers, _prepared, application, image)
@@ -114,7 +116,7 @@ class Engine:
                 x = await _in(self.helpers, session.preparation.input, image)
                 output = await _in(self.model, session.answer, x)
                 del x
-                return await _in(self.helpers, _finished, job, application, session, image, output, begun)
+                return await _in(self.helpers, _finished, job, application, session, image, output, kept, begun)
 
 
 async def _in(pool: ThreadPoolExecutor, function: Callable[..., T], *arguments: Any) -> T:
@@ -135,9 +137,15 @@ def _prepared(application: Application, image: Image.Image) -> Image.Image:
 
 
 def _finished(
-    job: Job, application: Application, session: MaskSession, image: Image.Image, output: Any, begun: float
+    job: Job,
+    application: Application,
+    session: MaskSession,
+    image: Image.Image,
+    output: Any,
+    kept: dict[str, bytes] | None,
+    begun: float,
 ) -> Answer:
-    mask = session.preparation.mask(output, image.size)
+    mask = _told(lambda: session.preparation.mask(output, image.size))
     result: Result = _told(lambda: application.after(image, mask))
     facts = {
         "application": job.kind.name,
@@ -151,7 +159,7 @@ def _finished(
         return Answer(None, facts)
     if job.picture not in result.pictures:
         raise RefusalError(422, f"no picture {job.picture[:40]!r}; pictures: {', '.join(map(repr, result.pictures))}")
-    return Answer(png(result.pictures[job.picture]), facts)
+    return Answer(png(result.pictures[job.picture], kept), facts)
 
 
 def _told(function: Callable[[], T]) -> T:
