@@ -188,7 +188,7 @@ def test_resuming_does_anew_what_changed_and_refuses_other_options(model, photog
 
 
 def test_a_journal_that_was_cut_short_is_read_up_to_there(photographs, tmp_path):
-    job = jobs_of([str(photographs)], str(tmp_path), Mask)[0]
+    job = jobs_of([str(photographs)], str(tmp_path), Mask())[0]
     with journal(tmp_path, {"a": 1}, resume=True):
         pass
     with (tmp_path / ROOM / "finished.jsonl").open("a") as file:

@@ -191,18 +191,18 @@ def targets(jobs: list[Job], out) -> list[str]:
 
 
 def test_folders_keep_their_shape_and_photographs_of_one_stem_their_suffix(tree, tmp_path):
-    assert targets(jobs_of([str(tree)], "out", Mask), "out") == ["a.jpg.png", "a.png.png"]
-    deep = jobs_of([str(tree)], "out", Mask, recursive=True)
+    assert targets(jobs_of([str(tree)], "out", Mask()), "out") == ["a.jpg.png", "a.png.png"]
+    deep = jobs_of([str(tree)], "out", Mask(), recursive=True)
     assert targets(deep, "out") == ["a.jpg.png", "a.png.png", "sub/b.png", "sub/deep/c.png"]
-    inside = jobs_of([str(tree)], str(tree / "sub"), Mask, recursive=True)
+    inside = jobs_of([str(tree)], str(tree / "sub"), Mask(), recursive=True)
     assert len(inside) == 2  # results of an earlier run are no photographs
 
 
 def test_globs_files_and_folders_go_together(tree):
-    jobs = jobs_of([str(tree / "*.png"), str(tree / "a.jpg"), str(tree / "sub"), str(tree / "a.jpg")], "out", Mask)
+    jobs = jobs_of([str(tree / "*.png"), str(tree / "a.jpg"), str(tree / "sub"), str(tree / "a.jpg")], "out", Mask())
     assert targets(jobs, "out") == ["a.png.png", "a.jpg.png", "b.png"]
     with pytest.raises(InputError, match="no such file or folder"):
-        jobs_of([str(tree / "*.webp")], "out", Mask)
+        jobs_of([str(tree / "*.webp")], "out", Mask())
 
 
 def test_two_results_of_one_name_are_refused(tree):
@@ -210,14 +210,14 @@ def test_two_results_of_one_name_are_refused(tree):
     (tree / "other" / "b.png").touch()
     with pytest.raises(OutputError, match="the result of both"):
         jobs_of(
-            [str(tree / "sub" / "b.png"), str(tree / "other" / "b.png"), str(tree / "other" / "b.png")], "out", Mask
+            [str(tree / "sub" / "b.png"), str(tree / "other" / "b.png"), str(tree / "other" / "b.png")], "out", Mask()
         )
 
 
 def test_a_file_cannot_take_several_results(tree):
     for out in ("m.png", "-"):
         with pytest.raises(OutputError, match="go into a folder"):
-            jobs_of([str(tree)], out, Mask)
+            jobs_of([str(tree)], out, Mask())
 
 
 def test_an_applications_fields_are_options_of_its_command():
