@@ -37,7 +37,7 @@ SMALL = two_level(
 
 
 # Files that take longest, first: a worker that is left with one of them at the end makes all the others wait.
-LONGEST = ("test_goldens", "test_formats", "test_masks", "test_quantise")
+LONGEST = ("test_goldens", "test_formats", "test_masks", "test_cli", "test_image_io", "test_foreign_files")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
