@@ -239,8 +239,7 @@ class Verifier:
         return Diagnosis(first, explanation, weights)
 
     def _pictures(self, predictor: Predictor, reference: Reference, shown: Shown | None) -> tuple[PictureError, ...]:
-        session = MaskSession(predictor, self.profile)
-        session.size = reference.size
+        session = MaskSession(predictor, self.profile, size=reference.size)
         found = []
         expected = self._masks(reference)
         for n, (name, photograph) in enumerate(self.photographs.items()):
@@ -253,8 +252,7 @@ class Verifier:
     def _masks(self, reference: Reference) -> list[Image.Image]:
         """The reference's masks, by Torch in float32."""
         if reference.size not in self.masks:
-            session = MaskSession(reference.single, self.profile)
-            session.size = reference.size
+            session = MaskSession(reference.single, self.profile, size=reference.size)
             self.masks[reference.size] = [session.mask(photograph) for photograph in self.photographs.values()]
         return self.masks[reference.size]
 

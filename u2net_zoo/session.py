@@ -84,14 +84,20 @@ class MaskSession:
         predictor: the model that runs; a session never goes and finds one.
         profile: how photographs are prepared; it belongs to the weights. A model that has a profile in its graph is
             fed by that one, so that nothing is normalised twice.
+        size: (H, W) that the model is fed; by default its own, or the profile's where it takes any.
     """
 
-    def __init__(self, predictor: RunnablePredictor, profile: Profile):
+    def __init__(self, predictor: RunnablePredictor, profile: Profile, *, size: tuple[int, int] | None = None):
         self.predictor = predictor
         baked = predictor.baking
         self.profile = baked.profile if baked else profile
-        self.size = predictor.size or predictor.default or (self.profile.size, self.profile.size)
-        self.preparation = Preparation(self.profile, self.size, bool(baked), baked.classes if baked else 1)
+        fed = size or predictor.size or predictor.default or (self.profile.size, self.profile.size)
+        self.preparation = Preparation(self.profile, fed, bool(baked), baked.classes if baked else 1)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(H, W) that the model is fed."""
+        return self.preparation.size
 
     def answer(self, x: np.ndarray) -> np.ndarray:
         """d0 of one prepared photograph (`Preparation.input`), (out_ch, h, w)."""
