@@ -77,8 +77,9 @@ def test_a_guided_filter_brings_a_coarse_mask_nearer_to_the_truth(mixed):
 
 
 def test_closed_form_alpha_is_rembgs_alpha_matting(cat, mask):
-    pymatting = pytest.importorskip("pymatting")
-    cv2 = pytest.importorskip("cv2")
+    import cv2
+    import pymatting
+
     levels, square = np.asarray(mask), np.ones((6, 6), np.uint8)
     sure = cv2.erode((levels > 240).astype("u1"), square, borderType=cv2.BORDER_CONSTANT, borderValue=0)
     none = cv2.erode((levels < 10).astype("u1"), square, borderType=cv2.BORDER_CONSTANT, borderValue=1)
@@ -89,7 +90,6 @@ def test_closed_form_alpha_is_rembgs_alpha_matting(cat, mask):
 
 
 def test_matting_without_anything_certain_keeps_the_mask_and_says_so(cat):
-    pytest.importorskip("pymatting")
     grey = Image.new("L", cat.size, 128)
     result = Cutout(matting="closed-form").after(cat, grey)
     assert result.pictures[""].getchannel("A") == grey

@@ -2,6 +2,7 @@
 
 import json
 
+import cv2
 import numpy as np
 import pytest
 from conftest import DATA, needs
@@ -12,8 +13,6 @@ from u2net_zoo.apps import composite, face_crop, find_face
 from u2net_zoo.apps.composite import Composite
 from u2net_zoo.apps.portrait import Portrait
 from u2net_zoo.preprocessing import read_image
-
-cv2 = pytest.importorskip("cv2")
 
 # Faces as OpenCV's cascade finds them in the published photographs (4.11, 2026-11-21).
 FACES = {

@@ -43,7 +43,8 @@ def test_isnet_is_fed_as_its_authors_do():
 
 
 def test_linear_is_opencvs():
-    cv2 = pytest.importorskip("cv2")
+    import cv2
+
     pixels = photograph(150, 200)
     for size in ((96, 64), (300, 401)):
         theirs = cv2.resize(pixels, size[::-1]).astype(int)
@@ -51,7 +52,8 @@ def test_linear_is_opencvs():
 
 
 def test_the_sky_is_halved_as_opencv_does():
-    cv2 = pytest.importorskip("cv2")
+    import cv2
+
     from u2net_zoo.resizing import _halve
 
     pixels = photograph(151, 201)
@@ -60,7 +62,8 @@ def test_the_sky_is_halved_as_opencv_does():
 
 def test_the_sky_is_found_by_the_original_pair():
     """The published masks are by a larger model of the same authors, so they agree roughly: mean IoU 0.970."""
-    ncnn = pytest.importorskip("ncnn")
+    import ncnn
+
     net, weights = ncnn.Net(), needs(DATA / "weights" / "skyseg_u2netp_fp16.ncnn.param")
     net.opt.num_threads = 1
     net.load_param(str(weights))

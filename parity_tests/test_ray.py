@@ -32,7 +32,6 @@ def photographs(tmp_path) -> Path:
 def test_ray_writes_the_same_bytes_and_does_again_what_a_killed_worker_had(
     photographs, small_file, tmp_path, monkeypatch
 ):
-    pytest.importorskip("ray")
     from u2net_zoo.apps import on_ray
 
     monkeypatch.setenv("PYTHONPATH", ":".join(path for path in sys.path if path))  # its workers import `applications`

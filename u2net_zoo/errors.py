@@ -9,6 +9,7 @@
     │   ├── CheckpointError   … as the weights of a U²-Net
     │   ├── ArtifactError     … as a converted model
     │   ├── ImageError        … as a photograph
+    │   │   └── OversizeError … with more pixels than are read
     │   └── VideoError        … as a video
     ├── CatalogError          weights/catalog.toml, or the one that was named, is not valid
     ├── DownloadError         weights of the catalog could not be fetched, or are not what the catalog says
@@ -34,6 +35,7 @@ __all__ = [
     "MissingExtraError",
     "OptionError",
     "OutputError",
+    "OversizeError",
     "ParityError",
     "TrainingError",
     "U2ZooError",
@@ -101,6 +103,10 @@ class ImageError(InputError):
 
 class VideoError(InputError):
     """A file does not hold a video, or not all of it."""
+
+
+class OversizeError(ImageError):
+    """A photograph has more pixels than are read; known before it is decoded."""
 
 
 class CatalogError(U2ZooError):

@@ -4,7 +4,7 @@ import os
 import zipfile
 from pathlib import Path, PurePosixPath
 
-from .errors import CheckpointError, ImageError
+from .errors import CheckpointError, OversizeError
 
 __all__ = [
     "LARGEST",
@@ -31,9 +31,9 @@ def processors() -> int:
 
 
 def check_pixels(size: tuple[int, int], what: str) -> None:
-    """Raises ImageError for a photograph (W, H) of more than `PIXELS` pixels; called before it is decoded."""
+    """Raises OversizeError for a photograph (W, H) of more than `PIXELS` pixels; called before it is decoded."""
     if size[0] * size[1] > PIXELS:
-        raise ImageError(f"{what}: too many pixels: {size[0]}x{size[1]}; up to {PIXELS // 10**6} million are read")
+        raise OversizeError(f"{what}: too many pixels: {size[0]}x{size[1]}; up to {PIXELS // 10**6} million are read")
 
 
 def check_size(size: int, what: str) -> None:

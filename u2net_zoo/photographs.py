@@ -2,13 +2,14 @@
 
 import contextlib
 import warnings
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import BinaryIO, cast
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from .errors import ImageError, install_hint, one_line
+from .errors import ImageError, OversizeError, U2ZooError, install_hint, one_line
 from .limits import check_pixels
 
 __all__ = ["picture_suffixes", "read_image", "to_rgb"]
@@ -18,17 +19,26 @@ HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
 HEIC_SUFFIXES = {".heic", ".heif", ".hif"}
 
 
-def read_image(source: str | Path | BinaryIO) -> Image.Image:
+def read_image(
+    source: str | Path | BinaryIO,
+    *,
+    kinds: Sequence[str] | None = None,
+    check: Callable[[tuple[int, int], str], None] = check_pixels,
+) -> Image.Image:
     """The photograph, turned upright as its EXIF orientation says; its `info` still holds what metadata it has.
 
     HEIC is read where pillow-heif is installed. Of a file with several pictures, the first.
 
-    Raises ImageError: unreadable, or of more pixels than `limits.PIXELS`.
+    Args:
+        kinds: Pillow's names of the kinds of file that are read; None: all that it can.
+        check: refuses a size (W, H), which the header tells, before anything is decoded.
+
+    Raises ImageError: unreadable; and as `check` does, by default for more pixels than `limits.PIXELS`.
     """
     name = source if isinstance(source, str | Path) else "the photograph"
     try:
-        with _opened(source) as image:
-            check_pixels(image.size, str(name))
+        with _opened(source, kinds) as image:
+            check(image.size, str(name))
             image.load()
             with contextlib.suppress(Exception):  # damaged metadata: the photograph is taken as it is stored
                 ImageOps.exif_transpose(image, in_place=True)
@@ -38,23 +48,31 @@ def read_image(source: str | Path | BinaryIO) -> Image.Image:
     except UnidentifiedImageError:
         raise ImageError(f"{name}: not a photograph that can be read (empty, corrupt or of an unknown kind)") from None
     except Image.DecompressionBombError as error:
-        raise ImageError(f"{name}: too many pixels: {one_line(error)}") from None
-    except (MemoryError, ImageError):
+        raise OversizeError(f"{name}: too many pixels: {one_line(error)}") from None
+    except (MemoryError, U2ZooError):
         raise
     except Exception as error:  # decoders raise EOFError, struct.error, zlib.error, TypeError … for damage
         raise ImageError(f"{name}: the photograph cannot be decoded: {one_line(error)}") from None
 
 
-def _opened(source: str | Path | BinaryIO) -> Image.Image:
+def _opened(source: str | Path | BinaryIO, kinds: Sequence[str] | None) -> Image.Image:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # `check_pixels` is the limit here
         try:
-            return Image.open(source)
+            return Image.open(source, formats=_known(kinds))
         except UnidentifiedImageError:
             if not _is_heic(source):
                 raise
             _register_heic(source if isinstance(source, str | Path) else "the photograph")
-            return Image.open(source)
+            return Image.open(source, formats=_known(kinds))
+
+
+def _known(kinds: Sequence[str] | None) -> list[str] | None:
+    """Those of which Pillow has a decoder now: it raises KeyError for others."""
+    if kinds is None:
+        return None
+    Image.init()  # before it is first used it knows none
+    return [kind for kind in kinds if kind in Image.OPEN]
 
 
 def _is_heic(source: str | Path | BinaryIO) -> bool:

@@ -1,5 +1,6 @@
 """What an application is: a few options, and what it makes of a photograph and its mask."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -26,7 +27,7 @@ class Result:
 
 
 @dataclass(frozen=True)
-class Application:
+class Application(ABC):
     """Base of the applications; each is a frozen dataclass that can be pickled.
 
     Its fields are its options: commands, the server and the documentation enumerate them. A field's metadata holds
@@ -46,9 +47,9 @@ class Application:
         """What the network and `after` see of the upright photograph."""
         return image
 
+    @abstractmethod
     def after(self, image: Image.Image, mask: Image.Image) -> Result:
         """The result of what `before` gave and of its mask ("L", or a class map "P"), both of the same size."""
-        raise NotImplementedError
 
     def suffix(self) -> str:
         """What results in a folder are called after the photograph's name, where a source has such a habit."""

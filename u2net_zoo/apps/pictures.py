@@ -1,5 +1,6 @@
 """Results as files: the kind follows the name, what the photograph said of itself stays with its pictures."""
 
+import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -9,7 +10,7 @@ from PIL import Image
 from ..errors import OutputError
 from ..photographs import to_rgb
 
-__all__ = ["KINDS", "kept_of", "save"]
+__all__ = ["KINDS", "kept_of", "png", "save"]
 
 # Pillow's name of each kind, and how it is written. All but JPEG give the pixels back as they were. PNG at level 4, not
 # 6: 18 masks took 30 % less time and 5 % more bytes, six photographs 59 % less and 3 % more.
@@ -62,6 +63,13 @@ def save(
     bare = picture.copy() if picture.info else picture
     bare.info = {key: picture.info[key] for key in ("transparency",) if key in picture.info}
     bare.save(to, format=kind, **{**options, **how})
+
+
+def png(picture: Image.Image, kept: Mapping[str, bytes] | None = None, **how: Any) -> bytes:
+    """The picture as the bytes of a PNG file; see `save`."""
+    buffer = io.BytesIO()
+    save(picture, buffer, ".png", kept, **how)
+    return buffer.getvalue()
 
 
 def _exif(photograph: Image.Image) -> bytes:

@@ -108,5 +108,5 @@ class MaskApplication(Application):
         return self.make(image, self.refined(mask))
 
     def make(self, image: Image.Image, mask: Image.Image) -> Result:
-        """As `after`, of the refined mask ("L")."""
+        """As `after`, of the refined mask ("L"); for applications that need no other mask."""
         raise NotImplementedError

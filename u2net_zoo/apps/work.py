@@ -17,7 +17,7 @@ from ..photographs import read_image
 from ..session import MaskSession, Preparation
 from .base import Application
 from .jobs import STREAM, Job
-from .pictures import kept_of, save
+from .pictures import kept_of, png, save
 
 __all__ = ["Opened", "Outcome", "Worker", "failure", "run_one"]
 
@@ -89,7 +89,7 @@ class Worker:
     def _write(self, opened: Opened, pictures: dict[str, Image.Image]) -> dict[str, str]:
         job = opened.job
         if self.stream is not None:
-            self.stream.write(_png(next(iter(pictures.values())), opened.kept))
+            self.stream.write(png(next(iter(pictures.values())), opened.kept))
             return {"": STREAM}
         files = {key: job.beside("" if job.named and len(pictures) == 1 else key) for key in pictures}
         with contextlib.ExitStack() as stack:
@@ -98,12 +98,6 @@ class Worker:
                 beside = key and picture.mode == "L"  # a mask, whatever else there is
                 save(picture, path, files[key].suffix, None if beside else opened.kept)
         return {key: str(file) for key, file in files.items()}
-
-
-def _png(picture: Image.Image, kept: dict[str, bytes]) -> bytes:
-    buffer = io.BytesIO()
-    save(picture, buffer, ".png", kept)
-    return buffer.getvalue()
 
 
 def run_one(session: MaskSession, application: Application, job: Job, stream: BinaryIO | None = None) -> Outcome:

@@ -12,12 +12,12 @@ from typing import IO, Any, TypeVar
 from PIL import Image
 
 from ..apps import Application, Result
-from ..apps.pictures import kept_of
+from ..apps.pictures import kept_of, png
 from ..errors import U2ZooError
 from ..session import MaskSession
 from .choices import chosen
 from .limits import DECODING, Limits, RefusalError
-from .photographs import decode, png
+from .photographs import SPEED, decode
 
 __all__ = ["Answer", "Engine", "Job"]
 
@@ -128,7 +128,7 @@ def _application(job: Job, folder: Path, limits: Limits) -> Application:
     paths = {}
     for number, (name, file) in enumerate(job.files.items()):
         paths[name] = folder / f"{number}.png"
-        paths[name].write_bytes(png(decode(file, limits)))
+        paths[name].write_bytes(png(decode(file, limits), compress_level=SPEED))
     return chosen(job.kind, job.query, paths)
 
 
@@ -159,7 +159,7 @@ def _finished(
         return Answer(None, facts)
     if job.picture not in result.pictures:
         raise RefusalError(422, f"no picture {job.picture[:40]!r}; pictures: {', '.join(map(repr, result.pictures))}")
-    return Answer(png(result.pictures[job.picture], kept), facts)
+    return Answer(png(result.pictures[job.picture], kept, compress_level=SPEED), facts)
 
 
 def _told(function: Callable[[], T]) -> T:

@@ -1,5 +1,6 @@
 """Where frames go: a container (one row of `CONTAINERS` each) or a folder of PNG files."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -123,7 +124,7 @@ def _has(codec: str) -> bool:
         return False
 
 
-class Writer:
+class Writer(ABC):
     """Takes frames and the source's sound in the order of the file; finishes when its `with` block succeeds.
 
     Attributes:
@@ -147,21 +148,21 @@ class Writer:
         else:
             self.abandon()
 
+    @abstractmethod
     def frame(self, frame: Frame) -> None:
         """One frame, its picture "RGB" or "RGBA"."""
-        raise NotImplementedError
 
     def packet(self, packet: "Packet") -> None:
         """One packet of the source's sound."""
         self.tracks[packet.stream.index].feed(packet)
 
+    @abstractmethod
     def finish(self) -> None:
         """What the encoders still hold is written, and the file closed."""
-        raise NotImplementedError
 
+    @abstractmethod
     def abandon(self) -> None:
         """Lets go of a file that will not be kept."""
-        raise NotImplementedError
 
 
 class ContainerWriter(Writer):
