@@ -16,7 +16,7 @@ from .baking import Baking
 from .base import MaskBound, Predictor
 from .proof import MaskError, MaskErrors, OutputError64, PixelError, Report, SizeError, iou
 from .quantise import photographs
-from .torch_predictor import TorchPredictor
+from .torch_predictor import RememberingPredictor
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -96,19 +96,19 @@ class Reference:
 
     @functools.cached_property
     def exact(self) -> dict[str, np.ndarray]:
-        return self._one_by_one(TorchPredictor(self.checkpoint, "float64"))
+        return self._one_by_one(RememberingPredictor(self.checkpoint, "float64"))
 
     @property
-    def single(self) -> TorchPredictor:
-        """Made anew when asked for: it is as large as the checkpoint, and seldom needed twice."""
-        return TorchPredictor(self.checkpoint)
+    def single(self) -> RememberingPredictor:
+        """Made anew when asked for: it is as large as the checkpoint, and seldom runs twice."""
+        return RememberingPredictor(self.checkpoint)
 
     @functools.cached_property
     def noise(self) -> dict[str, float]:
         strays = in_batches(self.single, self.inputs)
         return {name: float(np.abs(strays[name] - exact).max()) for name, exact in self.exact.items()}
 
-    def _one_by_one(self, model: TorchPredictor) -> dict[str, np.ndarray]:
+    def _one_by_one(self, model: Predictor) -> dict[str, np.ndarray]:
         """Of the inputs; a full-size U²-Net takes 1.5 GB for each in float64."""
         results = [model(x[None]) for x in self.inputs]
         return {name: np.concatenate([result[name] for result in results]) for name in model.outputs}
@@ -206,7 +206,7 @@ def picture(predictor: Predictor, pixels: np.ndarray) -> np.ndarray:
     return in_batches(predictor, pixels.transpose(2, 0, 1)[None])["mask"][0, 0]
 
 
-def picture_of(model: TorchPredictor, baking: Baking, pixels: np.ndarray) -> np.ndarray:
+def picture_of(model: Predictor, baking: Baking, pixels: np.ndarray) -> np.ndarray:
     """What the profile makes of Torch's d0 for uint8 pixels (H, W, 3): uint8 (H, W)."""
     d0 = model(baking.profile.normalised(pixels))["mask"][0]
     if baking.classes > 1:
@@ -264,7 +264,7 @@ def divergence(predictor: Predictor, reference: Reference, coarse: bool = False)
     """
     x = reference.inputs[:1]
     arch = reference.checkpoint.arch
-    exact = dict(TorchPredictor(reference.checkpoint, "float64").taps(x, arch))
+    exact = dict(RememberingPredictor(reference.checkpoint, "float64").taps(x, arch))
     single = dict(reference.single.taps(x, arch))
     floor = 5e-2 if coarse else 1e-4
     whole = np.repeat(x, predictor.batch or 1, axis=0)

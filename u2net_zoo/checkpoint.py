@@ -1,5 +1,7 @@
 """A checkpoint: an architecture and a dictionary of named arrays, whatever file they came from."""
 
+import functools
+import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -59,6 +61,15 @@ class Checkpoint:
         _check_shapes(arch, state)
         ordered = {key: _canonical(key, state[key]) for key in arch.state_shapes() if key in state}
         return cls(arch, ordered, dict(meta or {}))
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """SHA-256 over the architecture and every weight: equal networks have the same, whatever their `meta`."""
+        found = hashlib.sha256(repr(self.arch).encode())
+        for key, value in self.state.items():
+            found.update(key.encode())
+            found.update(np.ascontiguousarray(value).data)
+        return found.hexdigest()
 
     def full_state(self) -> dict[str, np.ndarray]:
         """The state dict with every key that Torch wants: a counter that the source lacked is 0."""
