@@ -21,9 +21,20 @@ if TYPE_CHECKING:
 
     from .base import Options
 
-__all__ = ["KEY", "Baking", "baking_of", "metadata_of", "read_baking", "tensorflow_function", "torch_module"]
+__all__ = [
+    "KEY",
+    "Baking",
+    "baking_of",
+    "metadata_of",
+    "read_baking",
+    "read_multiple",
+    "tensorflow_function",
+    "torch_module",
+]
 
 KEY = "u2zoo.profile"  # of an artifact's metadata
+MULTIPLE = "u2zoo.multiple"
+DIGITS = 4
 
 
 class Ops(Protocol):
@@ -105,7 +116,19 @@ def baking_of(arch: Architecture, options: "Options") -> Baking | None:
 def metadata_of(checkpoint: Checkpoint, options: "Options") -> dict[str, str]:
     """What an artifact says of itself: its network, what is known of the weights, and the profile in its graph."""
     baking = baking_of(checkpoint.arch, options)
-    return {"architecture": checkpoint.arch.name, **checkpoint.meta, **(baking.to_metadata() if baking else {})}
+    sides = {MULTIPLE: str(checkpoint.arch.stride)} if options.span else {}
+    return {
+        "architecture": checkpoint.arch.name,
+        **checkpoint.meta,
+        **(baking.to_metadata() if baking else {}),
+        **sides,
+    }
+
+
+def read_multiple(metadata: Mapping[str, str]) -> int:
+    """Of what the sides of a model for a range of sizes have to be multiples; 1 where it does not say."""
+    said = metadata.get(MULTIPLE, "")
+    return max(1, int(said)) if said.isascii() and said.isdecimal() and len(said) <= DIGITS else 1
 
 
 def read_baking(metadata: Mapping[str, str]) -> Baking | None:

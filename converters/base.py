@@ -96,10 +96,12 @@ class Predictor(ABC):
         baking: the profile that is in its graph. It then takes pixels, uint8 (N, 3, H, W) in RGB order, and answers
             `mask`, uint8 (N, 1, H, W): grey levels, or each pixel's class.
         default: (H, W) that it is described with, when it takes several.
+        multiple: of which both sides have to be one, where it takes several sizes.
         batch: batch size that it takes, None for any.
         outputs: names of what it returns, in order.
     """
 
+    multiple: int = 1
     size: tuple[int, int] | None = None
     default: tuple[int, int] | None = None
     batch: int | None = None

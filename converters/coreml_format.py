@@ -17,7 +17,7 @@ from u2net_zoo.checkpoint import Checkpoint
 from u2net_zoo.errors import ArtifactError, OptionError, one_line
 
 from . import coreml_reader, mil
-from .baking import baking_of, metadata_of, read_baking
+from .baking import baking_of, metadata_of, read_baking, read_multiple
 from .base import Format, MaskBound, Options, Predictor, output_names
 from .coreml_metadata import describe_package
 from .layout import check_input, input_layout
@@ -178,6 +178,7 @@ class PictureOrTensor(Predictor):
         shape = (1, 3, *feature.sizes.default) if picture else feature.sizes.default
         self.batch, self.default = input_layout(shape, path, channels_last=False)
         self.size = None if feature.sizes.flexible else self.default
+        self.multiple = read_multiple(metadata) if feature.sizes.ranges else 1
 
     def __call__(self, x: np.ndarray) -> dict[str, np.ndarray]:
         check_input(self, x)

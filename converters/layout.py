@@ -17,6 +17,9 @@ def check_input(predictor: Predictor, x: np.ndarray) -> None:
     """Raises ArtifactError when the model cannot take a tensor of that shape."""
     if predictor.size and tuple(x.shape[2:]) != predictor.size:
         raise ArtifactError(f"the model takes {describe(predictor.size)}, got {describe(tuple(x.shape[2:]))}")
+    if any(side % predictor.multiple for side in x.shape[2:]):
+        given = describe(tuple(x.shape[2:]))
+        raise ArtifactError(f"the model takes sides that are multiples of {predictor.multiple}, got {given}")
     if predictor.batch and x.shape[0] != predictor.batch:
         raise ArtifactError(f"the model takes batches of {predictor.batch}, got {x.shape[0]}")
 

@@ -167,6 +167,9 @@ def test_one_package_is_right_at_every_size(small, tmp_path, options):
         assert (np.abs(got.astype(int) - wanted) <= 1).mean() >= 0.995
     with pytest.raises(UsageError, match="allowed"):
         predictor(pixels((32, 32)).transpose(2, 0, 1)[None])
+    if options.span:
+        with pytest.raises(ArtifactError, match="takes sides that are multiples of 32, got 100x96"):
+            predictor(pixels((100, 96)).transpose(2, 0, 1)[None])
     assert Session(artifact.path).size == options.size
 
 

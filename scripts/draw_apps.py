@@ -1,8 +1,8 @@
 """Draws docs/apps.png: what the applications make of scikit-image's photographs with the bundled weights.
 
-Those that need weights of their own (human, clothes, sky, portrait, composite) are not on it.
+`sky` takes weights of its own, for a tile that is left out without them; clothes, portrait and composite are not on it.
 
-python scripts/draw_apps.py [--model WEIGHTS] [--out docs/apps.png]
+    python scripts/draw_apps.py [--model WEIGHTS] [--sky WEIGHTS] [--out docs/apps.png]
 """
 
 import argparse
@@ -15,7 +15,7 @@ from u2net_zoo import BUNDLED, Session
 from u2net_zoo.apps import APPLICATIONS
 
 DATA = Path(skimage.__file__).parent / "data"
-WIDTH, HEIGHT, GAP, CAPTION, COLUMNS = 240, 176, 8, 22, 4
+WIDTH, HEIGHT, GAP, CAPTION, COLUMNS = 240, 176, 8, 22, 5
 ASTRONAUT, CAT, ROCKET, COFFEE = "astronaut.png", "chelsea.png", "rocket.jpg", "coffee.png"
 TILES = (
     (ASTRONAUT, "mask", {}, "mask"),
@@ -26,6 +26,8 @@ TILES = (
     (CAT, "replace", {"background": "#20c0a0"}, "replace --background #20c0a0"),
     (COFFEE, "boxes", {"minimum": 0.02}, "boxes --minimum 0.02"),
     (ROCKET, "crop", {"margin": 0.3}, "crop --margin 0.3"),
+    (ASTRONAUT, "human", {}, "human"),
+    (ROCKET, "sky", {}, "sky"),
 )
 
 
@@ -33,14 +35,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--model", default=BUNDLED)
     parser.add_argument("--out", type=Path, default=Path(__file__).resolve().parents[1] / "docs" / "apps.png")
+    parser.add_argument("--sky", type=Path, help="weights, or an artifact, that find the sky")
     options = parser.parse_args()
     session = Session(options.model)
-    rows = -(-len(TILES) // COLUMNS)
+    sessions = {"sky": Session(options.sky, profile="sky")} if options.sky else {}
+    tiles = [each for each in TILES if each[1] != "sky" or options.sky]
+    rows = -(-len(tiles) // COLUMNS)
     size = (COLUMNS * (WIDTH + GAP) - GAP, rows * (HEIGHT + CAPTION + GAP) - GAP)
     sheet, font = Image.new("RGB", size, "white"), ImageFont.load_default(13)
-    for number, (photograph, name, fields, caption) in enumerate(TILES):
+    for number, (photograph, name, fields, caption) in enumerate(tiles):
         left, top = number % COLUMNS * (WIDTH + GAP), number // COLUMNS * (HEIGHT + CAPTION + GAP)
-        sheet.paste(tile(session, photograph, name, fields), (left, top))
+        sheet.paste(tile(sessions.get(name, session), photograph, name, fields), (left, top))
         ImageDraw.Draw(sheet).text((left + 2, top + HEIGHT + 3), caption, fill=(70, 70, 70), font=font)
     sheet.save(options.out, optimize=True)
 

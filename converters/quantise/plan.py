@@ -23,6 +23,8 @@ RANKED_AT = 160  # largest side at which layers are measured one by one; the sea
 RANKED_ON = 4  # photographs
 SMALLEST = 512  # weights; a smaller kernel is not worth a palette
 HELD_BACK = 0.3  # of what a bound permits: left for photographs that were not calibrated on
+FINER = {"palette6": "palette8", "palette4": "palette8"}  # for layers that few bits ruin and 8 do not
+FINER_PART = 0.35  # of what a bound permits: the most that layers may take while all are in the finer scheme
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,7 @@ class Plan:
     Attributes:
         scheme: a key of `rounding.BITS`.
         kept: paths of the units that stay as they were, the most costly first.
+        finer: paths of the units that are rounded to `FINER[scheme]` instead, the most costly first.
         costs: of every unit that was measured, the most costly (for what it saves) first.
         errors: on the calibration photographs, computed in Torch with everything else rounded.
         photographs: how many these were.
@@ -44,6 +47,7 @@ class Plan:
     errors: MaskErrors
     photographs: int
     checkpoint: Checkpoint
+    finer: tuple[str, ...] = ()
 
     @property
     def rounded(self) -> frozenset[str]:
@@ -56,7 +60,8 @@ class Plan:
         named = [f"{path} costs IoU {iou[path]:.3f}" for path in self.kept[:shown]]
         more = [f"{len(self.kept) - shown} more"] if len(self.kept) > shown else []
         listed = f" ({', '.join(named + more)})" if named else ""
-        return f"{len(self.kept)} of {len(self.costs)} layers stay{listed}"
+        finer = f", {len(self.finer)} are {FINER[self.scheme]}" if self.finer else ""
+        return f"{len(self.kept)} of {len(self.costs)} layers stay{listed}{finer}"
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for `json.dumps`."""
@@ -65,6 +70,7 @@ class Plan:
             "scheme": self.scheme,
             "photographs": self.photographs,
             "kept": list(self.kept),
+            "finer": dict.fromkeys(self.finer, FINER.get(self.scheme)),
             "simulated": asdict(self.errors),
             "layers": layers,
         }
@@ -82,16 +88,48 @@ def plan_weights(checkpoint: Checkpoint, options: Options, bound: MaskBound, hal
     """
     scheme, size = str(options.precision), options.size or DEFAULT_SIZE
     small = Bench(checkpoint, pictures(checkpoint, ranking_size(size), options.calibration)[:RANKED_ON])
-    kernels = {path: rounded(kernel, scheme) for path, kernel in _worth_rounding(checkpoint, small.kernels).items()}
+    exact = _worth_rounding(checkpoint, small.kernels)
+    kernels = {path: rounded(kernel, scheme) for path, kernel in exact.items()}
     costs = ranked(small.costs(kernels, counter("measuring layers", RANKED_ON * len(kernels))))
     bench = Bench(checkpoint, pictures(checkpoint, size, options.calibration), half)
+    order = [cost.path for cost in costs]
+    stay, middle = _finer(order, exact, bench, bound, scheme)
+    rest = [path for path in order if path not in stay]
+
+    def chosen(better: Sequence[str]) -> dict[str, np.ndarray]:
+        fewest_bits = {path: kernels[path] for path in rest if path not in better}
+        return fewest_bits | {path: middle[path] for path in better if middle}
+
+    def errors(better: Sequence[str]) -> MaskErrors:
+        report(f"trying {scheme} with {len(stay) + len(better)} of {len(kernels)} layers in more bits")
+        return bench.errors(chosen(better))
+
+    better, found = fewest(rest, errors, bound, scheme)
+    kept, finer = (stay, better) if middle else (better, ())
+    rounding = replaced(checkpoint, chosen(better))
+    return Plan(scheme, kept, tuple(costs), found, len(bench.inputs), rounding, finer)
+
+
+def _finer(
+    order: Sequence[str], exact: Mapping[str, np.ndarray], bench: Bench, bound: MaskBound, scheme: str
+) -> tuple[tuple[str, ...], dict[str, np.ndarray]]:
+    """The units that have to stay when all others are in the finer scheme, and the kernels of these others in it.
+
+    No kernels where `scheme` has none, or where it would take too much of what `bound` permits.
+    """
+    if scheme not in FINER:
+        return (), {}
+    kernels = {path: rounded(kernel, FINER[scheme]) for path, kernel in exact.items()}
 
     def errors(kept: Sequence[str]) -> MaskErrors:
-        report(f"trying with {len(kept)} of {len(kernels)} layers kept")
+        report(f"trying {FINER[scheme]} with {len(kept)} of {len(kernels)} layers kept")
         return bench.errors({path: kernel for path, kernel in kernels.items() if path not in kept})
 
-    kept, found = fewest([cost.path for cost in costs], errors, bound, scheme)
-    return Plan(scheme, kept, tuple(costs), found, len(bench.inputs), replaced(checkpoint, kernels, kept))
+    aim = stricter(bound, FINER_PART)
+    kept, found = fewest(order, errors, bound, scheme, aim)
+    if not found.within(aim):
+        return (), {}
+    return kept, {path: kernel for path, kernel in kernels.items() if path not in kept}
 
 
 def ranked(costs: Sequence[LayerCost]) -> list[LayerCost]:
@@ -100,9 +138,13 @@ def ranked(costs: Sequence[LayerCost]) -> list[LayerCost]:
 
 
 def fewest(
-    order: Sequence[str], errors: Callable[[Sequence[str]], MaskErrors], bound: MaskBound, scheme: str
+    order: Sequence[str],
+    errors: Callable[[Sequence[str]], MaskErrors],
+    bound: MaskBound,
+    scheme: str,
+    aim: MaskBound | None = None,
 ) -> tuple[tuple[str, ...], MaskErrors]:
-    """The shortest beginning of `order` with which `errors` is within the stricter bound, and these errors.
+    """The shortest beginning of `order` with which `errors` is within `aim`, the stricter bound; and these errors.
 
     Where not even all of `order` reaches that, all of it, if that is within `bound` itself.
 
@@ -111,7 +153,7 @@ def fewest(
     Raises:
         ParityError: not even with all of `order`.
     """
-    target = stricter(bound)
+    target = aim or stricter(bound)
     count, step, found = 0, 1, errors(())
     failed = -1
     while not found.within(target):
@@ -131,17 +173,16 @@ def fewest(
     return tuple(order[:count]), found
 
 
-def stricter(bound: MaskBound) -> MaskBound:
+def stricter(bound: MaskBound, part: float = 1 - HELD_BACK) -> MaskBound:
     """What the search aims at, so that other photographs than these stay within `bound` too."""
-    part = 1 - HELD_BACK
     return MaskBound(iou=1 - part * (1 - bound.iou), mae=part * bound.mae, worst=1 - part * (1 - bound.worst))
 
 
-def replaced(checkpoint: Checkpoint, kernels: Mapping[str, np.ndarray], kept: Sequence[str]) -> Checkpoint:
-    """`checkpoint`, folded, with `kernels` in the place of its own except in `kept`."""
+def replaced(checkpoint: Checkpoint, kernels: Mapping[str, np.ndarray]) -> Checkpoint:
+    """`checkpoint`, folded, with `kernels` (unit path -> OIHW) in the place of its own."""
     folded = checkpoint.fold()
     paths = {unit.path: unit.conv_path for unit in folded.arch.units()}
-    changed = {f"{paths[path]}.weight": kernel for path, kernel in kernels.items() if path not in kept}
+    changed = {f"{paths[path]}.weight": kernel for path, kernel in kernels.items()}
     return Checkpoint.from_state({**folded.state, **changed}, arch=folded.arch, meta=folded.meta)
 
 

@@ -1,6 +1,7 @@
 """Verdicts and a gallery -> one HTML file. The page, its style and its script lie beside this file."""
 
 import functools
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
@@ -85,6 +86,11 @@ def _pill(verdict: Verdict) -> str:
     return '<span class="pill good">agrees</span>'
 
 
+def _breakable(name: str) -> str:
+    """A file name for HTML that breaks behind its punctuation where the column is narrow."""
+    return re.sub(r"([-_.])", r"\1<wbr>", escape(name))
+
+
 def _row(number: int, verdict: Verdict) -> str:
     worst, share = verdict.report.worst, verdict.report.worst.max_abs / verdict.report.worst.allowed
     over = ' over" title="beyond the bound' if share > 1 else ""
@@ -99,7 +105,7 @@ def _row(number: int, verdict: Verdict) -> str:
         _megabytes(verdict.bytes),
     )
     cells = "".join(f'<td class="n">{value}</td>' for value in numbers)
-    name = f'<th scope="row"><a href="#artifact{number}">{escape(verdict.path.name)}</a></th>'
+    name = f'<th scope="row"><a href="#artifact{number}">{_breakable(verdict.path.name)}</a></th>'
     return f'<tr>{name}<td>{_pill(verdict)}</td><td class="n">{worst.max_abs:.1e}</td><td>{meter}</td>{cells}</tr>'
 
 
