@@ -26,14 +26,17 @@ __all__ = [
     "Baking",
     "baking_of",
     "metadata_of",
+    "notes_of",
     "read_baking",
     "read_multiple",
+    "read_precision",
     "tensorflow_function",
     "torch_module",
 ]
 
 KEY = "u2zoo.profile"  # of an artifact's metadata
 MULTIPLE = "u2zoo.multiple"
+PRECISION = "u2zoo.precision"
 DIGITS = 4
 
 
@@ -83,6 +86,13 @@ class Baking:
         low = ops.trough(x)
         return (x - low) / ops.at_least(ops.peak(x) - low, EMPTY) * 255.0
 
+    def finished(self, d0: np.ndarray) -> np.ndarray:
+        """What the profile's own ending makes of d0 (out_ch, h, w): uint8 (h, w), as `after` in a graph should."""
+        if self.classes > 1:
+            return d0.argmax(axis=0).astype(np.uint8)
+        answer = self.profile.answer(self.profile.activation(d0[0]))
+        return (answer * np.float32(255)).astype(np.uint8)
+
     def to_metadata(self) -> dict[str, str]:
         """What an artifact says of itself, for `read_baking`."""
         words = {"name": self.profile.name, "stretch": self.profile.stretch, "classes": self.classes}
@@ -117,12 +127,20 @@ def metadata_of(checkpoint: Checkpoint, options: "Options") -> dict[str, str]:
     """What an artifact says of itself: its network, what is known of the weights, and the profile in its graph."""
     baking = baking_of(checkpoint.arch, options)
     sides = {MULTIPLE: str(checkpoint.arch.stride)} if options.span else {}
-    return {
-        "architecture": checkpoint.arch.name,
-        **checkpoint.meta,
-        **(baking.to_metadata() if baking else {}),
-        **sides,
-    }
+    known = {key: value for key, value in checkpoint.meta.items() if key not in (MULTIPLE, PRECISION)}
+    return {"architecture": checkpoint.arch.name, **known, **notes_of(options, baking), **sides}
+
+
+def notes_of(options: "Options", baking: Baking | None) -> dict[str, str]:
+    """What a reader has to know to run and judge an artifact: the profile in its graph, its reduced precision."""
+    reduced = {PRECISION: options.precision} if options.precision not in (None, "fp32") else {}
+    return {**(baking.to_metadata() if baking else {}), **reduced}
+
+
+def read_precision(metadata: Mapping[str, str]) -> str | None:
+    """The reduced precision that an artifact's metadata names; whoever reads it looks it up in the format's bounds."""
+    said = metadata.get(PRECISION)
+    return said if isinstance(said, str) else None
 
 
 def read_multiple(metadata: Mapping[str, str]) -> int:

@@ -99,8 +99,10 @@ class Predictor(ABC):
         multiple: of which both sides have to be one, where it takes several sizes.
         batch: batch size that it takes, None for any.
         outputs: names of what it returns, in order.
+        precision: the reduced precision that the file says it has; None where it says none.
     """
 
+    precision: str | None = None
     multiple: int = 1
     size: tuple[int, int] | None = None
     default: tuple[int, int] | None = None

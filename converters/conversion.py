@@ -253,10 +253,10 @@ def _prove(fmt: Format, path: Path, options: Options, reference: Reference) -> R
         raise ParityError(f"{fmt.name}: not kept: it does not run as the network: {one_line(error)}") from error
     if report.ok:
         return report
-    where = ""
-    if report.outputs:
-        where = report.diverges_at or f"{report.worst.name} (no inner values to look at in this format)"
-    raise ParityError(f"{fmt.name}: not kept: {report.summary()}{'; first divergence at ' if where else ''}{where}")
+    where = report.diverges_at
+    if where is None and report.outputs and all(size.ok for size in report.sizes):
+        where = f"{report.worst.name} (no inner values to look at in this format)"
+    raise ParityError(f"{fmt.name}: not kept: {report.summary()}{f'; first divergence at {where}' if where else ''}")
 
 
 def _compared(fmt: Format, predictor: Predictor, options: Options, reference: Reference) -> Report:

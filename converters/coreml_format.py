@@ -4,7 +4,7 @@ import logging
 import sys
 import warnings
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,10 @@ from u2net_zoo.checkpoint import Checkpoint
 from u2net_zoo.errors import ArtifactError, OptionError, one_line
 
 from . import coreml_reader, mil
-from .baking import baking_of, metadata_of, read_baking, read_multiple
+from .baking import baking_of, metadata_of, read_baking, read_multiple, read_precision
 from .base import Format, MaskBound, Options, Predictor, output_names
 from .coreml_metadata import describe_package
-from .layout import check_input, input_layout
+from .layout import channels_first, check_input, input_layout, is_channels_last
 from .mil.features import Feature, ImageFeature
 from .onnx_format import exportable
 from .proof import Report
@@ -163,28 +163,42 @@ def _outputs(ct: Any, arch: Architecture, options: Options) -> list[Any]:
 
 
 class PictureOrTensor(Predictor):
-    """A Core ML model: pictures, where its metadata names the profile in its graph, or tensors."""
+    """A Core ML model that takes tensors, or pictures.
 
-    def __init__(self, path: Path, inputs: Mapping[str, Feature], outputs: Iterable[str], metadata: Mapping[str, str]):
+    Of another maker's model for pictures nobody knows which profile is in its graph: it is one that takes pixels in
+    0..255, float32 (1, 3, H, W) in RGB order, which are rounded.
+    """
+
+    def __init__(
+        self, path: Path, inputs: Mapping[str, Feature], outputs: Mapping[str, Feature], metadata: Mapping[str, str]
+    ):
         self.outputs = tuple(outputs)
         if len(inputs) != 1 or not self.outputs:
             found = f"{len(inputs)} inputs and {len(self.outputs)} outputs"
             raise ArtifactError(f"{path}: has {found}; a U²-Net has one input and at least one output")
         ((self.input, feature),) = inputs.items()
-        self.baking = read_baking(metadata)
-        picture = isinstance(feature, ImageFeature)
-        if picture and self.baking is None:
-            raise ArtifactError(f"{path}: takes pictures, and does not say which profile is in its graph")
-        shape = (1, 3, *feature.sizes.default) if picture else feature.sizes.default
-        self.batch, self.default = input_layout(shape, path, channels_last=False)
+        self.baking, self.precision = read_baking(metadata), read_precision(metadata)
+        self.picture = isinstance(feature, ImageFeature)
+        if self.baking is None and any(isinstance(output, ImageFeature) for output in outputs.values()):
+            raise ArtifactError(f"{path}: answers pictures, and does not say which profile is in its graph")
+        shape = (1, 3, *feature.sizes.default) if self.picture else feature.sizes.default
+        self.last = not self.picture and is_channels_last(shape)  # as another maker's may, from TensorFlow
+        self.batch, self.default = input_layout(shape, path, channels_last=self.last)
         self.size = None if feature.sizes.flexible else self.default
         self.multiple = read_multiple(metadata) if feature.sizes.ranges else 1
 
     def __call__(self, x: np.ndarray) -> dict[str, np.ndarray]:
         check_input(self, x)
-        if not self.baking:
-            return self.answers(x)
-        return {"mask": _levels(self.answers(np.ascontiguousarray(x[0].transpose(1, 2, 0)))[self.outputs[0]])}
+        answers = self.answers(self.given(x))
+        if self.baking:
+            return {"mask": _levels(answers[self.outputs[0]])}
+        return {name: channels_first(answer, self.last) for name, answer in answers.items()}
+
+    def given(self, x: np.ndarray) -> np.ndarray:
+        """What the model itself takes: a picture (H, W, 3), uint8, or the tensor."""
+        if not self.picture:
+            return np.ascontiguousarray(x.transpose(0, 2, 3, 1)) if self.last else x
+        return np.ascontiguousarray(np.rint(x[0]).clip(0, 255).astype(np.uint8).transpose(1, 2, 0))
 
     @abstractmethod
     def answers(self, image: np.ndarray) -> dict[str, np.ndarray]:
@@ -202,12 +216,14 @@ class _Evaluated(PictureOrTensor):
     def taps(self, x: np.ndarray, arch: Architecture) -> Iterator[tuple[str, np.ndarray]]:
         """Convolutions in the order in which they run, each after its ReLU."""
         function = self.package.function
+
+        def behind(name: str, kind: str) -> str:
+            """The operation of that kind that takes `name`'s result, or `name` itself."""
+            return next((op.name for op in function.consumers.get(name, ()) if op.kind == kind), name)
+
         convolutions = [op.name for op in function.operations if op.kind == "conv"]
-        after = {
-            name: [op.name for op in function.consumers.get(name, ()) if op.kind == "relu"] for name in convolutions
-        }
-        wanted = {(after[name] or [name])[0]: None for name in convolutions}
-        values = mil.evaluate(self.package, {self.input: x}, taps=wanted)
+        wanted = {behind(behind(name, "batch_norm"), "relu"): None for name in convolutions}
+        values = mil.evaluate(self.package, {self.input: self.given(x)}, taps=wanted)
         pairs = zip(arch.units(), wanted, strict=False)
         return iter([(unit.path, values[name].astype(np.float32)) for unit, name in pairs])
 
@@ -224,7 +240,7 @@ class _OnDevice(_Evaluated):
             raise ArtifactError(f"{path}: Core ML cannot load it ({one_line(error)})") from None
 
     def answers(self, image: np.ndarray) -> dict[str, np.ndarray]:
-        given = Image.fromarray(image) if self.baking else image
+        given = Image.fromarray(image) if self.picture else image
         return {name: np.asarray(answer) for name, answer in self.model.predict({self.input: given}).items()}
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from u2net_zoo import __version__
+from u2net_zoo.catalog import classes_with
 from u2net_zoo.checkpoint import Checkpoint
 from u2net_zoo.preprocessing import PROFILES
 
@@ -56,17 +57,17 @@ def _preview(checkpoint: Checkpoint, options: Options) -> dict[str, str]:
     """What Xcode's preview of image segmenters reads."""
     palette = PROFILES[options.profile or "paper"].palette or ((0, 0, 0), (255, 255, 255))
     colours = ["#{:02X}{:02X}{:02X}".format(*colour) for colour in palette]
-    params = {"labels": _labels(checkpoint), "colors": colours}
+    params = {"labels": _labels(checkpoint, options), "colors": colours}
     return {f"{PREVIEW}.type": "imageSegmenter", f"{PREVIEW}.params": json.dumps(params)}
 
 
-def _labels(checkpoint: Checkpoint) -> list[str]:
-    """Names of the classes, where their catalog entry tells."""
+def _labels(checkpoint: Checkpoint, options: Options) -> list[str]:
+    """Names of the classes, where the catalog tells: of these weights, or of those that have this profile."""
     count = checkpoint.arch.out_ch
     if count == 1:
         return ["background", "object"]
-    named = json.loads(checkpoint.meta.get("classes", "[]"))
-    return named if len(named) == count else [f"class {n}" for n in range(count)]
+    named = json.loads(checkpoint.meta.get("classes", "[]")) or classes_with(options.profile or "paper")
+    return list(named) if len(named) == count else [f"class {n}" for n in range(count)]
 
 
 def _input(options: Options) -> str:
@@ -83,7 +84,9 @@ def _output(name: str, checkpoint: Checkpoint, options: Options) -> str:
     if options.io != "image":
         return f"{'d0, the mask' if name == 'mask' else f'side output {name}'}: (N, {classes}, H, W)"
     if classes > 1:
-        return f"Each pixel's class: {', '.join(f'{n} {label}' for n, label in enumerate(_labels(checkpoint)))}"
+        return (
+            f"Each pixel's class: {', '.join(f'{n} {label}' for n, label in enumerate(_labels(checkpoint, options)))}"
+        )
     kind = (
         "a multi-array (iOS 15 has no grey pictures as outputs)" if options.target == "iOS15" else "a greyscale image"
     )

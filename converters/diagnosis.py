@@ -23,6 +23,7 @@ HELPS = 0.7  # … those that leave less than this part of it
 # Arithmetic at low precision: two programs agree in where they err (correlation) and in how much (ratio of the means).
 # Chosen on the small network of `test_diagnosis.py`, whose fp16 and bf16 Torch models they tell from other faults.
 ALIKE = 0.3
+SAME = 1e-4  # relative (L2) to a folded kernel or bias: batch norm folded in another order, in float32
 AS_LARGE = 3.0
 
 
@@ -52,7 +53,8 @@ class Diagnosis:
     """Where and why two networks part.
 
     Attributes:
-        first: the first unit that differs; None when the runtime shows no inner values, or none differs.
+        first: the first unit that differs; None when the runtime shows no inner values that can be compared, or none
+            of them differs.
         explanation: the suspect that explains it; None when none does.
         weights: what the file's own weights are beside the checkpoint's.
     """
@@ -63,7 +65,11 @@ class Diagnosis:
 
     def lines(self) -> Iterator[str]:
         """For people."""
-        yield f"first divergence: {self.first.text()}" if self.first else "first divergence: no inner value differs"
+        yield (
+            f"first divergence: {self.first.text()}"
+            if self.first
+            else "first divergence: none among the inner values that can be seen"
+        )
         yield self.explanation.text() if self.explanation else "none of the known causes explains it"
         yield f"weights: {self.weights}"
 
@@ -179,10 +185,9 @@ def compare_weights(found: Checkpoint, expected: Checkpoint) -> str:
     if a.arch.state_shapes() != b.arch.state_shapes():
         ours, theirs = f"{expected.arch.name} ({expected.arch.parameters():,})", found.arch.parameters()
         return f"another network: {found.arch.name} with {theirs:,} parameters; the checkpoint is {ours}"
-    kernels = [key for key in a.arch.state_shapes() if a.state[key].ndim == 4]
-    off = {key: relative(a.state[key], b.state[key]) for key in kernels}
-    path = max(kernels, key=lambda key: off[key])
+    off = {key: relative(a.state[key], b.state[key]) for key in a.arch.state_shapes()}
+    path = max(off, key=lambda key: off[key])
     worst = off[path]
-    if worst < 1e-5:
+    if worst < SAME:
         return "the checkpoint's, to within float32's rounding"
     return f"not the checkpoint's: {path} is off by {100 * worst:.2g} % (L2), more than any other"

@@ -12,7 +12,7 @@ from .feeding import Feeding
 from .matching import Renamed, difference
 from .parity import Reference, in_batches
 
-__all__ = ["DECADES", "Fed", "Remembering"]
+__all__ = ["DECADES", "Fed", "Once", "Remembering", "histogram"]
 
 DECADES = np.arange(-9.0, 0.25, 0.25)  # of the error's histogram: edges of the bins, log10
 
@@ -42,7 +42,7 @@ class Fed:
         """Of the first output's absolute error, by decades."""
         predictor = self.named(self.names)
         name = predictor.outputs[0]
-        return _histogram(in_batches(predictor, self.reference.inputs)[name], self.reference.exact[name])
+        return histogram(in_batches(predictor, self.reference.inputs)[name], self.reference.exact[name])
 
 
 class Once(Predictor):
@@ -75,7 +75,8 @@ class Remembering:
         return self.done[key]
 
 
-def _histogram(result: np.ndarray, exact: np.ndarray) -> tuple[int, ...]:
+def histogram(result: np.ndarray, exact: np.ndarray) -> tuple[int, ...]:
+    """How many values lie in each of the bins of `DECADES`, by log10 of the absolute error."""
     error = np.nan_to_num(np.abs(result - exact), nan=10.0, posinf=10.0)
     places = np.log10(np.maximum(error, 10 ** DECADES[0]))
     return tuple(int(n) for n in np.histogram(np.clip(places, DECADES[0], DECADES[-1]), DECADES)[0])

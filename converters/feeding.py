@@ -14,7 +14,7 @@ from .bent import Answer, Sample
 from .parity import Reference
 from .quantise import photographs
 
-__all__ = ["FEEDINGS", "Feeding", "PixelReference", "TakesPixels"]
+__all__ = ["FEEDINGS", "Feeding", "PixelReference", "TakesPixels", "coloured"]
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class PixelReference(Reference):
     def __init__(self, reference: Reference, profile: Profile):
         super().__init__(reference.checkpoint, reference.size)
         self.profile = profile
-        pictures = [resized(image, reference.size) for image in photographs.images() if _coloured(image)]
+        pictures = [resized(image, reference.size) for image in photographs.images() if coloured(image)]
         self.__dict__["photographs"] = [profile.tensor(picture, reference.size) for picture in pictures]
         self.peaks = [np.asarray(picture).max() / 255 for picture in pictures]
         self.inputs = np.concatenate(self.photographs[:2])
@@ -52,7 +52,7 @@ class PixelReference(Reference):
         return [Sample(x, peak, self.profile) for x, peak in zip(self.photographs, self.peaks, strict=True)]
 
 
-def _coloured(image: Image.Image) -> bool:
+def coloured(image: Image.Image) -> bool:
     """Grey photographs do not tell which channel is which."""
     return bool(np.ptp(np.asarray(image.resize((32, 32))), axis=2).mean() > 1)
 

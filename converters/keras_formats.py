@@ -15,7 +15,7 @@ from u2net_zoo.weight_map import layer_name
 
 from . import keras_reader, keras_running
 from .base import DYNAMIC, Format, Options, Predictor
-from .layout import check_input, input_layout
+from .layout import channels_first, check_input, input_layout, is_channels_first
 
 __all__ = ["H5", "Keras", "KerasPredictor", "tap_layers"]
 
@@ -97,7 +97,8 @@ class KerasPredictor(Predictor):
     def __init__(self, model: Any, path: Path):
         self.model = model
         self.run, self.runs = keras_running.eager(model), 0
-        self.batch, self.size = input_layout(model.input_shape, path, channels_last=True)
+        self.planar = is_channels_first(model.input_shape)  # as another maker's may
+        self.batch, self.size = input_layout(model.input_shape, path, channels_last=not self.planar)
         self.outputs = tuple(model.output_names)
 
     def __call__(self, x: np.ndarray) -> dict[str, np.ndarray]:
@@ -105,14 +106,17 @@ class KerasPredictor(Predictor):
         if self.runs == EAGER:
             self.run = keras_running.compiled(self.model)
         self.runs += 1
-        maps = self.run(np.ascontiguousarray(x.transpose(0, 2, 3, 1)))
+        maps = self.run(x if self.planar else np.ascontiguousarray(x.transpose(0, 2, 3, 1)))
         maps = maps if isinstance(maps, list | tuple) else [maps]
-        return {name: _channels_first(m) for name, m in zip(self.outputs, maps, strict=True)}
+        arrays = [keras_running.to_numpy(m) for m in maps]
+        return {name: channels_first(m, not self.planar) for name, m in zip(self.outputs, arrays, strict=True)}
 
     def taps(self, x: np.ndarray, arch: Architecture) -> Iterator[tuple[str, np.ndarray]]:
         known = {layer.name for layer in self.model.layers}
         keras = keras_model.load_keras_module("tf_keras" if "tf_keras" in type(self.model).__module__ else "keras")
         wanted = {path: self.model.get_layer(layer).output for path, layer in tap_layers(arch) if layer in known}
+        if self.planar or not wanted:
+            return iter(())
         inside = keras.Model(self.model.inputs, list(wanted.values()))
         values = inside(np.ascontiguousarray(x.transpose(0, 2, 3, 1)), training=False)
         return iter([(path, _channels_first(value)) for path, value in zip(wanted, values, strict=True)])

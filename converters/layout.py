@@ -10,7 +10,7 @@ from u2net_zoo.errors import ArtifactError
 
 from .base import LARGEST_SIDE, Predictor, describe
 
-__all__ = ["check_input", "input_layout", "is_channels_last"]
+__all__ = ["channels_first", "check_input", "input_layout", "is_channels_first", "is_channels_last"]
 
 
 def check_input(predictor: Predictor, x: np.ndarray) -> None:
@@ -27,6 +27,21 @@ def check_input(predictor: Predictor, x: np.ndarray) -> None:
 def is_channels_last(shape: Sequence[Any]) -> bool:
     """Whether a 4-D shape is (N, H, W, C) where the format itself leaves it open: 1 or 3 stands last and not second."""
     return len(shape) == 4 and shape[3] in (1, 3) and shape[1] not in (1, 3)
+
+
+def is_channels_first(shape: Sequence[Any]) -> bool:
+    """The same for formats whose channels usually come last: 1 or 3 stands second and not last."""
+    return len(shape) == 4 and shape[1] in (1, 3) and shape[3] not in (1, 3)
+
+
+def channels_first(answer: np.ndarray, last: bool) -> np.ndarray:
+    """A model's answer as (N, C, H, W), by its own shape; where that leaves it open, laid out as its input is.
+
+    Args:
+        last: the input's channels come last.
+    """
+    last = is_channels_last(answer.shape) or (last and not is_channels_first(answer.shape))
+    return np.ascontiguousarray(answer.transpose(0, 3, 1, 2)) if last and answer.ndim == 4 else answer
 
 
 def input_layout(shape: Sequence[Any], path: Path, channels_last: bool) -> tuple[int | None, tuple[int, int] | None]:

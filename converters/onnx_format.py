@@ -14,9 +14,9 @@ from u2net_zoo.errors import ArtifactError, OptionError, one_line
 from u2net_zoo.limits import processors
 
 from . import onnx_reader
-from .baking import baking_of, metadata_of, read_baking, torch_module
+from .baking import baking_of, metadata_of, read_baking, read_precision, torch_module
 from .base import DYNAMIC, Format, MaskBound, Options, Predictor, output_names
-from .layout import check_input, input_layout, is_channels_last
+from .layout import channels_first, check_input, input_layout, is_channels_last
 from .quantise.onnx_plan import int8
 from .quantise.plan import Plan
 
@@ -131,11 +131,13 @@ class _Runtime(Predictor):
         except Exception as error:  # onnxruntime raises types of its own for every kind of damage
             raise ArtifactError(f"{path}: onnxruntime cannot load it ({one_line(error)})") from None
         given = self.session.get_inputs()
-        self.baking = read_baking(self.session.get_modelmeta().custom_metadata_map)
-        wanted = "tensor(uint8)" if self.baking else "tensor(float)"
-        if len(given) != 1 or given[0].type != wanted:
+        words = self.session.get_modelmeta().custom_metadata_map
+        self.baking, self.precision = read_baking(words), read_precision(words)
+        allowed = ("tensor(uint8)",) if self.baking else ("tensor(float)", "tensor(uint8)")
+        if len(given) != 1 or given[0].type not in allowed:
             kinds = ", ".join(f"{item.name} {item.type}" for item in given) or "none"
-            raise ArtifactError(f"{path}: its inputs are {kinds}; one of {wanted} is needed")
+            raise ArtifactError(f"{path}: its inputs are {kinds}; one of {' or '.join(allowed)} is needed")
+        self.bytes = given[0].type == "tensor(uint8)"  # without a profile: pixels in 0..255, which are rounded
         self.last = is_channels_last(given[0].shape)  # another maker's file may come from TensorFlow
         self.batch, self.size = input_layout(given[0].shape, path, channels_last=self.last)
         self.outputs = tuple(output.name for output in self.session.get_outputs())
@@ -144,8 +146,7 @@ class _Runtime(Predictor):
         check_input(self, x)
         name = self.session.get_inputs()[0].name
         maps = self.session.run(None, {name: self._laid_out(x)})
-        maps = [m.transpose(0, 3, 1, 2) if self.last and m.ndim == 4 else m for m in maps]
-        return dict(zip(self.outputs, maps, strict=True))
+        return {name: channels_first(m, self.last) for name, m in zip(self.outputs, maps, strict=True)}
 
     def share(self, lanes: int) -> int:
         """Each call on its part of the processors: the results are the same, and nobody waits for the others' threads.
@@ -162,6 +163,7 @@ class _Runtime(Predictor):
         return lanes
 
     def _laid_out(self, x: np.ndarray) -> np.ndarray:
+        x = np.rint(x).clip(0, 255).astype(np.uint8) if self.bytes else x
         return np.ascontiguousarray(x.transpose(0, 2, 3, 1)) if self.last else x
 
     def taps(self, x: np.ndarray, arch: Architecture) -> Iterator[tuple[str, np.ndarray]]:

@@ -11,7 +11,7 @@ from u2net_zoo.errors import ArtifactError, one_line
 
 from . import openvino_reader
 from .base import DYNAMIC, Format, MaskBound, Options, Predictor
-from .layout import check_input
+from .layout import channels_first, check_input, input_layout, is_channels_last
 from .onnx_format import exportable
 
 __all__ = ["OpenVINO"]
@@ -81,15 +81,15 @@ class _Runtime(Predictor):
             self.model = openvino.Core().compile_model(str(xml), "CPU", hint)
         except Exception as error:  # openvino raises RuntimeError and others for damage
             raise ArtifactError(f"{xml}: OpenVINO cannot load it ({one_line(error)})") from None
-        batch, _, height, width = (d.get_length() if d.is_static else None for d in self.model.inputs[0].partial_shape)
-        self.batch = batch
-        self.size = (height, width) if height and width else None
+        shape = [d.get_length() if d.is_static else None for d in self.model.inputs[0].partial_shape]
+        self.last = is_channels_last(shape)  # as another maker's may
+        self.batch, self.size = input_layout(shape, xml, channels_last=self.last)
         self.outputs = tuple(_name(output, n) for n, output in enumerate(self.model.outputs))
 
     def __call__(self, x: np.ndarray) -> dict[str, np.ndarray]:
         check_input(self, x)
-        maps = self.model([np.ascontiguousarray(x)])
-        return {name: np.array(maps[n]) for n, name in enumerate(self.outputs)}
+        maps = self.model([np.ascontiguousarray(x.transpose(0, 2, 3, 1) if self.last else x)])
+        return {name: channels_first(np.array(maps[n]), self.last) for n, name in enumerate(self.outputs)}
 
 
 def _name(output: Any, n: int) -> str:

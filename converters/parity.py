@@ -145,7 +145,7 @@ def compare(
 ) -> Report:
     """`judge`, and where it fails the first unit that differs."""
     report = judge(predictor, reference, bound, expected)
-    if report.ok or report.pixels:
+    if report.ok:
         return report
     return replace(report, diverges_at=first_divergence(predictor, reference, coarse=bound is not None))
 
@@ -208,11 +208,7 @@ def picture(predictor: Predictor, pixels: np.ndarray) -> np.ndarray:
 
 def picture_of(model: Predictor, baking: Baking, pixels: np.ndarray) -> np.ndarray:
     """What the profile makes of Torch's d0 for uint8 pixels (H, W, 3): uint8 (H, W)."""
-    d0 = model(baking.profile.normalised(pixels))["mask"][0]
-    if baking.classes > 1:
-        return d0.argmax(axis=0).astype(np.uint8)
-    answer = baking.profile.answer(baking.profile.activation(d0[0]))
-    return (answer * np.float32(255)).astype(np.uint8)
+    return baking.finished(model(baking.profile.normalised(pixels))["mask"][0])
 
 
 def size_error(predictor: Predictor, reference: Reference, size: tuple[int, int], bound: MaskBound) -> SizeError:
@@ -260,14 +256,17 @@ def divergence(predictor: Predictor, reference: Reference, coarse: bool = False)
     """The first unit whose activation differs by more than rounding explains; None when none can be seen.
 
     Rounding: a relative error (L2) of ten times Torch float32's own against float64, at least 1e-4, or 5e-2 at a
-    reduced precision.
+    reduced precision. A file with a profile in its graph is fed a picture, Torch what the profile makes of it.
     """
-    x = reference.inputs[:1]
+    given = x = reference.inputs[:1]
+    if predictor.baking:
+        pixels = reference.pictured(predictor.baking)[0][0]
+        given, x = pixels.transpose(2, 0, 1)[None], predictor.baking.profile.normalised(pixels)
     arch = reference.checkpoint.arch
     exact = dict(RememberingPredictor(reference.checkpoint, "float64").taps(x, arch))
     single = dict(reference.single.taps(x, arch))
     floor = 5e-2 if coarse else 1e-4
-    whole = np.repeat(x, predictor.batch or 1, axis=0)
+    whole = np.repeat(given, predictor.batch or 1, axis=0)
     for path, value in predictor.taps(whole, arch):
         allowed = max(floor, 10 * relative(single[path], exact[path]))
         fits = value.shape[1:] == exact[path].shape[1:]

@@ -59,6 +59,11 @@ class MaskErrors:
     def within(self, bound: MaskBound) -> bool:
         return self.iou >= bound.iou and self.worst >= bound.worst and self.mae <= bound.mae
 
+    def share(self, bound: MaskBound) -> float:
+        """The largest part of what `bound` permits that one of the three uses."""
+        lost = (1 - self.iou) / (1 - bound.iou), (1 - self.worst) / (1 - bound.worst), self.mae / bound.mae
+        return max(lost)
+
     def summary(self, bound: MaskBound | None = None) -> str:
         """`IoU 0.9951 (worst 0.9890) MAE 0.00102`, and what is needed where that is not enough."""
         text = f"IoU {self.iou:.4f} (worst {self.worst:.4f}) MAE {self.mae:.5f}"
@@ -138,6 +143,16 @@ class Report:
             return self.pixels.ok
         finite = all(np.isfinite(output.max_abs) for output in self.outputs)
         return finite and (self.masks.ok if self.masks else all(output.ok for output in self.outputs))
+
+    @property
+    def share(self) -> float:
+        """How much of what is allowed was used; over 1 it is beyond the bound."""
+        if self.masks:
+            return self.masks.share(self.masks.bound)
+        if self.pixels:
+            bound = self.pixels.bound
+            return self.pixels.share(bound) if bound else (1 - self.pixels.near) / (1 - NEAR)
+        return self.worst.max_abs / self.worst.allowed
 
     @property
     def worst(self) -> OutputError64:

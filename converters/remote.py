@@ -104,7 +104,7 @@ class RemotePredictor(Predictor):
         self.default = tuple(found["default"]) if found["default"] else None
         self.batch = found["batch"]
         self.outputs = tuple(found["outputs"])
-        self.baking = read_baking(found["baking"])
+        self.baking, self.precision = read_baking(found["baking"]), found["precision"]
         self.facts = found["facts"]
         self.seconds: list[float] = []
         self.looked_into = False  # its peak memory is then no longer that of running it
@@ -275,6 +275,7 @@ class _Server:
             "batch": p.batch,
             "outputs": p.outputs,
             "baking": baked,
+            "precision": p.precision,
             "facts": facts,
         }
 

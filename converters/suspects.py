@@ -87,6 +87,11 @@ def _one_std(value: float) -> Bent:
     return _fed(lambda s: (s.scaled - s.per_channel(s.profile.mean)) / value)
 
 
+def _image_type(std: float) -> Bent:
+    """What Core ML's image inputs can do by themselves: one scale for all channels, and a bias for each."""
+    return _fed(lambda s: (s.scaled * s.peak - s.per_channel(s.profile.mean)) / std)
+
+
 def _sigmoid(x: np.ndarray) -> np.ndarray:
     return 1 / (1 + np.exp(-x))
 
@@ -115,6 +120,9 @@ SUSPECTS = (
     Suspect("one standard deviation for all channels (0.2260)", "the input", _one_std(0.226)),
     Suspect("one standard deviation for all channels (0.2250)", "the input", _one_std(0.225)),
     Suspect("one standard deviation for all channels (0.2290)", "the input", _one_std(0.229)),
+    Suspect("divided by 255, one standard deviation (0.2260), as Core ML's scale", "the input", _image_type(0.226)),
+    Suspect("divided by 255, one standard deviation (0.2250), as Core ML's scale", "the input", _image_type(0.225)),
+    Suspect("divided by 255, one standard deviation (0.2290), as Core ML's scale", "the input", _image_type(0.229)),
     Suspect("mean and standard deviation left out", "the input", _fed(lambda s: s.scaled)),
     Suspect("mean and standard deviation 0.5", "the input", _fed(lambda s: (s.scaled - 0.5) / 0.5)),
     Suspect("batch norm's epsilon 1e-3 instead of 1e-5 (Keras' default)", "the weights", Bent(weights=_eps)),

@@ -14,10 +14,10 @@ from u2net_zoo.errors import ArtifactError, CheckpointError, OptionError, one_li
 from u2net_zoo.limits import inside
 
 from . import savedmodel_reader, tflite_reader
-from .baking import baking_of, read_baking, tensorflow_function
+from .baking import baking_of, notes_of, read_baking, read_precision, tensorflow_function
 from .base import DYNAMIC, Format, MaskBound, Options, Predictor
 from .keras_formats import tap_layers
-from .layout import check_input, input_layout
+from .layout import channels_first, check_input, input_layout, is_channels_first
 from .memory import release_memory
 from .quantise.plan import Plan, plan_weights
 from .quantise.tflite_weights import stored
@@ -105,8 +105,8 @@ class TFLite(Format):
             converter.target_spec.supported_types = [tf.float16]
         content = converter.convert()
         content = stored(content) if plan else content
-        baking = baking_of(checkpoint.arch, options)
-        path.write_bytes(with_notes(content, baking.to_metadata()) if baking else content)
+        words = notes_of(options, baking_of(checkpoint.arch, options))
+        path.write_bytes(with_notes(content, words) if words else content)
         return plan
 
     def run(self, path: Path) -> Predictor:
@@ -178,15 +178,17 @@ class _SavedModelRuntime(Predictor):
         self.baking = read_baking(_notes(path))
         if spec.dtype != (tf.uint8 if self.baking else tf.float32):
             raise ArtifactError(f"{path}: takes {spec.dtype.name}; expected {'uint8' if self.baking else 'float32'}")
-        self.batch, self.size = input_layout(spec.shape or (), path, channels_last=True)
+        shape = tuple(spec.shape or ())
+        self.planar = is_channels_first(shape)  # as another maker's may
+        self.batch, self.size = input_layout(shape, path, channels_last=not self.planar)
         self.outputs = _ordered(self.signature.structured_outputs)
 
     def __call__(self, x: np.ndarray) -> dict[str, np.ndarray]:
         import tensorflow as tf
 
         check_input(self, x)
-        maps = self.signature(**{self.input: tf.constant(x.transpose(0, 2, 3, 1))})
-        return {name: _channels_first(maps[name]) for name in self.outputs}
+        maps = self.signature(**{self.input: tf.constant(x if self.planar else x.transpose(0, 2, 3, 1))})
+        return {name: channels_first(np.asarray(maps[name]), not self.planar) for name in self.outputs}
 
     def taps(self, x: np.ndarray, arch: Architecture) -> Iterator[tuple[str, np.ndarray]]:
         import tensorflow as tf
@@ -214,12 +216,13 @@ class _TFLiteRuntime(Predictor):
             raise ArtifactError(f"{path}: has {len(given)} inputs; a U²-Net has one")
         ((self.input, detail),) = given
         shape = [int(n) for n in detail["shape"]]
-        self.baking = read_baking(notes(np.memmap(path, mode="r")))
+        words = notes(np.memmap(path, mode="r"))
+        self.baking, self.precision = read_baking(words), read_precision(words)
         wanted = np.uint8 if self.baking else np.float32
         if len(shape) != 4 or detail["dtype"] is not wanted:
             got = f"{detail['dtype'].__name__} of shape {shape}"
             raise ArtifactError(f"{path}: takes {got}; expected {wanted.__name__} pictures")
-        self.planar = shape[1] in (1, 3) and shape[3] not in (1, 3)  # another maker's channels may come first
+        self.planar = is_channels_first(shape)  # as another maker's may
         self.batch, self.size = input_layout(shape, path, channels_last=not self.planar)
         self.outputs = _ordered(self.runner.get_output_details())
 
@@ -240,7 +243,7 @@ class _TFLiteRuntime(Predictor):
     def __call__(self, x: np.ndarray) -> dict[str, np.ndarray]:
         check_input(self, x)
         maps = self.runner(**{self.input: x if self.planar else np.ascontiguousarray(x.transpose(0, 2, 3, 1))})
-        return {name: maps[name] if self.planar else _channels_first(maps[name]) for name in self.outputs}
+        return {name: channels_first(maps[name], not self.planar) for name in self.outputs}
 
     def taps(self, x: np.ndarray, arch: Architecture) -> Iterator[tuple[str, np.ndarray]]:
         """Convolutions in the order in which the units run, each behind its ReLU."""

@@ -1,7 +1,7 @@
 """Any artifact against any checkpoint: the same tensor, the same photographs, and the reason where they part."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,97 +20,14 @@ from .diagnosis import Diagnosis, Explanation, compare_weights, explain
 from .fed import DECADES, Fed, Remembering
 from .feeding import FEEDINGS, PixelReference, TakesPixels
 from .matching import Renamed
-from .parity import Divergence, Reference, divergence, iou, judge
-from .proof import RATIO, OutputError64, Report
-from .remote import RemotePredictor, Usage, open_remote
+from .parity import Divergence, Reference, divergence, judge
+from .pictured import Pictured
+from .proof import Report
+from .remote import RemotePredictor, open_remote
 from .sources import format_of, read_source
+from .verdict import PictureError, Verdict, picture_error
 
 __all__ = ["DECADES", "PictureError", "Verdict", "Verifier"]
-
-LEVELS = 1  # grey levels by which a pixel may be off: two truncations to 8 bits differ by one at any rounding
-
-
-@dataclass(frozen=True)
-class PictureError:
-    """A photograph's mask against the reference's, both of 8 bits at the photograph's size.
-
-    Attributes:
-        mae: mean absolute difference, of 255. iou: at 128. off: share of pixels off by more than one grey level.
-    """
-
-    name: str
-    mae: float
-    iou: float
-    off: float
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What was found about one artifact.
-
-    Attributes:
-        bytes: size on disk.
-        size: (H, W) at which it was run.
-        takes: what it is fed, a name in `FEEDINGS`.
-        precision: what it is held to: fp32, or the reduced precision that explains its differences.
-        report: the same tensor.
-        pictures: the same photographs.
-        diagnosis: where and why it differs; None when it does not.
-        usage: seconds and memory of its runtime.
-        histogram: number of the mask's values by log10 of the absolute difference, in the bins of `DECADES`; empty for
-            a file that takes pictures.
-    """
-
-    path: Path
-    format: str
-    bytes: int
-    size: tuple[int, int]
-    takes: str
-    precision: str
-    report: Report
-    pictures: tuple[PictureError, ...]
-    diagnosis: Diagnosis | None
-    usage: Usage
-    histogram: tuple[int, ...]
-
-    @property
-    def ok(self) -> bool:
-        return self.report.ok
-
-    @property
-    def seconds(self) -> float:
-        """Median of one photograph; the first calls, which warm the runtime up, are left out when there are more."""
-        calls = self.usage.seconds
-        return float(np.median(calls[-len(self.pictures) :] if self.pictures else calls))
-
-    def mean(self, measure: str) -> float:
-        """Mean of a measure of `PictureError` over the photographs."""
-        return float(np.mean([getattr(picture, measure) for picture in self.pictures]))
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values for `json.dumps`."""
-        report = self.report
-        return {
-            "path": str(self.path),
-            "format": self.format,
-            "ok": self.ok,
-            "bytes": self.bytes,
-            "size": list(self.size),
-            "takes": self.takes,
-            "precision": self.precision,
-            "model": {
-                "outputs": [{**asdict(o), "ratio": o.ratio} for o in report.outputs],
-                "masks": report.masks and asdict(report.masks),
-                "pixels": report.pixels and asdict(report.pixels),
-                "flat": report.flat,
-            },
-            "pictures": [asdict(picture) for picture in self.pictures],
-            "diagnosis": self.diagnosis and self.diagnosis.to_json(),
-            "seconds": self.seconds,
-            "load_seconds": self.usage.load,
-            "memory_bytes": self.usage.memory,
-        }
-
 
 Shown = Callable[[int, Image.Image, Image.Image], None]
 
@@ -121,6 +38,7 @@ class Verifier:
     Args:
         profile: how the photographs are prepared.
         photographs: name -> picture; scikit-image's own when there are none.
+        known: whether `profile` is known to be the weights' own; otherwise a file with one in its graph chooses.
         size: (H, W) for artifacts that take any; those that take another are refused. None: the profile's size, and
             whatever an artifact with a fixed size wants.
     """
@@ -131,11 +49,12 @@ class Verifier:
         profile: Profile,
         photographs: Mapping[str, Image.Image],
         size: tuple[int, int] | None = None,
+        known: bool = False,
     ):
-        self.checkpoint, self.photographs, self.asked = checkpoint, photographs, size
+        self.checkpoint, self.photographs, self.asked, self.known = checkpoint, photographs, size, known
         self.profile = replace(profile, resize=Remembering(profile.resize))
         self.references: dict[tuple[int, int], Reference] = {}
-        self.masks: dict[tuple[int, int], list[Image.Image]] = {}
+        self.masks: dict[tuple[tuple[int, int], str, bool], list[Image.Image]] = {}
 
     def verify(self, path: Path, shown: Shown | None = None) -> Verdict:
         """The verdict on the artifact `path`.
@@ -150,11 +69,12 @@ class Verifier:
         with open_remote(path) as remote:
             reference = self._reference(remote, path)
             size = sum(file.stat().st_size for file in fmt.files(path))
+            profile = self._own_profile(remote.baking) if remote.baking else self.profile
             if remote.baking:
-                judged = _judged_pictures(fmt, remote, remote.baking, reference)
+                judged = self._judged_pictures(fmt, path, remote, reference, profile)
             else:
                 judged = self._judged(fmt, path, remote, reference)
-            pictures = self._pictures(judged.named, reference, shown)
+            pictures = self._pictures(judged.named, reference, profile, shown)
             found = (judged.takes, judged.precision, judged.report, pictures, judged.diagnosis)
             return Verdict(path, fmt.name, size, reference.size, *found, remote.usage, judged.histogram)
 
@@ -179,11 +99,16 @@ class Verifier:
                 tried.append((fed, report))
         except ArtifactError as error:
             raise ArtifactError(f"{path}: {str(error).removeprefix(f'{path}: ')}") from None
-        for fed, _ in tried:
-            found = explain(fed.results, self.checkpoint, fed.exact, fed.sample)
-            if found:
-                return self._explained(fmt, path, fed, *found)
         fed, report = tried[0]
+        said = remote.precision or ""
+        if said in fmt.bounds:
+            reduced = judge(fed.named(fed.names), fed.reference, fmt.bounds[said])
+            if reduced.ok:
+                return _judged_fed(fed, reduced, fed.names, precision=said)
+        for one, _ in tried:
+            found = explain(one.results, self.checkpoint, one.exact, one.sample)
+            if found:
+                return self._explained(fmt, path, one, *found)
         if "fp16" in fmt.bounds and self._holds_float16(path):
             half = judge(fed.named(fed.names), fed.reference, fmt.bounds["fp16"])
             if half.ok:
@@ -227,34 +152,57 @@ class Verifier:
 
     def _diagnosis(self, path: Path, fed: Fed, explanation: Explanation | None) -> Diagnosis:
         coarse = explanation is not None and explanation.precision is not None
-        try:
-            weights = compare_weights(read_source(path), self.checkpoint)
-        except CheckpointError as error:
-            if "not a U²-Net" in str(error):
-                raise ArtifactError(str(error)) from None
-            weights = f"cannot be read ({error})"
+        weights = self._weights(path)
         first: Divergence | None = None
         if not weights.startswith("another network"):
             first = divergence(fed.once, fed.reference, coarse)
         return Diagnosis(first, explanation, weights)
 
-    def _pictures(self, predictor: Predictor, reference: Reference, shown: Shown | None) -> tuple[PictureError, ...]:
-        session = MaskSession(predictor, self.profile, size=reference.size)
+    def _weights(self, path: Path) -> str:
+        """What the file's weights are beside the checkpoint's."""
+        try:
+            return compare_weights(read_source(path), self.checkpoint)
+        except CheckpointError as error:
+            if "not a U²-Net" in str(error):
+                raise ArtifactError(str(error)) from None
+            return f"cannot be read ({error})"
+
+    def _own_profile(self, baking: Baking) -> Profile:
+        """The profile that belongs to the weights; the one in the graph where nobody knows, or both cannot be told."""
+        classes = len(self.profile.palette) or 1
+        return self.profile if self.known and classes == baking.classes else baking.profile
+
+    def _judged_pictures(
+        self, fmt: Format, path: Path, remote: RemotePredictor, reference: Reference, profile: Profile
+    ) -> "_Judged":
+        """A file with a profile in its graph: its grey levels, one of which rounding to 8 bits explains."""
+        found = Pictured.of(fmt, remote, reference, profile)
+        diagnosis = found.differs and replace(found.differs, weights=self._weights(path))
+        takes = "pixels; the profile is in its graph"
+        return _Judged(takes, remote, found.histogram, found.report, found.precision, diagnosis)
+
+    def _pictures(
+        self, predictor: Predictor, reference: Reference, profile: Profile, shown: Shown | None
+    ) -> tuple[PictureError, ...]:
+        if self.checkpoint.arch.in_ch != 3:
+            return ()
+        session = MaskSession(predictor, profile, size=reference.size)
         found = []
-        expected = self._masks(reference)
+        expected = self._masks(reference, profile)
         for n, (name, photograph) in enumerate(self.photographs.items()):
             mask = session.mask(photograph)
-            found.append(_picture_error(name, mask, expected[n]))
+            found.append(picture_error(name, mask, expected[n]))
             if shown:
                 shown(n, mask, expected[n])
         return tuple(found)
 
-    def _masks(self, reference: Reference) -> list[Image.Image]:
+    def _masks(self, reference: Reference, profile: Profile) -> list[Image.Image]:
         """The reference's masks, by Torch in float32."""
-        if reference.size not in self.masks:
-            session = MaskSession(reference.single, self.profile, size=reference.size)
-            self.masks[reference.size] = [session.mask(photograph) for photograph in self.photographs.values()]
-        return self.masks[reference.size]
+        key = reference.size, profile.name, profile.stretch
+        if key not in self.masks:
+            session = MaskSession(reference.single, profile, size=reference.size)
+            self.masks[key] = [session.mask(photograph) for photograph in self.photographs.values()]
+        return self.masks[key]
 
 
 @dataclass(frozen=True)
@@ -272,23 +220,3 @@ class _Judged:
 def _judged_fed(fed: Fed, report: Report, names: dict[str, str], **found: Any) -> _Judged:
     named = Renamed(fed.raw, names, fed.reference.checkpoint.arch)
     return _Judged(fed.feeding.name, named, fed.histogram(), report, **found)
-
-
-def _judged_pictures(fmt: Format, remote: RemotePredictor, baking: Baking, reference: Reference) -> _Judged:
-    """A file with a profile in its graph: its grey levels, one of which rounding to 8 bits explains."""
-    report, precision = judge(remote, reference), "fp32"
-    if not report.ok and baking.precision in fmt.bounds:
-        report, precision = judge(remote, reference, fmt.bounds[baking.precision]), baking.precision
-    if report.pixels:
-        levels = OutputError64("mask", report.pixels.largest, report.pixels.mae, 1 / 255 / RATIO)
-        report = replace(report, outputs=(levels,))
-    return _Judged("pixels; the profile is in its graph", remote, (), report, precision)
-
-
-def _picture_error(name: str, mask: Image.Image, expected: Image.Image) -> PictureError:
-    a, b = (np.asarray(picture, np.int16) for picture in (mask, expected))
-    if mask.mode == "P":  # classes: a pixel is right or wrong
-        wrong = float((a != b).mean())
-        return PictureError(name, 255 * wrong, float(np.mean([iou(a == n, b == n) for n in np.unique(b)])), wrong)
-    apart = np.abs(a - b)
-    return PictureError(name, float(apart.mean()), iou(a > 127, b > 127), float((apart > LEVELS).mean()))

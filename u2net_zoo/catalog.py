@@ -17,7 +17,7 @@ from .arch import Architecture
 from .errors import CatalogError, UnknownNameError
 from .schema import Field, build
 
-__all__ = ["Entry", "File", "Source", "bundled", "get_entry", "home", "load_catalog"]
+__all__ = ["Entry", "File", "Source", "bundled", "classes_with", "get_entry", "home", "load_catalog"]
 
 FROM_SHAPES = "from shapes"  # the file's tensors alone say what the network is
 ARCHITECTURES = ("u2net", "u2netp", "u2net_nano", "isnet", FROM_SHAPES)
@@ -130,6 +130,12 @@ def get_entry(name: str) -> Entry:
     if name not in catalog:
         raise UnknownNameError("catalog name", name, catalog)
     return catalog[name]
+
+
+def classes_with(profile: str) -> tuple[str, ...]:
+    """Names of the classes of the weights that have this profile; empty when none of them tells classes apart."""
+    found = [entry.classes for entry in load_catalog().values() if entry.profile == profile and entry.classes]
+    return found[0] if found else ()
 
 
 def load_catalog(path: str | Path | None = None) -> Mapping[str, Entry]:

@@ -105,7 +105,7 @@ def plan_weights(checkpoint: Checkpoint, options: Options, bound: MaskBound, hal
         return bench.errors(chosen(better))
 
     better, found = fewest(rest, errors, bound, scheme)
-    kept, finer = (stay, better) if middle else (better, ())
+    kept, finer = (stay, better) if middle or stay else (better, ())
     rounding = replaced(checkpoint, chosen(better))
     return Plan(scheme, kept, tuple(costs), found, len(bench.inputs), rounding, finer)
 

@@ -92,7 +92,7 @@ def _breakable(name: str) -> str:
 
 
 def _row(number: int, verdict: Verdict) -> str:
-    worst, share = verdict.report.worst, verdict.report.worst.max_abs / verdict.report.worst.allowed
+    worst, share = verdict.report.worst, verdict.report.share
     over = ' over" title="beyond the bound' if share > 1 else ""
     meter = f'<span class="meter{over}"><i style="width:{min(share, 1):.0%}"></i></span>{_times(share)}'
     numbers = (

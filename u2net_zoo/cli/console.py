@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 import os
 import sys
 import tempfile
@@ -32,7 +33,7 @@ class State:
     def document(self, value: Any) -> None:
         """The one JSON object on stdout, under --json."""
         if self.json:
-            print(json.dumps(value, indent=2), file=self.out or sys.stdout, flush=True)
+            print(json.dumps(_finite(value), indent=2, allow_nan=False), file=self.out or sys.stdout, flush=True)
 
     def warn(self, text: str) -> None:
         with self._without_bar():
@@ -106,6 +107,15 @@ def _diverted(descriptor: int, sink: int) -> Iterator[TextIO]:
         streams[descriptor].flush()
         os.dup2(saved, descriptor)
         os.close(saved)
+
+
+def _finite(value: Any) -> Any:
+    """Plain values with null where a number is none: JSON knows no infinity."""
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 state = State()

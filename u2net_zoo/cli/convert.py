@@ -94,6 +94,8 @@ def convert(
         artifacts = run(source, names, out, options=options, started=started, finished=finished, doing=doing)
     if any(artifact.report.flat for artifact in artifacts):
         state.warn("the masks of these weights hardly vary; agreement on an untrained network proves little")
+    if any(artifact.options.target == "iOS15" and artifact.options.io == "image" for artifact in artifacts):
+        state.warn("iOS 15 has no grey pictures as outputs: the mask comes out as a multi-array of grey levels")
     state.document({"source": str(source), "artifacts": [artifact.to_json() for artifact in artifacts]})
 
 

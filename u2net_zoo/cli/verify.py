@@ -52,9 +52,10 @@ def verify(
     with _page(report) as finish, state.quiet(), state.progress(total=len(artifacts)) as bar:
         located = locate(against)
         checkpoint = read_source(located.path)
+        known = bool(profile or located.profile)
         chosen = chosen or get_profile(located.profile or "paper")
         pictures = _Pictures(photographs) if report else None
-        verifier = Verifier(checkpoint, chosen, photographs, wanted)
+        verifier = Verifier(checkpoint, chosen, photographs, wanted, known=known)
         verdicts = []
         for path in dict.fromkeys(artifacts):
             bar.update(bar.task_ids[0], description=path.name)
@@ -119,12 +120,16 @@ def _photographs(images: Path | None) -> "dict[str, Image]":
         return dict(zip(photographs.BUNDLED, photographs.images(), strict=True))
     if not images.exists():
         raise InputError(f"{images}: no such file or folder")
-    files = (
-        [images] if images.is_file() else sorted(f for f in images.iterdir() if f.suffix.lower() in picture_suffixes())
-    )
+    files = [images] if images.is_file() else sorted(f for f in images.iterdir() if _is_photograph(f))
     if not files:
         raise InputError(f"{images}: holds no photographs; looked for {', '.join(sorted(picture_suffixes())[:6])} …")
     return {file.name: read_image(file) for file in files}
+
+
+def _is_photograph(file: Path) -> bool:
+    from ..preprocessing import picture_suffixes
+
+    return file.suffix.lower() in picture_suffixes() and file.is_file() and not file.name.startswith(".")
 
 
 def _lines(verdict: "Verdict") -> Iterator[str]:
@@ -133,6 +138,7 @@ def _lines(verdict: "Verdict") -> Iterator[str]:
     )
     model = verdict.report.summary()
     picture = f"IoU {verdict.mean('iou'):.4f}  MAE {verdict.mean('mae'):.3f}/255  off {verdict.mean('off'):.2%}"
+    picture = picture if verdict.pictures else "none, the network takes no photographs"
     took = f"{1000 * verdict.seconds:.0f} ms  {human_bytes(verdict.usage.memory)}"
     yield f"{result:<9} {verdict.path}  tensor: {model}  pictures: {picture}  {took}"
     if verdict.diagnosis:

@@ -1,0 +1,105 @@
+"""Files with a profile in their graph: whether their grey levels are right; where not, since where and why."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from u2net_zoo.errors import ArtifactError
+from u2net_zoo.preprocessing import PROFILES, Profile
+
+from .baking import Baking
+from .base import Format, Predictor
+from .bent import Sample
+from .diagnosis import CERTAIN, EXPLAINS, Diagnosis, Explanation
+from .fed import Once, histogram
+from .feeding import coloured
+from .parity import Reference, divergence, picture, picture_of, pixel_error
+from .proof import RATIO, OutputError64, Report
+from .suspects import SUSPECTS
+
+__all__ = ["Pictured"]
+
+
+@dataclass(frozen=True)
+class Pictured:
+    """What was found about a file that takes pictures.
+
+    Attributes:
+        precision: whose bound it was held to.
+        histogram: of the grey levels' absolute error, of 1; see `fed.histogram`.
+        differs: the first unit that differs and the reason, without the weights; None when the file is right.
+    """
+
+    report: Report
+    precision: str
+    histogram: tuple[int, ...]
+    differs: Diagnosis | None
+
+    @classmethod
+    def of(cls, fmt: Format, predictor: Predictor, reference: Reference, profile: Profile) -> "Pictured":
+        """Judges `predictor`, whose `baking` says what is in its graph.
+
+        Args:
+            profile: what should be in it; its own `stretch` is the file's to choose.
+
+        Raises:
+            ArtifactError: there is no profile in its graph.
+        """
+        if predictor.baking is None:
+            raise ArtifactError("has no profile in its graph")
+        baking, once = predictor.baking, Once(predictor)
+        wanted = replace(baking, profile=replace(profile, stretch=baking.profile.stretch))
+        errors, precision = pixel_error(once, wanted, reference), "fp32"
+        if not errors.ok and baking.precision in fmt.bounds:
+            precision = baking.precision
+            errors = pixel_error(once, wanted, reference, fmt.bounds[precision])
+        levels = OutputError64("mask", errors.largest, errors.mae, 1 / 255 / RATIO)
+        report = Report((levels,), None, None, reference.flat, errors)
+        pairs = [(picture(once, pixels) / 255, right / 255) for pixels, right in reference.pictured(wanted)]
+        counts = histogram(*(np.concatenate([each.ravel() for each in side]) for side in zip(*pairs, strict=True)))
+        if report.ok:
+            return cls(report, precision, counts, None)
+        first = divergence(predictor, reference, coarse=precision != "fp32")
+        return cls(report, precision, counts, Diagnosis(first, _explanation(once, baking, wanted, reference), ""))
+
+
+def _explanation(once: Predictor, baking: Baking, wanted: Baking, reference: Reference) -> Explanation | None:
+    """The fault that brings the file's picture and the right one together: another profile, or a usual suspect."""
+    shown = [n for n, image in enumerate(reference.images) if coloured(image)]
+    number = min(shown or [0], key=lambda n: reference.pictured(wanted)[n][0].max())  # /255 and /max are then not alike
+    pixels, right = reference.pictured(wanted)[number]
+    got = picture(once, pixels)
+    before = _apart(got, right, wanted)
+    best: Explanation | None = None
+    for name, differs, answer in _candidates(baking, wanted, reference, pixels):
+        left = _apart(got, answer, wanted)
+        if left < min(EXPLAINS * before, best.left if best else np.inf):
+            best = Explanation(name, differs, left)
+            if left < CERTAIN * before:
+                break
+    return best
+
+
+def _apart(a: np.ndarray, b: np.ndarray, baking: Baking) -> float:
+    """Mean absolute difference of grey levels, of 1; of classes the share of pixels."""
+    return float((a != b).mean()) if baking.classes > 1 else float(np.abs(a.astype(np.int16) - b).mean()) / 255
+
+
+def _candidates(
+    baking: Baking, wanted: Baking, reference: Reference, pixels: np.ndarray
+) -> Iterator[tuple[str, str, np.ndarray]]:
+    """(name, the part that differs, the picture (H, W) that a file with this fault answers)."""
+    single, profile = reference.single, wanted.profile
+    for other in (baking.profile, *PROFILES.values()):
+        if other.name != profile.name and (len(other.palette) or 1) == wanted.classes:
+            fault = replace(wanted, profile=replace(other, stretch=profile.stretch))
+            yield f"{other.name} instead of {profile.name}", "the profile", picture_of(single, fault, pixels)
+    unlike = replace(wanted, profile=replace(profile, stretch=not profile.stretch))
+    ending = "min-max left out" if profile.stretch else "min-max normalised"
+    yield ending, "the output", picture_of(single, unlike, pixels)
+    sample = Sample(profile.normalised(pixels), float(pixels.max()) / 255, profile)
+    for suspect in SUSPECTS:
+        if suspect.exact:
+            d0 = suspect.rules.run(reference.checkpoint, sample)["mask"][0]
+            yield suspect.name, suspect.differs, wanted.finished(d0)

@@ -1,0 +1,109 @@
+"""What was found about one artifact: its report, its photographs, its runtime."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from .diagnosis import Diagnosis
+from .parity import iou
+from .proof import Report
+from .remote import Usage
+
+__all__ = ["PictureError", "Verdict", "picture_error"]
+
+LEVELS = 1  # grey levels by which a pixel may be off: two truncations to 8 bits differ by one at any rounding
+
+
+@dataclass(frozen=True)
+class PictureError:
+    """A photograph's mask against the reference's, both of 8 bits at the photograph's size.
+
+    Attributes:
+        mae: mean absolute difference, of 255. iou: at 128. off: share of pixels off by more than one grey level.
+    """
+
+    name: str
+    mae: float
+    iou: float
+    off: float
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What was found about one artifact.
+
+    Attributes:
+        bytes: size on disk.
+        size: (H, W) at which it was run.
+        takes: what it is fed, a name in `FEEDINGS`.
+        precision: what it is held to: fp32, or the reduced precision that explains its differences.
+        report: the same tensor.
+        pictures: the same photographs.
+        diagnosis: where and why it differs; None when it does not.
+        usage: seconds and memory of its runtime.
+        histogram: number of the mask's values by log10 of the absolute difference, in the bins of `DECADES`; empty for
+            a file that takes pictures.
+    """
+
+    path: Path
+    format: str
+    bytes: int
+    size: tuple[int, int]
+    takes: str
+    precision: str
+    report: Report
+    pictures: tuple[PictureError, ...]
+    diagnosis: Diagnosis | None
+    usage: Usage
+    histogram: tuple[int, ...]
+
+    @property
+    def ok(self) -> bool:
+        return self.report.ok
+
+    @property
+    def seconds(self) -> float:
+        """Median of one photograph; the first calls, which warm the runtime up, are left out when there are more."""
+        calls = self.usage.seconds
+        return float(np.median(calls[-len(self.pictures) :] if self.pictures else calls))
+
+    def mean(self, measure: str) -> float:
+        """Mean of a measure of `PictureError` over the photographs; NaN where the network takes none."""
+        found = [getattr(picture, measure) for picture in self.pictures]
+        return float(np.mean(found)) if found else float("nan")
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for `json.dumps`."""
+        report = self.report
+        return {
+            "path": str(self.path),
+            "format": self.format,
+            "ok": self.ok,
+            "bytes": self.bytes,
+            "size": list(self.size),
+            "takes": self.takes,
+            "precision": self.precision,
+            "model": {
+                "outputs": [{**asdict(o), "ratio": o.ratio} for o in report.outputs],
+                "masks": report.masks and asdict(report.masks),
+                "pixels": report.pixels and asdict(report.pixels),
+                "flat": report.flat,
+            },
+            "pictures": [asdict(picture) for picture in self.pictures],
+            "diagnosis": self.diagnosis and self.diagnosis.to_json(),
+            "seconds": self.seconds,
+            "load_seconds": self.usage.load,
+            "memory_bytes": self.usage.memory,
+        }
+
+
+def picture_error(name: str, mask: Image.Image, expected: Image.Image) -> PictureError:
+    a, b = (np.asarray(picture, np.int16) for picture in (mask, expected))
+    if mask.mode == "P":  # classes: a pixel is right or wrong
+        wrong = float((a != b).mean())
+        return PictureError(name, 255 * wrong, float(np.mean([iou(a == n, b == n) for n in np.unique(b)])), wrong)
+    apart = np.abs(a - b)
+    return PictureError(name, float(apart.mean()), iou(a > 127, b > 127), float((apart > LEVELS).mean()))
