@@ -40,6 +40,7 @@ EDITS = {
     "red and blue swapped (BGR)": plants.takes_pixels(bgr=True),
     "divided by 255 instead of by the maximum": plants.takes_pixels(by_maximum=False),
     "one standard deviation for all channels (0.2260)": plants.takes_pixels(std=0.226),
+    "divided by 255, one standard deviation (0.2260), as Core ML's scale": plants.takes_pixels(False, std=0.226),
     "mean and standard deviation 0.5": plants.takes_pixels(mean=0.5, std=0.5),
     "mean and standard deviation left out": plants.takes_pixels(mean=0, std=1),
 }
@@ -198,6 +199,13 @@ def test_what_is_no_u2net_is_refused(clean, verifier, tmp_path):
 
 def test_every_kind_of_suspect_is_planted():
     """Suspects that only vary a number of another one are not planted again; low-precision arithmetic is below."""
-    alike = ("one standard deviation", "computed in", "rounded to int8", "a sigmoid instead", "min-max")
+    alike = (
+        "one standard deviation",
+        "divided by 255, one",
+        "computed in",
+        "rounded to int8",
+        "a sigmoid instead",
+        "min-max",
+    )
     missing = {s.name for s in SUSPECTS if not s.name.startswith(alike)} - set(EDITS) - set(BENT)
     assert missing == set()

@@ -1,14 +1,19 @@
 """Photographs in, the authors' published masks out, from weights and every artifact; and photographs of any mode."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from conftest import ALL, DATA, mask_agreement, needs, published, u2zoo
 from PIL import Image
 
-from converters import convert
+from converters import FORMATS, Options, convert
+from converters.baking import Baking
+from converters.parity import picture, picture_of
+from converters.proof import MaskErrors
 from converters.sources import read_source
+from converters.torch_predictor import RememberingPredictor
 from u2net_zoo import Session
 from u2net_zoo.api import WEIGHT_FILES
 from u2net_zoo.errors import OptionError
@@ -56,6 +61,37 @@ def test_a_package_of_pictures_reproduces_the_published_masks(artifacts):
     iou, mae = mask_agreement(pairs)
     assert iou >= IOU
     assert mae <= MAE
+
+
+@pytest.fixture(scope="module")
+def eight_bits(real_weights):
+    """The photographs at the network's size, uint8 (H, W, 3), and what Torch and the profile make of each."""
+    torch = RememberingPredictor(read_source(real_weights))
+    baking = Baking(replace(PROFILES["paper"], stretch=True))
+    pixels = [baking.profile.pixels(read_image(photo), (320, 320)) for photo, _ in published("u2netp")]
+    return [(each, picture_of(torch, baking, each)) for each in pixels]
+
+
+@pytest.mark.parametrize("name", ["coreml", "onnx", "tflite", "savedmodel"])
+def test_pixels_give_the_profiles_grey_levels_on_all_photographs(name, artifacts, real_weights, eight_bits, tmp_path):
+    path = artifacts[name].path
+    if name != "coreml":
+        path = convert(real_weights, name, tmp_path, options=Options(io="image"))[0].path
+    predictor = FORMATS[name].run(path)
+    off = [np.abs(picture(predictor, pixels).astype(int) - wanted) for pixels, wanted in eight_bits]
+    assert len(off) == 18
+    assert (np.stack(off) <= 1).mean() >= 0.995
+
+
+def test_float16_keeps_the_masks_of_the_weights(real_weights, tmp_path):
+    """Measured 0.9972, lowest 0.9935, on 2026-11-21."""
+    options = Options(precision="fp16", io="tensor")
+    half = FORMATS["coreml"].run(convert(real_weights, "coreml", tmp_path, options=options)[0].path)
+    single, profile = RememberingPredictor(read_source(real_weights)), PROFILES["paper"]
+    inputs = [profile.tensor(read_image(photo), (320, 320)) for photo, _ in published("u2netp")]
+    found = MaskErrors.of([(half(x)["mask"][0], single(x)["mask"][0]) for x in inputs])
+    assert found.iou >= 0.996
+    assert found.worst >= 0.99
 
 
 def test_the_old_neural_network_gives_the_masks_of_the_package(artifacts, thirds):

@@ -22,8 +22,10 @@ from converters.quantise.rounding import BITS, int8_codes, rounded
 from converters.quantise.sensitivity import Bench
 from converters.sources import read_source
 from converters.torch_predictor import TorchPredictor
+from converters.verify import Verifier
 from u2net_zoo.checkpoint import Checkpoint
 from u2net_zoo.errors import InputError, OptionError, ParityError
+from u2net_zoo.preprocessing import PROFILES
 
 SIZE = (64, 64)
 WEIGHTS = Path(__file__).resolve().parents[1] / "weights" / "u2net_nano.safetensors"
@@ -163,6 +165,36 @@ def test_the_file_is_small_and_says_what_every_layer_costs(written, key, nano, t
     assert set(document["kept"]) == {layer["path"] for layer in document["layers"] if layer["kept"]}
     assert len(document["layers"]) > 80
     assert artifact.plan.summary().startswith(f"{len(document['kept'])} of {len(document['layers'])} layers stay")
+
+
+@pytest.mark.parametrize("key", [("coreml", "int8"), ("tflite", "int8"), ("onnx", "int8")])
+def test_verify_holds_a_file_to_the_precision_that_it_names(written, key, nano, monkeypatch):
+    """`verify` runs tensors as pictures; what was proved is not called wrong."""
+    monkeypatch.setattr(type(FORMATS[key[0]]), "bounds", {"int8": MaskBound(0.9, 0.05, 0.8)})
+    verdict = Verifier(nano, PROFILES["paper"], {}).verify(written[key].path)
+    assert (verdict.ok, verdict.precision, verdict.diagnosis) == (True, "int8", None)
+    monkeypatch.setattr(type(FORMATS[key[0]]), "bounds", {"int8": MaskBound(0.99999, 1e-7, 0.99999)})
+    assert not Verifier(nano, PROFILES["paper"], {}).verify(written[key].path).ok
+
+
+def test_layers_that_16_values_ruin_get_256(nano, monkeypatch):
+    """Each kernel has the number of values that the plan says, and fewer layers in more bits would break the bound."""
+    monkeypatch.setattr(photographs, "BUNDLED", photographs.BUNDLED[:2])
+    monkeypatch.setattr(plan, "RANKED_ON", 1)
+    bound = MaskBound(0.93, 0.05, 0.85)
+    found = plan.plan_weights(nano, Options(SIZE, precision="palette4"), bound, half=True)
+    assert found.errors.within(stricter(bound))
+    assert found.finer
+    assert not set(found.finer) & set(found.kept)
+    assert f"{len(found.finer)} are palette8" in found.summary()
+    assert found.to_json()["finer"] == dict.fromkeys(found.finer, "palette8")
+    for unit in found.checkpoint.arch.units():
+        values = len(np.unique(found.checkpoint.state[f"{unit.conv_path}.weight"]))
+        if unit.path in found.rounded:
+            assert values <= (256 if unit.path in found.finer else 16)
+    bench = Bench(nano, photographs.tensors(SIZE), half=True)
+    coarser = {path: rounded(bench.kernels[path], "palette4") for path in found.rounded}
+    assert not bench.errors(coarser).within(stricter(bound))
 
 
 @pytest.mark.parametrize("key", WRITTEN)
