@@ -136,8 +136,9 @@ def test_colours_that_transparency_hides_are_read_upright(browser, address, tmp_
     exif[0x112] = orientation
     Image.fromarray(pixels).save(tmp_path / "a.png", exif=exif)
     content = base64.b64encode((tmp_path / "a.png").read_bytes()).decode()
-    found = browser.evaluate(f"""fetch("data:image/png;base64,{content}").then((answer) => answer.blob()).then(async (file) =>
-        Array.from(await coloursOf(file, await createImageBitmap(file))))""")
+    found = browser.evaluate(f"""fetch("data:image/png;base64,{content}")
+        .then((answer) => answer.blob())
+        .then(async (file) => Array.from(await coloursOf(file, await createImageBitmap(file))))""")
     wanted = np.asarray(read_image(tmp_path / "a.png"))
     assert np.array_equal(np.array(found, np.uint8).reshape(wanted.shape), wanted)
 

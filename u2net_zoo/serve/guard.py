@@ -1,4 +1,4 @@
-"""What stands before every request: who may ask, and what browsers are told; and how long a head may take."""
+"""What stands before every request: who may ask, and what browsers are told; and how long a client may take."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -6,6 +6,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from .limits import Limits
 
 __all__ = ["Guard", "patient"]
 
@@ -84,34 +86,51 @@ async def _refuse(status: int, text: str, send: Send) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
-def patient(seconds: float) -> type[H11Protocol]:
-    """uvicorn's HTTP/1.1, which gives up a connection whose request's head takes longer than `seconds`."""
+def patient(limits: Limits) -> type[H11Protocol]:
+    """uvicorn's HTTP/1.1, which gives up clients that are too slow.
+
+    A request's head has `limits.patience` seconds to arrive; an answer has `limits.timeout` seconds to be taken. Until
+    it is, it lies in memory here, also after its request is done and its connection is to be closed.
+    """
 
     class Patient(H11Protocol):
-        timer: asyncio.TimerHandle | None = None
+        head: asyncio.TimerHandle | None = None
+        taking: asyncio.TimerHandle | None = None
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
+            transport.set_write_buffer_limits(0)  # `pause_writing` is when anything waits to be taken
             self._time()
 
         def data_received(self, data: bytes) -> None:
             super().data_received(data)
             self._time()
 
+        def pause_writing(self) -> None:
+            super().pause_writing()
+            self.taking = self._abort_after(limits.timeout)
+
+        def resume_writing(self) -> None:
+            self.taking = _cancelled(self.taking)
+            super().resume_writing()
+
         def connection_lost(self, exc: Exception | None) -> None:
-            self._stop()
+            self.head, self.taking = _cancelled(self.head), _cancelled(self.taking)
             super().connection_lost(exc)
 
         def _time(self) -> None:
             """The clock runs while no request is being worked on; bytes of a head do not set it back."""
             if self.cycle is not None and not self.cycle.response_complete:
-                self._stop()
-            elif self.timer is None:
-                self.timer = self.loop.call_later(seconds, self.transport.abort)
+                self.head = _cancelled(self.head)
+            elif self.head is None:
+                self.head = self._abort_after(limits.patience)
 
-        def _stop(self) -> None:
-            if self.timer is not None:
-                self.timer.cancel()
-                self.timer = None
+        def _abort_after(self, seconds: float) -> asyncio.TimerHandle:
+            return self.loop.call_later(seconds, self.transport.abort)
 
     return Patient
+
+
+def _cancelled(timer: asyncio.TimerHandle | None) -> None:
+    if timer is not None:
+        timer.cancel()

@@ -63,7 +63,8 @@ class VideoJob:
 
     Raises:
         UsageError: PyAV is missing, an option is wrong, or the target cannot hold what is asked for.
-        OutputError: the target is the source, a folder with files in it, or a file where a folder is meant. VideoError: the source is no video.
+        OutputError: the target is the source, a folder with files in it, or a file where a folder is meant.
+        VideoError: the source is no video.
     """
 
     source: str | Path
