@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import select
 import socket
 import sys
 import time
@@ -77,7 +78,9 @@ def taken(connection: socket.socket) -> tuple[int, int]:
 def test_an_answer_that_is_not_taken_is_given_up(server, noise, line):
     with asked(server, noise, line) as never:
         assert never.recv(8, socket.MSG_PEEK) == b"HTTP/1.1"  # the answer is there; the clock has started
-        time.sleep(TIMEOUT + 1)
+        ended = select.poll()
+        ended.register(never, select.POLLRDHUP)
+        assert ended.poll(1000 * (TIMEOUT + 2))  # and not only when it reads: the system would keep megabytes of it
         length, promised = taken(never)
         assert promised > 10_000_000
         assert length < promised

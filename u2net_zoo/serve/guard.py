@@ -1,6 +1,8 @@
 """What stands before every request: who may ask, and what browsers are told; and how long a client may take."""
 
 import asyncio
+import socket
+import struct
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,6 +19,7 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Asgi = Callable[[Scope, Receive, Send], Awaitable[None]]
 
+RESET = struct.pack("ii", 1, 0)  # of SO_LINGER: closing waits for nothing
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 HEADERS = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:;"
@@ -94,11 +97,10 @@ def patient(limits: Limits) -> type[H11Protocol]:
     """
 
     class Patient(H11Protocol):
-        head: asyncio.TimerHandle | None = None
-        taking: asyncio.TimerHandle | None = None
-
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
+            self.head = _Clock(limits.patience, self.loop, transport)
+            self.taking = _Clock(limits.timeout, self.loop, transport)
             transport.set_write_buffer_limits(0)  # `pause_writing` is when anything waits to be taken
             self._time()
 
@@ -108,29 +110,45 @@ def patient(limits: Limits) -> type[H11Protocol]:
 
         def pause_writing(self) -> None:
             super().pause_writing()
-            self.taking = self._abort_after(limits.timeout)
+            self.taking.start()
 
         def resume_writing(self) -> None:
-            self.taking = _cancelled(self.taking)
+            self.taking.stop()
             super().resume_writing()
 
         def connection_lost(self, exc: Exception | None) -> None:
-            self.head, self.taking = _cancelled(self.head), _cancelled(self.taking)
+            self.head.stop()
+            self.taking.stop()
             super().connection_lost(exc)
 
         def _time(self) -> None:
             """The clock runs while no request is being worked on; bytes of a head do not set it back."""
             if self.cycle is not None and not self.cycle.response_complete:
-                self.head = _cancelled(self.head)
-            elif self.head is None:
-                self.head = self._abort_after(limits.patience)
-
-        def _abort_after(self, seconds: float) -> asyncio.TimerHandle:
-            return self.loop.call_later(seconds, self.transport.abort)
+                self.head.stop()
+            else:
+                self.head.start()
 
     return Patient
 
 
-def _cancelled(timer: asyncio.TimerHandle | None) -> None:
-    if timer is not None:
-        timer.cancel()
+class _Clock:
+    """Ends a connection, and drops what waits to be sent there, unless it is stopped within `seconds`."""
+
+    def __init__(self, seconds: float, loop: asyncio.AbstractEventLoop, transport: asyncio.Transport):
+        self.seconds, self.loop, self.transport = seconds, loop, transport
+        self.timer: asyncio.TimerHandle | None = None
+
+    def start(self) -> None:
+        """Does nothing while it runs."""
+        if self.timer is None:
+            self.timer = self.loop.call_later(self.seconds, self._end)
+
+    def _end(self) -> None:
+        connection = self.transport.get_extra_info("socket")
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)  # the system's buffers are dropped as well
+        self.transport.abort()
+
+    def stop(self) -> None:
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
