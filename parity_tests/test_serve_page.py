@@ -91,6 +91,13 @@ def test_a_picture_goes_behind_it(shown, tmp_path):
     shown.wait_for(f"{context}.getImageData({darkest % 300}, {darkest // 300}, 1, 1).data[1] === 200")
 
 
+def test_a_dialog_that_is_left_without_a_choice_is_no_error(shown):
+    show(shown, "picture")
+    shown.evaluate("document.getElementById('background').dispatchEvent(new Event('change'))")
+    shown.evaluate("new Promise(done => setTimeout(done, 200))")
+    assert not shown.evaluate(COMPLAINT)
+
+
 def test_a_blurred_background_is_opaque_to_its_borders(shown):
     show(shown, "blur")
     corners = [pixel(shown, x, y)[3] for x, y in ((0, 0), (299, 0), (0, 450), (299, 450))]

@@ -108,6 +108,7 @@ for (const radio of document.querySelectorAll("input[name=show]")) radio.addEven
 $("colour").addEventListener("input", show);
 $("blur").addEventListener("input", show);
 $("background").addEventListener("change", async () => {
+  if (!$("background").files.length) return; // the dialog was left without a choice
   try {
     shown.picture = await decoded($("background").files[0]);
     complain("");
