@@ -81,6 +81,14 @@ def test_what_shows_the_photograph_keeps_its_colour_profile(server):
     assert picture(server.post(encoded(CAT.convert("CMYK"), "JPEG"), "/api/crop")).mode == "RGB"  # PNG has no CMYK
 
 
+def test_a_mask_beside_a_result_keeps_nothing_of_the_photograph(server):
+    exif = Image.Exif()
+    exif[0x10E] = "where it was taken"
+    body = encoded(CAT, "JPEG", exif=exif)
+    assert picture(server.post(body, "/api/crop")).getexif()
+    assert not picture(server.post(body, "/api/crop?picture=_mask")).getexif()
+
+
 def test_who_accepts_json_alone_gets_the_facts(server):
     told = server.post(JPEG, headers={"Accept": "application/json"}).json()
     assert told["size"] == [451, 300]

@@ -1,12 +1,14 @@
 """What a request may ask of an application, and what it may not: no file of the server's machine."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from u2net_zoo.apps import Application, Result
 from u2net_zoo.apps.mask import Mask
+from u2net_zoo.apps.replace import Replace
 from u2net_zoo.errors import OptionError
 from u2net_zoo.serve.choices import chosen, file_fields, parameters
 from u2net_zoo.serve.limits import Limits, RefusalError
@@ -65,6 +67,13 @@ def test_files_are_sent_and_never_named(tmp_path):
         chosen(Everything, [("background", "red")], {"background": tmp_path})
 
 
+def test_a_value_that_is_no_file_is_not_called_one():
+    with pytest.raises(RefusalError, match=r"'rgb\(1,2,3\)' cannot be taken from the query; allowed are: A picture, a"):
+        chosen(Replace, [("background", "rgb(1,2,3)")], {})
+    with pytest.raises(RefusalError, match="a file is sent as the form's file 'pattern', not named in the query"):
+        chosen(Everything, [("pattern", "a.png")], {})
+
+
 def test_openapi_has_every_option_but_files():
     found = {p["name"]: p["schema"] for p in parameters(Everything)}
     assert set(found) == {"yes", "count", "share", "word", "background"}
@@ -79,6 +88,23 @@ def test_weights_that_are_not_here_are_not_fetched_for_a_request(home):
     with pytest.raises(RefusalError, match="u2zoo fetch u2net_human_seg") as refusal:
         Sessions(lambda source, profile: pytest.fail("opened"), "u2net_nano", None)(Human)
     assert refusal.value.status == 503
+
+
+def test_weights_of_one_name_are_opened_once():
+    @dataclass(frozen=True)
+    class Nano(Mask):
+        model = "u2net_nano"
+
+    @dataclass(frozen=True)
+    class Other(Mask):
+        model = "u2net_portrait"
+
+    opened: list[tuple[str, str | None]] = []
+    sessions = Sessions(lambda source, profile: opened.append((source, profile)), Path("u2net_portrait"), "rembg")
+    sessions.open_model()
+    for kind in (Nano, Other, Nano):
+        sessions(kind)
+    assert opened == [("u2net_portrait", "rembg")]
 
 
 def test_limits_are_sane():

@@ -91,10 +91,30 @@ def test_a_picture_goes_behind_it(shown, tmp_path):
     shown.wait_for(f"{context}.getImageData({darkest % 300}, {darkest // 300}, 1, 1).data[1] === 200")
 
 
+def test_a_dialog_that_is_left_without_a_choice_is_no_error(shown):
+    show(shown, "picture")
+    shown.evaluate("document.getElementById('background').dispatchEvent(new Event('change'))")
+    shown.evaluate("new Promise(done => setTimeout(done, 200))")
+    assert not shown.evaluate(COMPLAINT)
+
+
 def test_a_blurred_background_is_opaque_to_its_borders(shown):
     show(shown, "blur")
     corners = [pixel(shown, x, y)[3] for x, y in ((0, 0), (299, 0), (0, 450), (299, 450))]
     assert corners == [255] * 4
+
+
+def test_where_a_canvas_cannot_blur_no_blur_is_offered(browser, server, cat):
+    source = "delete CanvasRenderingContext2D.prototype.filter"
+    script = browser.send("Page.addScriptToEvaluateOnNewDocument", source=source)["identifier"]
+    try:
+        browser.open(server.base + "/")
+        values = "Array.from(document.querySelectorAll('input[name=show]'), input => input.value)"
+        assert browser.evaluate(values) == ["cutout", "mask", "colour", "picture"]
+        browser.choose("#file", cat)
+        browser.wait_for(SHOWN)
+    finally:
+        browser.send("Page.removeScriptToEvaluateOnNewDocument", identifier=script)
 
 
 def test_the_download_is_a_png_of_the_photographs_size(shown):
@@ -142,6 +162,15 @@ def test_what_is_no_photograph_is_said(page, tmp_path):
     (tmp_path / "notes.txt").write_text("no photograph")
     page.choose("#file", tmp_path / "notes.txt")
     assert "notes.txt is no photograph" in page.wait_for(COMPLAINT)
+
+
+def test_a_photograph_that_the_browser_leaves_lying_is_said(page, tmp_path):
+    """Chromium passes over the orientation of WebP files."""
+    exif = Image.Exif()
+    exif[0x112] = 6
+    Image.fromarray(data.chelsea()).save(tmp_path / "cat.webp", exif=exif)
+    page.choose("#file", tmp_path / "cat.webp")
+    assert "does not turn this photograph upright" in page.wait_for(COMPLAINT)
 
 
 def test_what_the_server_refuses_is_said_in_its_words(page, tmp_path):

@@ -120,6 +120,14 @@ def test_masks_are_grey_levels(name, mean, cut, source, session, tmp_path):
     assert np.mean(errors) < mean
 
 
+def test_masks_in_a_folder_are_what_the_command_for_photographs_writes(cut, source, session, tmp_path):
+    VideoJob(source, tmp_path / "png", show="mask").run(session)
+    for file, picture in zip(sorted((tmp_path / "png").glob("*.png")), cut, strict=True):
+        mask = Image.open(file)
+        assert mask.mode == "L"
+        assert np.array_equal(np.asarray(mask), np.asarray(picture)[..., 3])
+
+
 @pytest.mark.parametrize(("name", "least"), [("o.mp4", 30), ("o.mov", 38), ("o.webm", 32)])
 def test_a_coloured_background_stands_behind_the_object(name, least, cut, source, session, tmp_path):
     VideoJob(source, tmp_path / name, show="replace", background="#00b140").run(session)

@@ -46,10 +46,12 @@ def test_a_file_without_pictures_says_what_it_holds(tmp_path):
 def test_requests_that_cannot_be_met_are_refused_before_anything_runs(source, tmp_path):
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "mine.txt").write_text("keep")
+    (tmp_path / "file").write_text("keep")
     for target, options, error, says in (
         ("o.mp4", {}, OptionError, "no place for transparency"),
         ("o.wmv", {}, OptionError, r"unknown suffix '.wmv'; videos are .mov, .mp4, .webm"),
         ("full", {}, OutputError, "folder with files in it"),
+        ("file", {}, OutputError, "is a file, and a name without a suffix is a folder"),
         ("o.mov", {"smooth": 1.0}, OptionError, "allowed is 0"),
         ("o.mov", {"show": "replace"}, OptionError, "needs --background"),
         ("o.mov", {"background": "red"}, OptionError, "has no background"),
@@ -60,7 +62,7 @@ def test_requests_that_cannot_be_met_are_refused_before_anything_runs(source, tm
             VideoJob(source, tmp_path / target, **options)
     with pytest.raises(OutputError, match="would replace the video"):
         VideoJob(source, source.parent / "." / source.name, show="mask")
-    assert left_in(tmp_path) == {"full"}
+    assert left_in(tmp_path) == {"full", "file"}
 
 
 # The command

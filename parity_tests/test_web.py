@@ -1,5 +1,6 @@
 """`--to web`: the model in a real browser, without any server's help, against the Python mask."""
 
+import base64
 import functools
 import io
 import json
@@ -60,6 +61,12 @@ def photographs(tmp_path_factory) -> dict[str, Path]:
     Image.fromarray(data.astronaut()).save(place / "astronaut.png")
     Image.fromarray(data.coins()).save(place / "grey.png")
     Image.fromarray(data.camera()).save(place / "grey.jpg")
+    alpha = np.tile(np.linspace(0, 255, 512).astype(np.uint8), (512, 1))
+    alpha[:, 300:] = 255
+    see_through = Image.fromarray(np.dstack([data.astronaut(), alpha]))
+    see_through.save(place / "transparent.png")
+    see_through.quantize(64).save(place / "transparent palette.png")
+    see_through.convert("LA").save(place / "transparent grey.png")
     cat.resize((97, 61)).save(place / "smaller than the network.png")
     cat.resize((1, 1)).save(place / "one pixel.png")
     cat.resize((700, 40)).save(place / "wide.webp", lossless=True)
@@ -67,7 +74,7 @@ def photographs(tmp_path_factory) -> dict[str, Path]:
 
 
 NAMES = ("astronaut.png", "turned.jpg", "grey.png", "grey.jpg", "smaller than the network.png", "one pixel.png",
-         "wide.webp")  # fmt: skip
+         "wide.webp", "transparent.png", "transparent palette.png", "transparent grey.png")  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -119,6 +126,21 @@ def close(found: np.ndarray, session: Session, photograph: Path) -> bool:
 @pytest.mark.parametrize("name", NAMES)
 def test_the_browsers_mask_is_the_python_mask(browser, session, photographs, name):
     assert close(levels(browser, photographs[name]), session, photographs[name])
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_colours_that_transparency_hides_are_read_upright(browser, address, tmp_path, orientation):
+    pixels = np.random.default_rng(0).integers(0, 256, (7, 9, 4), dtype=np.uint8)
+    pixels[:2, :, 3] = 0
+    exif = Image.Exif()
+    exif[0x112] = orientation
+    Image.fromarray(pixels).save(tmp_path / "a.png", exif=exif)
+    content = base64.b64encode((tmp_path / "a.png").read_bytes()).decode()
+    found = browser.evaluate(f"""fetch("data:image/png;base64,{content}")
+        .then((answer) => answer.blob())
+        .then(async (file) => Array.from(await coloursOf(file, await createImageBitmap(file))))""")
+    wanted = np.asarray(read_image(tmp_path / "a.png"))
+    assert np.array_equal(np.array(found, np.uint8).reshape(wanted.shape), wanted)
 
 
 def test_the_bundled_network_runs_from_a_double_click(bundled_folder, photographs, tmp_path):

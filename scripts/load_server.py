@@ -11,6 +11,7 @@ import io
 import os
 import random
 import re
+import select
 import socket
 import statistics
 import subprocess
@@ -33,7 +34,10 @@ BUSY = {503, 504}
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of request: its parts as they are sent, and the statuses that are right; 0: the server hung up on it."""
+    """A kind of request: its parts as they are sent, and the statuses that are right; 0: the server hung up on it.
+
+    With `hang_up` the client ends the connection, and without `reads` it waits until the server does.
+    """
 
     name: str
     weight: int
@@ -41,6 +45,7 @@ class Kind:
     right: set[int]
     pause: float = 0.0
     hang_up: bool = False
+    reads: bool = True
 
 
 @dataclass
@@ -67,6 +72,16 @@ def photograph(side: int) -> bytes:
 
     buffer = io.BytesIO()
     Image.fromarray(data.astronaut()).resize((side, side * 3 // 4)).save(buffer, "JPEG")
+    return buffer.getvalue()
+
+
+def noise(side: int) -> bytes:
+    """A photograph whose result, as a PNG file of `side` * `side` * 3 bytes, no connection's own buffers hold."""
+    import numpy as np
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (side, side, 3), np.uint8)).save(buffer, "JPEG")
     return buffer.getvalue()
 
 
@@ -114,6 +129,7 @@ def kinds() -> list[Kind]:
         Kind("slow body", 2, [request[:300], *[request[300 + n : 301 + n] for n in range(40)]], {408, 503, 0}, 0.5),
         Kind("slow head", 2, [request[n : n + 1] for n in range(40)], {0}, 0.5),
         Kind("hangs up", 3, [request[: len(request) // 2]], {0}, hang_up=True),
+        Kind("never reads", 2, [post(noise(2400), path="/api/highlight")], {0, *BUSY}, reads=False),
         Kind("not HTTP", 2, [b"\x16\x03\x01\x02\x00garbage\r\n\r\n"], {400}),
     ]
 
@@ -129,15 +145,36 @@ def ask(address: tuple[str, int], kind: Kind) -> tuple[int, int]:
             pass  # the server has answered, or given up
         if kind.hang_up:
             return 0, 0
-        answer = b""
-        try:
-            while part := connection.recv(1 << 16):
-                answer += part
-        except ConnectionResetError:
-            pass
-        again = re.search(rb"(?i)retry-after: ([0-9]+)", answer[:2000])
-        status = int(answer.split(b" ", 2)[1]) if answer.startswith(b"HTTP/") else 0
-        return status, int(again[1]) if again else 0
+        if not kind.reads:
+            wait_for_the_end(connection)
+        return told(received(connection))
+
+
+def wait_for_the_end(connection: socket.socket) -> None:
+    """Until the server ends the connection; nothing is read. Raises TimeoutError."""
+    poll = select.poll()
+    poll.register(connection, select.POLLRDHUP)
+    if not poll.poll(1000 * PATIENCE):
+        raise TimeoutError
+
+
+def received(connection: socket.socket) -> bytes:
+    answer = bytearray()
+    try:
+        while part := connection.recv(1 << 16):
+            answer += part
+    except ConnectionResetError:
+        pass
+    return bytes(answer)
+
+
+def told(answer: bytes) -> tuple[int, int]:
+    """The status, 0 where none came or where the body is cut off; and the seconds after which to come back."""
+    head, _, body = answer.partition(b"\r\n\r\n")
+    again = re.search(rb"(?i)retry-after: ([0-9]+)", head)
+    length = re.search(rb"(?i)content-length: ([0-9]+)", head)
+    whole = head.startswith(b"HTTP/") and (not length or len(body) >= int(length[1]))
+    return int(head.split(b" ", 2)[1]) if whole else 0, int(again[1]) if again else 0
 
 
 def client(address: tuple[str, int], all: list[Kind], tally: Tally, end: float, seed: int) -> None:

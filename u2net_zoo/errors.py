@@ -75,6 +75,7 @@ class MissingExtraError(UsageError):
     """A package that is not installed, and the extra that brings it."""
 
     def __init__(self, what: str, package: str, extra: str):
+        self.what, self.package = what, package
         super().__init__(
             f"{what} needs the package {package!r}, which is not installed; in a clone: {install_hint(extra)}"
         )

@@ -33,7 +33,8 @@ def serve(
     max_bytes: Annotated[int, typer.Option(help="Of one upload.")] = 32 << 20,
     queue: Annotated[int, typer.Option(help="Photographs that may wait; the next one is answered with 503.")] = 16,
     timeout: Annotated[
-        float, typer.Option(help="Seconds for an upload, for its turn to come, and for its answer, each.")
+        float,
+        typer.Option(help="Seconds for an upload, for its turn to come, for its answer, and for taking that, each."),
     ] = 30.0,
 ) -> None:
     """A server for the applications, and a page to try them: drop a photograph, see the mask, change the background."""
@@ -60,7 +61,7 @@ def serve(
     listening = server.listen(host, port)
     sessions = Sessions(lambda source, chosen: _opened(source, chosen, runtime), model, profile)
     with state.quiet():
-        sessions.opened[model] = _opened(model, profile, runtime)  # an error is said now, not to the first visitor
+        sessions.open_model()
     address = listening.getsockname()
     shown = f"[{address[0]}]" if ":" in address[0] else address[0]
     try:
@@ -70,7 +71,7 @@ def serve(
         state.result("ended")
 
 
-def _opened(source: str | Path, profile: str | None, runtime: str | None) -> "MaskSession":
+def _opened(source: str, profile: str | None, runtime: str | None) -> "MaskSession":
     from ..api import Session
 
     return Session(source, profile=profile, runtime=runtime)

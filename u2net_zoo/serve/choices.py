@@ -67,12 +67,20 @@ def _value(option: Field[Any], hint: Any, text: str) -> Any:
     if NoneType in kinds and text.lower() in ("", "none"):
         return None
     if option.metadata.get("file") and not _is_word(option, text):
-        raise RefusalError(422, f"option {option.name!r} is a file here: send it as the form's file {option.name!r}")
+        raise RefusalError(422, _not_in_the_query(option, text))
     for kind in kinds:
         value = _parsed(kind, text)
         if value is not None:
             return value
     raise RefusalError(422, f"option {option.name!r}: {text[:40]!r} is not {_allowed(hint)}")
+
+
+def _not_in_the_query(option: Field[Any], text: str) -> str:
+    file = f"a file is sent as the form's file {option.name!r}"
+    if "words" not in option.metadata:
+        return f"option {option.name!r}: {file}, not named in the query"
+    help = option.metadata.get("help", "words").removesuffix(".")
+    return f"option {option.name!r}: {text[:40]!r} cannot be taken from the query; allowed are: {help}; {file}"
 
 
 def _is_word(option: Field[Any], text: str) -> bool:

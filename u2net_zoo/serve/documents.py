@@ -16,8 +16,8 @@ ERRORS = {
     408: "the body came too slowly",
     413: "too many bytes, or too many pixels",
     422: "an option that the application does not have, or a value that it cannot take",
-    503: "too many photographs wait; `Retry-After` says when to come back",
-    504: "not finished in time",
+    503: "too many photographs wait, `Retry-After` says when to come back; or the server lacks what this needs",
+    504: "not finished in time; the step that it was at still ends, so its place is taken until then",
 }
 
 
@@ -68,7 +68,8 @@ answer is a PNG file, or with <code>Accept: application/json</code> what there i
 fetched for you, nothing that you send is kept.</p>
 <pre>curl --data-binary @photo.jpg "http://127.0.0.1:8000/api/mask" -o mask.png</pre>
 <p>At most {limits.bytes / 1e6:.4g} MB and {limits.pixels / 1e6:.4g} megapixels, {limits.timeout:g} seconds for sending,
-for its turn to come and for the answer, each; at most {limits.queue} photographs are worked on or wait.</p>
+for its turn to come, for the answer and for taking it, each; at most {limits.queue} photographs are worked on or
+wait.</p>
 {sections}
 <section><h2>When it is refused</h2>
 <p>The body is one line of JSON: <code>{{"error": "…"}}</code>.</p>

@@ -13,7 +13,7 @@ from PIL import Image
 
 from ..apps import Application, Result
 from ..apps.pictures import kept_of, png
-from ..errors import U2ZooError
+from ..errors import ArtifactError, MissingExtraError, U2ZooError
 from ..session import MaskSession
 from .choices import chosen
 from .limits import DECODING, Limits, RefusalError
@@ -40,6 +40,21 @@ class Job:
     files: dict[str, IO[bytes]]
     gone: Callable[[], Awaitable[bool]]
     picture: str | None = ""
+
+
+@dataclass(frozen=True)
+class _Came:
+    """What is still known of a photograph when an application has cut or replaced it.
+
+    Attributes:
+        begun: when work on it began, of `time.perf_counter`.
+        size: (W, H), upright.
+        kept: see `kept_of`; None: the application's pictures do not show the photograph.
+    """
+
+    begun: float
+    size: tuple[int, int]
+    kept: dict[str, bytes] | None
 
 
 @dataclass(frozen=True)
@@ -88,8 +103,8 @@ class Engine:
             raise RefusalError(503, f"no turn within {self.limits.timeout:g} s; come back later", again=5) from None
         # The clock starts anew with the turn: what waited for long would else be worked on for nobody.
         done, _ = await asyncio.wait({task}, timeout=self.limits.timeout)
-        if not done:  # its threads cannot be stopped, so it keeps its place until they end
-            raise RefusalError(504, f"not finished within {self.limits.timeout:g} s; send a smaller photograph")
+        if not done:  # its thread cannot be stopped, so it keeps its place until that ends
+            raise self._late()
         return task.result()
 
     def close(self) -> None:
@@ -101,26 +116,39 @@ class Engine:
         if not task.cancelled():
             task.exception()  # seen: the one who waited may have gone
 
+    def _late(self) -> RefusalError:
+        return RefusalError(504, f"not finished within {self.limits.timeout:g} s; send a smaller photograph")
+
     async def _turn(self, job: Job, started: asyncio.Event) -> Answer:
         async with self.turns:
             started.set()
             if await job.gone():
                 raise RefusalError(400, "the client has gone")
             begun = time.perf_counter()
-            image = await _in(self.helpers, decode, job.image, self.limits)
-            kept = kept_of(image) if job.kind.photographic else None
+            step = self._steps(begun + self.limits.timeout)
+            image = await step(self.helpers, decode, job.image, self.limits)
+            came = _Came(begun, image.size, kept_of(image) if job.kind.photographic else None)
             with TemporaryDirectory(prefix="u2zoo-") as folder:
-                application = await _in(self.helpers, _application, job, Path(folder), self.limits)
-                image = await _in(self.helpers, _prepared, application, image)
-                session = await _in(self.model, self.session, job.kind)
-                x = await _in(self.helpers, session.preparation.input, image)
-                output = await _in(self.model, session.answer, x)
+                application = await step(self.helpers, _application, job, Path(folder), self.limits)
+                image = await step(self.helpers, _prepared, application, image)
+                session = await step(self.model, self.session, job.kind)
+                x = await step(self.helpers, session.preparation.input, image)
+                output = await step(self.model, session.answer, x)
                 del x
-                return await _in(self.helpers, _finished, job, application, session, image, output, kept, begun)
+                return await step(self.helpers, _finished, job, application, session, image, output, came)
 
+    def _steps(self, end: float) -> Callable[..., Awaitable[Any]]:
+        """Runs a function in a pool's thread; after `end` none is begun any more, for nobody waits for it."""
 
-async def _in(pool: ThreadPoolExecutor, function: Callable[..., T], *arguments: Any) -> T:
-    return await asyncio.get_running_loop().run_in_executor(pool, function, *arguments)
+        async def step(pool: ThreadPoolExecutor, function: Callable[..., T], *arguments: Any) -> T:
+            def in_time() -> T:
+                if time.perf_counter() > end:
+                    raise self._late()
+                return function(*arguments)
+
+            return await asyncio.get_running_loop().run_in_executor(pool, in_time)
+
+        return step
 
 
 def _application(job: Job, folder: Path, limits: Limits) -> Application:
@@ -133,40 +161,41 @@ def _application(job: Job, folder: Path, limits: Limits) -> Application:
 
 
 def _prepared(application: Application, image: Image.Image) -> Image.Image:
-    return _told(lambda: application.before(image))
+    return _told(application, lambda: application.before(image))
 
 
 def _finished(
-    job: Job,
-    application: Application,
-    session: MaskSession,
-    image: Image.Image,
-    output: Any,
-    kept: dict[str, bytes] | None,
-    begun: float,
+    job: Job, application: Application, session: MaskSession, image: Image.Image, output: Any, came: _Came
 ) -> Answer:
-    mask = _told(lambda: session.preparation.mask(output, image.size))
-    result: Result = _told(lambda: application.after(image, mask))
+    mask = _told(application, lambda: session.preparation.mask(output, image.size))
+    result: Result = _told(application, lambda: application.after(image, mask))
     facts = {
         "application": job.kind.name,
         "profile": session.profile.name,
-        "size": list(image.size),
+        "size": list(came.size),
         "pictures": list(result.pictures),
         "facts": result.facts,
-        "seconds": round(time.perf_counter() - begun, 3),
+        "seconds": round(time.perf_counter() - came.begun, 3),
     }
     if job.picture is None or (not result.pictures and not job.picture):
         return Answer(None, facts)
     if job.picture not in result.pictures:
         raise RefusalError(422, f"no picture {job.picture[:40]!r}; pictures: {', '.join(map(repr, result.pictures))}")
-    return Answer(png(result.pictures[job.picture], kept, compress_level=SPEED), facts)
+    picture = result.pictures[job.picture]
+    beside = job.picture and picture.mode == "L"  # a mask, whatever else there is
+    return Answer(png(picture, None if beside else came.kept, compress_level=SPEED), facts)
 
 
-def _told(function: Callable[[], T]) -> T:
-    """What an application refuses is the request's fault."""
+def _told(application: Application, function: Callable[[], T]) -> T:
+    """What an application refuses is the request's fault; what it lacks, and a model that is none for it, is not."""
     try:
         return function()
     except RefusalError:
         raise
+    except MissingExtraError as error:
+        lacks = f"{application.name}: {error.what} needs the package {error.package!r}, which this server does not have"
+        raise RefusalError(503, lacks) from None
+    except ArtifactError as error:
+        raise RefusalError(503, f"{application.name}: {error}") from None
     except U2ZooError as error:
         raise RefusalError(422, str(error)) from None

@@ -1,11 +1,15 @@
-"""What stands before every request: who may ask, and what browsers are told; and how long a head may take."""
+"""What stands before every request: who may ask, and what browsers are told; and how long a client may take."""
 
 import asyncio
+import socket
+import struct
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 from urllib.parse import urlsplit
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from .limits import Limits
 
 __all__ = ["Guard", "patient"]
 
@@ -15,6 +19,7 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Asgi = Callable[[Scope, Receive, Send], Awaitable[None]]
 
+RESET = struct.pack("ii", 1, 0)  # of SO_LINGER: closing waits for nothing
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 HEADERS = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:;"
@@ -84,34 +89,66 @@ async def _refuse(status: int, text: str, send: Send) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
-def patient(seconds: float) -> type[H11Protocol]:
-    """uvicorn's HTTP/1.1, which gives up a connection whose request's head takes longer than `seconds`."""
+def patient(limits: Limits) -> type[H11Protocol]:
+    """uvicorn's HTTP/1.1, which gives up clients that are too slow.
+
+    A request's head has `limits.patience` seconds to arrive; an answer has `limits.timeout` seconds to be taken. Until
+    it is, it lies in memory here, also after its request is done and its connection is to be closed.
+    """
 
     class Patient(H11Protocol):
-        timer: asyncio.TimerHandle | None = None
-
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
+            self.head = _Clock(limits.patience, self.loop, transport)
+            self.taking = _Clock(limits.timeout, self.loop, transport)
+            transport.set_write_buffer_limits(0)  # `pause_writing` is when anything waits to be taken
             self._time()
 
         def data_received(self, data: bytes) -> None:
             super().data_received(data)
             self._time()
 
+        def pause_writing(self) -> None:
+            super().pause_writing()
+            self.taking.start()
+
+        def resume_writing(self) -> None:
+            self.taking.stop()
+            super().resume_writing()
+
         def connection_lost(self, exc: Exception | None) -> None:
-            self._stop()
+            self.head.stop()
+            self.taking.stop()
             super().connection_lost(exc)
 
         def _time(self) -> None:
             """The clock runs while no request is being worked on; bytes of a head do not set it back."""
             if self.cycle is not None and not self.cycle.response_complete:
-                self._stop()
-            elif self.timer is None:
-                self.timer = self.loop.call_later(seconds, self.transport.abort)
-
-        def _stop(self) -> None:
-            if self.timer is not None:
-                self.timer.cancel()
-                self.timer = None
+                self.head.stop()
+            else:
+                self.head.start()
 
     return Patient
+
+
+class _Clock:
+    """Ends a connection, and drops what waits to be sent there, unless it is stopped within `seconds`."""
+
+    def __init__(self, seconds: float, loop: asyncio.AbstractEventLoop, transport: asyncio.Transport):
+        self.seconds, self.loop, self.transport = seconds, loop, transport
+        self.timer: asyncio.TimerHandle | None = None
+
+    def start(self) -> None:
+        """Does nothing while it runs."""
+        if self.timer is None:
+            self.timer = self.loop.call_later(self.seconds, self._end)
+
+    def _end(self) -> None:
+        connection = self.transport.get_extra_info("socket")
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)  # the system's buffers are dropped as well
+        self.transport.abort()
+
+    def stop(self) -> None:
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None

@@ -32,7 +32,9 @@ class Limits:
         pixels: of one photograph, known from its header before it is decoded.
         bytes: of one request's body.
         queue: photographs that are worked on or wait for that; the next one is told to come back.
-        timeout: seconds for a body to arrive, again for a photograph's turn to come, and again for its answer.
+        timeout: seconds for a body to arrive, again for a photograph's turn to come, again for its answer, and again
+            for its client to take that. Work that takes longer is told of in time, and ends with the step that it is
+            at: threads cannot be stopped.
     """
 
     pixels: int = 24_000_000

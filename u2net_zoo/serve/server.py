@@ -56,7 +56,7 @@ def serve(session: Callable[[type[Application]], MaskSession], listening: socket
     app = create_app(session, limits, LOOPBACK | {host} if loopback else None)
     config = uvicorn.Config(
         app,
-        http=patient(limits.patience),
+        http=patient(limits),
         ws="none",
         log_level="error",
         access_log=False,

@@ -12,7 +12,7 @@ from .limits import RefusalError
 
 __all__ = ["Sessions"]
 
-Open = Callable[[str | Path, str | None], MaskSession]  # (weights, profile)
+Open = Callable[[str, str | None], MaskSession]  # (weights, profile)
 
 
 class Sessions:
@@ -24,8 +24,8 @@ class Sessions:
     """
 
     def __init__(self, open: Open, model: str | Path, profile: str | None):
-        self.open, self.model, self.profile = open, model, profile
-        self.opened: dict[str | Path, MaskSession] = {}
+        self.open, self.model, self.profile = open, str(model), profile
+        self.opened: dict[str, MaskSession] = {}
 
     def __call__(self, kind: type[Application]) -> MaskSession:
         """The session of that application. Raises RefusalError: 503, its weights are not here."""
@@ -34,7 +34,11 @@ class Sessions:
             self.opened[model] = self._made(model, kind)
         return self.opened[model]
 
-    def _made(self, model: str | Path, kind: type[Application]) -> MaskSession:
+    def open_model(self) -> None:
+        """Opens `model` now: an error is said to whom starts the server. Raises U2ZooError."""
+        self.opened[self.model] = self.open(self.model, self.profile)
+
+    def _made(self, model: str, kind: type[Application]) -> MaskSession:
         entry = in_catalog(model)
         if entry and not entry.cached():
             raise RefusalError(503, f"{kind.name} needs the weights {model}; fetch them: u2zoo fetch {model}")

@@ -63,7 +63,8 @@ class VideoJob:
 
     Raises:
         UsageError: PyAV is missing, an option is wrong, or the target cannot hold what is asked for.
-        OutputError: the target is the source or a folder with files in it. VideoError: the source is no video.
+        OutputError: the target is the source, a folder with files in it, or a file where a folder is meant.
+        VideoError: the source is no video.
     """
 
     source: str | Path
@@ -84,8 +85,8 @@ class VideoJob:
             raise OutputError(f"{target}: would replace the video that is read; name another file with -o")
         object.__setattr__(self, "look", look(self.show, self.background))
         object.__setattr__(self, "kind", container_for(target, self.look.alpha))
-        if self.kind is None and target.is_dir() and any(target.iterdir()):
-            raise OutputError(f"{target}: is a folder with files in it; name a new or an empty one with -o")
+        if self.kind is None:
+            _check_folder(target)
         VideoReader(self.source).container.close()
 
     def run(self, session: MaskSession, progress: Progress = lambda done, total: None) -> Summary:
@@ -141,6 +142,14 @@ class VideoJob:
         seconds = round(float(end), 6)
         fps = round(float(count / end), 3) if end else 0.0
         return Summary(count, seconds, fps, size, codec, writer.sound, cuts, writer.padded, round(took, 3))
+
+
+def _check_folder(target: Path) -> None:
+    """Raises OutputError where no folder can take its place."""
+    if target.is_dir() and any(target.iterdir()):
+        raise OutputError(f"{target}: is a folder with files in it; name a new or an empty one with -o")
+    if target.exists() and not target.is_dir():
+        raise OutputError(f"{target}: is a file, and a name without a suffix is a folder; name another one with -o")
 
 
 def mask_of(session: MaskSession, image: Image.Image) -> Image.Image:

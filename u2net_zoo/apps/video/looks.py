@@ -21,7 +21,7 @@ class Look:
 
     Attributes:
         name: one of `LOOKS`.
-        alpha: pictures are "RGBA", otherwise "RGB".
+        alpha: pictures are "RGBA", otherwise "RGB" or, of masks, "L".
         draw: (frame "RGB", mask "L") to the picture, all of one size.
     """
 
@@ -31,8 +31,8 @@ class Look:
 
 
 def alone(image: Image.Image, mask: Image.Image) -> Image.Image:
-    """The mask as a grey picture, "RGB"."""
-    return mask.convert("RGB")
+    """The mask itself."""
+    return mask
 
 
 def look(name: str, background: str | None = None) -> Look:

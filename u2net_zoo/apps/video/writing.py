@@ -150,7 +150,7 @@ class Writer(ABC):
 
     @abstractmethod
     def frame(self, frame: Frame) -> None:
-        """One frame, its picture "RGB" or "RGBA"."""
+        """One frame, its picture "L", "RGB" or "RGBA"."""
 
     def packet(self, packet: "Packet") -> None:
         """One packet of the source's sound."""
@@ -201,7 +201,8 @@ class ContainerWriter(Writer):
         return stream
 
     def frame(self, frame: Frame) -> None:
-        picture = _padded(frame.image, self.size) if self.padded else frame.image
+        picture = frame.image.convert("RGB") if frame.image.mode == "L" else frame.image
+        picture = _padded(picture, self.size) if self.padded else picture
         encoded = self.colour.encoded(picture, self.pixels)
         encoded.pts, encoded.duration, encoded.time_base = frame.pts, frame.duration, self.time_base
         self.output.mux(self.stream.encode(encoded))

@@ -18,6 +18,8 @@ for (const colour of ["#ffffff", "#000000", "#2f6fed", "#18a058", "#f2c230", "#d
   $("swatches").append(button);
 }
 
+if (!blurs) document.querySelector("input[value=blur]").parentElement.remove(); // the sharp photograph would stand there
+
 const chosen = () => document.querySelector("input[name=show]:checked").value;
 
 function say(text, busy = false) {
@@ -53,6 +55,7 @@ async function take(file) {
     say(engine.working, true);
     const mask = await engine.mask(file, bitmap, (text) => mine === turn && say(text, true));
     if (mine !== turn) return;
+    if (mask.width !== bitmap.width || mask.height !== bitmap.height) throw new Error("this browser does not turn this photograph upright; save it as JPEG");
     Object.assign(shown, { photograph: bitmap, mask, name: (file.name || "photograph").replace(/\.[^.]*$/, "") });
     facts({ size: `${bitmap.width} × ${bitmap.height}`, model: engine.model, time: `${((performance.now() - start) / 1000).toFixed(1)} s` });
     $("drop").hidden = true;
@@ -105,6 +108,7 @@ for (const radio of document.querySelectorAll("input[name=show]")) radio.addEven
 $("colour").addEventListener("input", show);
 $("blur").addEventListener("input", show);
 $("background").addEventListener("change", async () => {
+  if (!$("background").files.length) return; // the dialog was left without a choice
   try {
     shown.picture = await decoded($("background").files[0]);
     complain("");

@@ -21,6 +21,9 @@ function pixelsOf(mask) {
   return readable(mask)[1].data.filter((_, i) => i % 4 === 0);
 }
 
+/** Whether this browser's canvas can blur. */
+const blurs = "filter" in CanvasRenderingContext2D.prototype;
+
 /** What can stand behind the object; null: the mask itself is shown. Each paints (context, photograph, settings). */
 const backgrounds = {
   cutout: () => {},
