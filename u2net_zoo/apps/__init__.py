@@ -2,7 +2,7 @@
 
 Functions take a photograph, its mask, or both; `thresholded` and `postprocessed` are the options that refine masks.
 `human` and `sky` have no function: they are the masks of other weights, `Session("u2net_human_seg")` and
-`Session("skyseg")`. So is a `portrait`: the mask of a `face_crop` by `Session("u2net_portrait", profile="portrait-demo")`.
+`Session("skyseg")`. So is `portrait`: of a `face_crop`, by `Session("u2net_portrait", profile="portrait-demo")`.
 """
 
 from .base import Application, Result

@@ -34,7 +34,12 @@ COMMON: dict[str, tuple[Any, Any]] = {
     ),
     "recursive": (Annotated[bool, typer.Option("--recursive", help="Look into the folders of folders too.")], False),
     "resume": (
-        Annotated[bool, typer.Option("--resume", help="Skip what a run before finished: one interrupted, failed in part, or with --resume.")],
+        Annotated[
+            bool,
+            typer.Option(
+                "--resume", help="Skip what a run before finished: one interrupted, failed in part, or with --resume."
+            ),
+        ],
         False,
     ),
     "errors": (Annotated[Path | None, typer.Option(help="A CSV file for photographs that failed, and why.")], None),
