@@ -14,14 +14,13 @@ import pytest
 from cats import in_mode
 from PIL import Image
 
-from u2net_zoo.apps import APPLICATIONS, cutout, highlight, objects, replace
+from u2net_zoo.apps import APPLICATIONS, crop, cutout, highlight, objects, postprocessed, thresholded
 from u2net_zoo.apps.crop import Crop, crop_box
 from u2net_zoo.apps.cutout import Cutout
 from u2net_zoo.apps.mask import Mask
 from u2net_zoo.apps.objects import Boxes
-from u2net_zoo.apps.refine import postprocessed, thresholded
 from u2net_zoo.catalog import load_catalog
-from u2net_zoo.errors import ArtifactError, ImageError, MissingExtraError, OptionError
+from u2net_zoo.errors import ArtifactError, MissingExtraError, OptionError
 
 MODES = ("RGB", "RGBA", "LA", "L", "I;16", "P", "CMYK", "1", "F")
 OF_A_MASK = ("mask", "cutout", "replace", "boxes", "highlight", "crop", "human", "sky")
@@ -89,48 +88,6 @@ def test_a_class_map_stays_one_and_has_no_grey_levels(labels):
     assert Mask().after(labels, labels).pictures[""].mode == "P"
     with pytest.raises(OptionError, match="no grey levels"):
         Mask(threshold=0.5).after(labels, labels)
-
-
-# --- backgrounds
-
-
-def test_behind_the_object_is_the_colour_that_was_asked_for(cat, mask):
-    pixels = np.asarray(replace(cat, mask, "#20c0a0"))
-    nothing = np.asarray(mask) == 0
-    assert (pixels[nothing] == (0x20, 0xC0, 0xA0)).all()
-
-
-def test_a_background_picture_covers_everything_and_keeps_its_proportions(cat, tmp_path):
-    tall = Image.new("RGB", (60, 600), "red")
-    tall.paste("blue", (0, 280, 60, 320))
-    tall.save(tmp_path / "tall.png")
-    pixels = np.asarray(replace(cat, Image.new("L", cat.size), str(tmp_path / "tall.png")))
-    blue = pixels[..., 2] > 128
-    assert (pixels.max(axis=-1) > 100).all()
-    assert blue.mean(axis=0).min() > 0.9 * 40 / 60 * cat.width / cat.height  # the middle band, enlarged with the width
-
-
-def test_a_blurred_background_holds_nothing_of_the_object():
-    image, mask = Image.new("RGB", (200, 200), "blue"), Image.new("L", (200, 200))
-    image.paste("red", (60, 60, 140, 140))
-    mask.paste(255, (60, 60, 140, 140))
-    pixels = np.asarray(replace(image, mask, "blur:10"))
-    assert pixels[np.asarray(mask) == 0][:, 0].max() <= 2
-    assert (pixels[np.asarray(mask) == 255] == (255, 0, 0)).all()
-
-
-@pytest.mark.parametrize(
-    "text", ["blur:", "blur:-1", "blur:nan", "blur:1e9", "no-such-colour", "#12", "missing.png", "", "a" * 5000]
-)
-def test_a_background_that_is_none_is_refused_by_name(text):
-    with pytest.raises(OptionError, match="background"):
-        APPLICATIONS["replace"](background=text)
-
-
-def test_a_background_file_that_is_no_picture_is_refused_before_any_photograph(tmp_path):
-    (tmp_path / "broken.png").write_bytes(b"no picture")
-    with pytest.raises(ImageError, match=r"broken\.png"):
-        APPLICATIONS["replace"](background=str(tmp_path / "broken.png"))
 
 
 # --- boxes
@@ -209,6 +166,15 @@ def test_a_square_crop_is_square_and_inside(at):
     assert x1 >= at[0] + 30
 
 
+def test_crop_gives_what_its_command_does(cat):
+    mask = Image.new("L", cat.size)
+    mask.paste(255, (60, 40, 100, 70))
+    picture = Crop(margin=0.1, square=True).after(cat, mask).pictures[""]
+    assert picture.size == (48, 48)
+    assert crop(cat, mask, margin=0.1, square=True) == picture
+    assert crop(cat, Image.new("L", cat.size)) == cat
+
+
 def test_a_crop_of_nothing_is_the_whole_picture_with_a_warning(cat):
     result = Crop().after(cat, Image.new("L", cat.size))
     assert result.pictures[""] == cat
@@ -269,6 +235,9 @@ def test_options_are_simple_explained_and_optional(kind):
         ("cutout", {"foreground_threshold": 5}),
         ("cutout", {"erode": -1}),
         ("boxes", {"minimum": 2}),
+        ("cutout", {"erode": 5}),
+        ("cutout", {"foreground_threshold": 200}),
+        ("cutout", {"background_threshold": 5, "matting": "guided"}),
         ("highlight", {"grey": False}),
         ("highlight", {"dim": -0.1}),
         ("crop", {"margin": -1}),

@@ -13,6 +13,7 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from u2net_zoo import BUNDLED, Session
 from u2net_zoo.apps import APPLICATIONS
+from u2net_zoo.sources import profile_of
 
 DATA = Path(skimage.__file__).parent / "data"
 WIDTH, HEIGHT, GAP, CAPTION, COLUMNS = 240, 176, 8, 22, 5
@@ -38,7 +39,7 @@ def main() -> None:
     parser.add_argument("--sky", type=Path, help="weights, or an artifact, that find the sky")
     options = parser.parse_args()
     session = Session(options.model)
-    sessions = {"sky": Session(options.sky, profile="sky")} if options.sky else {}
+    sessions = {"sky": Session(options.sky, profile=profile_of(options.sky, "skyseg"))} if options.sky else {}
     tiles = [each for each in TILES if each[1] != "sky" or options.sky]
     rows = -(-len(tiles) // COLUMNS)
     size = (COLUMNS * (WIDTH + GAP) - GAP, rows * (HEIGHT + CAPTION + GAP) - GAP)

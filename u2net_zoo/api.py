@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 from .checkpoint import Checkpoint
 from .errors import MissingExtraError, OptionError, UnknownNameError
-from .preprocessing import get_profile
+from .preprocessing import Profile, get_profile
 from .session import MaskSession
-from .sources import locate
+from .sources import Located, locate
 
 if TYPE_CHECKING:
     from converters import Predictor
@@ -66,8 +66,9 @@ class Session(MaskSession):
     Args:
         source: a weight file (runs in Torch), an artifact of any format, a name in the catalog, or a checkpoint.
         profile: a name in `PROFILES`; by default the one that belongs to the catalog's weights, otherwise `paper`.
-        runtime: a format's name: a weight file is converted to it first, into a temporary folder; an artifact must
-            already be of that format. `torch`: the weights are read from the file, whatever it is, and run in Torch.
+        runtime: a format's name: a weight file, or weights that the catalog names, are converted to it first, at the
+            profile's size, into a temporary folder; an artifact must already be of that format. `torch`: the weights
+            are read from the file, whatever it is, and run in Torch.
 
     Raises:
         InputError: the source cannot be used. UsageError: unknown profile or runtime, a package is missing.
@@ -75,37 +76,41 @@ class Session(MaskSession):
 
     def __init__(self, source: str | Path | Checkpoint, *, profile: str | None = None, runtime: str | None = None):
         chosen = get_profile(profile) if profile else None
-        if not isinstance(source, Checkpoint):
-            located = locate(source)
-            source, chosen = located.path, chosen or get_profile(located.profile or "paper")
-        super().__init__(open_predictor(source, runtime=runtime), chosen or get_profile("paper"))
+        located = source if isinstance(source, Checkpoint) else locate(source)
+        if isinstance(located, Located):
+            chosen = chosen or get_profile(located.profile or "paper")
+        chosen = chosen or get_profile("paper")
+        super().__init__(_predictor(located, runtime, chosen), chosen)
 
 
 def open_predictor(source: str | Path | Checkpoint, *, runtime: str | None = None) -> "Predictor":
     """The model of a weight file, an artifact, a catalog name or a checkpoint, ready to run. Raises as `Session`."""
+    located = source if isinstance(source, Checkpoint) else locate(source)
+    profile = located.profile if isinstance(located, Located) else None
+    return _predictor(located, runtime, get_profile(profile or "paper"))
+
+
+def _predictor(source: Located | Checkpoint, runtime: str | None, profile: Profile) -> "Predictor":
     from converters.registry import FORMATS
     from converters.runtime import run_checkpoint
     from converters.sources import format_of
     from converters.torch_predictor import TorchPredictor
 
-    wanted = None
-    if runtime not in (None, "torch"):
-        if runtime not in FORMATS:
-            raise UnknownNameError("runtime", str(runtime), ["torch", *FORMATS])
-        wanted = FORMATS[str(runtime)]
-    if not isinstance(source, Checkpoint):
-        source = locate(source).path
-    if isinstance(source, Checkpoint) or runtime == "torch" or format_of(source).name in WEIGHT_FILES:
-        checkpoint = _checkpoint(source)
-        if wanted is None:
-            return TorchPredictor(checkpoint, fold=True)
-        wanted.require()
-        return run_checkpoint(checkpoint, wanted)
-    found = format_of(source)
-    if wanted is not None and wanted is not found:
-        raise OptionError(f"{source} is {found.title}: --runtime {found.name} runs it, {runtime} does not")
-    found.require()
-    return found.run(source)
+    if runtime not in (None, "torch", *FORMATS):
+        raise UnknownNameError("runtime", str(runtime), ["torch", *FORMATS])
+    wanted = FORMATS.get(runtime or "")
+    found = format_of(source.path) if isinstance(source, Located) else None
+    if isinstance(source, Located) and found and runtime != "torch" and found.name not in WEIGHT_FILES:
+        if wanted in (None, found):
+            found.require()
+            return found.run(source.path)
+        if source.entry is None:
+            raise OptionError(f"{source.path} is {found.title}: --runtime {found.name} runs it, {runtime} does not")
+    checkpoint = _checkpoint(source.path if isinstance(source, Located) else source)
+    if wanted is None:
+        return TorchPredictor(checkpoint, fold=True)
+    wanted.require()
+    return run_checkpoint(checkpoint, wanted, size=(profile.size, profile.size))
 
 
 def _checkpoint(source: str | Path | Checkpoint) -> Checkpoint:

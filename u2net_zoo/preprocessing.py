@@ -203,6 +203,10 @@ PROFILES = {
             source="the authors' u2net_portrait_test.py, with scikit-image 0.14",
         ),
         Profile(
+            "portrait-demo", 512, skimage_linear, IMAGENET_MEAN[::-1], IMAGENET_STD[::-1], invert=True,
+            source="the authors' u2net_portrait_demo.py, which gives red the statistics of blue and blue those of red",
+        ),
+        Profile(
             "cloth", 768, pillow(Image.Resampling.BICUBIC), HALF, HALF, by_maximum=False,
             palette=((0, 0, 0), (128, 0, 0), (0, 128, 0), (128, 128, 0)),
             source="cloth-segmentation's infer.py, at the size and with the filter that it was trained with",

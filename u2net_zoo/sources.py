@@ -9,7 +9,7 @@ from .catalog import Entry, bundled, load_catalog
 from .errors import InputError
 from .transport import Progress, silent
 
-__all__ = ["Located", "in_catalog", "locate"]
+__all__ = ["Located", "in_catalog", "locate", "profile_of"]
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,21 @@ class Located:
 def in_catalog(source: str | Path) -> Entry | None:
     """The entry that `source` names; None when it is a file, which wins, or nothing that is known."""
     return None if Path(source).exists() else load_catalog().get(str(source))
+
+
+def profile_of(source: str | Path, kind: str) -> str:
+    """The name of the profile of a source: a catalog name's own; a file is taken for weights like the entry `kind`.
+
+    Nothing is opened: a profile in the file's graph is not seen, and wins when the file is run.
+    """
+    entry = None if Path(source).exists() else _entry(str(source))
+    entry = entry or _entry(kind)
+    return entry.profile if entry else "paper"
+
+
+def _entry(name: str) -> Entry | None:
+    """Of the catalog in use, or of the one that comes with the project."""
+    return load_catalog().get(name) or load_catalog(bundled("catalog.toml")).get(name)
 
 
 def locate(source: str | Path, *, progress: Progress = silent) -> Located:

@@ -1,14 +1,20 @@
-"""What people do with a mask: functions of Pillow images, and the applications that the commands and the server run."""
+"""What people do with a mask: functions of Pillow images, and the applications that the commands and the server run.
+
+Functions take a photograph, its mask, or both; `thresholded` and `postprocessed` are the options that refine masks.
+`human` and `sky` have no function: they are the masks of other weights, `Session("u2net_human_seg")` and
+`Session("skyseg")`. So is `portrait`: of a `face_crop`, by `Session("u2net_portrait", profile="portrait-demo")`.
+"""
 
 from .base import Application, Result
 from .clothes import class_masks
 from .composite import composite
-from .crop import crop_box
+from .crop import crop, crop_box
 from .cutout import cutout
 from .highlight import highlight
 from .matting import Trimap
 from .objects import Box, drawn, objects
 from .portrait import face_crop, find_face
+from .refine import postprocessed, thresholded
 from .registry import APPLICATIONS
 from .replace import replace
 
@@ -20,6 +26,7 @@ __all__ = [
     "Trimap",
     "class_masks",
     "composite",
+    "crop",
     "crop_box",
     "cutout",
     "drawn",
@@ -27,5 +34,7 @@ __all__ = [
     "find_face",
     "highlight",
     "objects",
+    "postprocessed",
     "replace",
+    "thresholded",
 ]

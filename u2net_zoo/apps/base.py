@@ -1,8 +1,10 @@
 """What an application is: a few options, and what it makes of a photograph and its mask."""
 
+import os
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar
 
 from PIL import Image
@@ -43,6 +45,14 @@ class Application(ABC):
     beside: ClassVar[tuple[str, ...]] = ()  # what it adds to the names of further pictures
     photographic: ClassVar[bool] = True  # its pictures show the photograph, so they keep its profile and metadata
 
+    def profile(self, own: str) -> str:
+        """The name of the profile by which photographs are prepared unless people name one.
+
+        Args:
+            own: the weights' own; see `sources.profile_of`.
+        """
+        return own
+
     def before(self, image: Image.Image) -> Image.Image:
         """What the network and `after` see of the upright photograph."""
         return image
@@ -50,6 +60,15 @@ class Application(ABC):
     @abstractmethod
     def after(self, image: Image.Image, mask: Image.Image) -> Result:
         """The result of what `before` gave and of its mask ("L", or a class map "P"), both of the same size."""
+
+    def files(self) -> dict[str, str]:
+        """The options that name files, and the files: not where the text is one of the option's other words."""
+        named = ((f, getattr(self, f.name)) for f in fields(self) if f.metadata.get("file"))
+        return {
+            f.name: text
+            for f, text in named
+            if text and not re.fullmatch(f.metadata.get("words", ""), text) and os.path.isfile(text)
+        }
 
     def suffix(self) -> str:
         """What results in a folder are called after the photograph's name, where a source has such a habit."""

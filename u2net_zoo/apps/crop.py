@@ -10,7 +10,7 @@ from ..errors import OptionError
 from .base import Result
 from .refine import MaskApplication, foreground_of, thresholded
 
-__all__ = ["Crop", "crop_box"]
+__all__ = ["Crop", "crop", "crop_box"]
 
 Rectangle = tuple[int, int, int, int]
 LARGEST = 10.0
@@ -39,6 +39,17 @@ def crop_box(
         for (low, high), most in zip(sides, mask.size, strict=True)
     ]
     return spans[0][0], spans[1][0], spans[0][1], spans[1][1]
+
+
+def crop(
+    image: Image.Image, mask: Image.Image, *, margin: float = 0.05, square: bool = False, threshold: float = 0.5
+) -> Image.Image:
+    """The photograph cut down to its object, in its own mode; all of it where the mask shows nothing.
+
+    Args:
+        image: in any mode. mask: of its size. The rest: see `crop_box`, which also says where the window lies.
+    """
+    return image.crop(crop_box(mask, margin=margin, square=square, threshold=threshold) or (0, 0, *image.size))
 
 
 def _inside(low: int, high: int, length: int, most: int, move: bool) -> tuple[int, int]:

@@ -7,7 +7,7 @@ from PIL import Image
 
 from .base import Result
 from .foreground import object_colours
-from .matting import Trimap, check_method, matted
+from .matting import Trimap, check_matting, matted
 from .refine import MaskApplication, as_rgb, foreground_of, with_own_alpha
 
 __all__ = ["Cutout", "cutout"]
@@ -32,7 +32,7 @@ def cutout(
             seen, so that no halo of the old background stays. False: the photograph's colours everywhere. That is
             rembg's `putalpha` pixel by pixel; its other way, the default there, multiplies these colours by alpha
             although PNG does not, so that edges darken, and is not offered.
-        trimap: for the matting.
+        trimap: for closed-form.
 
     Closed-form alpha is exactly that of rembg 2.0.86 for photographs of at most 2^19 pixels, for larger ones what
     `matting.matted` makes of it; the colours at the edge are estimated another way (2.6 to 2.9 of 255 apart on three
@@ -48,6 +48,7 @@ def _cut(
     image: Image.Image, mask: Image.Image, matting: str | None, clean: bool, trimap: Trimap
 ) -> tuple[Image.Image, bool]:
     """The cut-out, and whether the matting had an answer."""
+    check_matting(matting, trimap)
     photograph = as_rgb(image)
     alpha = matted(photograph, mask, matting, trimap) if matting else mask
     answered, alpha = alpha is not None, alpha or mask
@@ -72,17 +73,18 @@ class Cutout(MaskApplication):
         default=True, metadata={"help": "Estimate the object's own colours at its edge, so that no halo stays."}
     )
     foreground_threshold: int = field(
-        default=240, metadata={"help": "Matting: grey levels above this are certainly the object."}
+        default=240, metadata={"help": "Closed-form matting: grey levels above this are certainly the object."}
     )
     background_threshold: int = field(
-        default=10, metadata={"help": "Matting: grey levels below this are certainly background."}
+        default=10, metadata={"help": "Closed-form matting: grey levels below this are certainly background."}
     )
-    erode: int = field(default=10, metadata={"help": "Matting: pixels by which both certain regions are worn away."})
+    erode: int = field(
+        default=10, metadata={"help": "Closed-form matting: pixels by which both certain regions are worn away."}
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_method(self.matting)
-        self.trimap()
+        check_matting(self.matting, self.trimap())
 
     def trimap(self) -> Trimap:
         return Trimap(self.foreground_threshold, self.background_threshold, self.erode)

@@ -14,7 +14,7 @@ from ..errors import OptionError, OutputError
 from .jobs import Job
 from .work import Outcome
 
-__all__ = ["ROOM", "Journal", "journal"]
+__all__ = ["ROOM", "Journal", "journal", "stamp"]
 
 ROOM = ".u2zoo-run"  # in the folder of the results: unfinished files, and the list of what is finished
 LIST = "finished.jsonl"
@@ -30,7 +30,7 @@ class Journal:
         self.room, self.settings = room, settings
         self.list = room / LIST
         self.finished = self._earlier() if resume else {}
-        self.kept = resume  # an orderly end removes the list, unless the next run is to know it
+        self.kept = resume  # an orderly end removes the list, unless another run is to know it
         if not self.finished:
             self.list.write_text(json.dumps(settings) + "\n", encoding="utf-8")
         self.file = self.list.open("a", encoding="utf-8")
@@ -38,7 +38,7 @@ class Journal:
     def outcome(self, index: int, job: Job) -> Outcome | None:
         """What an earlier run made of the photograph; None when it has to be done, or has changed since."""
         row = self.finished.get(job.photograph)
-        if row is None or row["target"] != job.target or row["stamp"] != _stamp(job.photograph):
+        if row is None or row["target"] != job.target or row["stamp"] != stamp(job.photograph):
             return None
         if not all(os.path.exists(file) for file in row["files"].values()):
             return None
@@ -46,18 +46,22 @@ class Journal:
 
     def add(self, job: Job, outcome: Outcome) -> None:
         """One line for a photograph that is done."""
-        row = {"photograph": job.photograph, "target": job.target, "stamp": _stamp(job.photograph)}
+        row = {"photograph": job.photograph, "target": job.target, "stamp": stamp(job.photograph)}
         row |= {name: getattr(outcome, name) for name in ("size", "seconds", "files", "facts")}
         self.file.write(json.dumps(row) + "\n")
         self.file.flush()
 
+    def keep(self) -> None:
+        """The list stays when the run ends: something failed, and another run may do it again."""
+        self.kept = True
+
     def _earlier(self) -> dict[str, dict[str, Any]]:
-        """Rows of the earlier run; a line that was cut short by its end counts as none."""
+        """Rows of the earlier run, up to a line that its end cut short or left garbled, as power cuts do."""
         rows: list[dict[str, Any]] = []
-        with contextlib.suppress(FileNotFoundError), self.list.open("r+", encoding="utf-8") as file:
+        with contextlib.suppress(FileNotFoundError), self.list.open("r+b") as file:
             whole = 0
-            while (line := file.readline()).endswith("\n"):
-                rows.append(json.loads(line))
+            while (row := _row(file.readline())) is not None:
+                rows.append(row)
                 whole = file.tell()
             file.truncate(whole)
         if rows and rows[0] != self.settings:
@@ -69,7 +73,8 @@ class Journal:
 def journal(out: Path, settings: dict[str, Any], *, resume: bool) -> Iterator[Journal]:
     """The journal of a run into the folder `out`, which no other run may write to meanwhile.
 
-    What a killed run left unfinished is removed. The list stays when the block raises, so that `resume` can use it.
+    Unfinished files are removed, also those of a run that was killed. The list stays when the block raises and where
+    `keep` was called, so that `resume` can use it.
 
     Raises:
         OptionError: the earlier run had other settings. OutputError: another run is at work there, or `out` cannot be
@@ -85,21 +90,38 @@ def journal(out: Path, settings: dict[str, Any], *, resume: bool) -> Iterator[Jo
     except OSError as error:
         raise OutputError(f"{out}: cannot write there: {error.strerror}") from None
     try:
-        for left in room.glob("*.partial"):
-            left.unlink(missing_ok=True)
+        _clear(room)
         book = Journal(room, settings, resume=resume)
         with book.file:
             yield book
         if not book.kept:
             shutil.rmtree(room, ignore_errors=True)
     finally:
+        _clear(room)
         lock.release()
         with contextlib.suppress(OSError):
             (room / "lock").unlink(missing_ok=True)
 
 
-def _stamp(path: str) -> list[int]:
-    """Size and time of a file's last change; a photograph that was replaced has another."""
+def _clear(room: Path) -> None:
+    """Removes unfinished files: a process that was killed could not."""
+    for left in room.glob("*.partial"):
+        left.unlink(missing_ok=True)
+
+
+def _row(line: bytes) -> dict[str, Any] | None:
+    """A line of the list; None for one that is not whole."""
+    if not line.endswith(b"\n"):
+        return None
+    try:
+        row = json.loads(line.decode("utf-8"))
+    except ValueError:
+        return None
+    return row if isinstance(row, dict) else None
+
+
+def stamp(path: str) -> list[int]:
+    """Size and time of a file's last change; one that was replaced has another."""
     try:
         state = os.stat(path)
     except OSError:

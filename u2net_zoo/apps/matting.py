@@ -12,7 +12,7 @@ from .bands import bands, enlarged, floats, working
 from .optional import pymatting
 from .refine import thresholded
 
-__all__ = ["METHODS", "Trimap", "check_method", "guided_filter", "matted"]
+__all__ = ["METHODS", "Trimap", "check_matting", "guided_filter", "matted"]
 
 METHODS = ("closed-form", "guided")
 UNKNOWN = np.float32(0.5)
@@ -65,10 +65,15 @@ def _worn(sure: np.ndarray, side: int, *, beyond: int) -> np.ndarray:
     return minimum_filter(sure.astype(np.uint8), size=side, mode="constant", cval=beyond) > 0
 
 
-def check_method(method: str | None) -> None:
-    """Raises OptionError unless `method` is None or in METHODS."""
+def check_matting(method: str | None, trimap: Trimap) -> None:
+    """Raises OptionError unless `method` is None or in METHODS, and for a trimap that it makes no use of."""
     if method is not None and method not in METHODS:
         raise OptionError(f"unknown matting {method!r}; mattings: {', '.join(METHODS)}")
+    if method != METHODS[0] and trimap != Trimap():
+        raise OptionError(
+            f"foreground threshold {trimap.foreground}, background threshold {trimap.background}, "
+            f"erode {trimap.erode}: these go with --matting {METHODS[0]}; name it, or leave them out"
+        )
 
 
 def matted(photograph: Image.Image, mask: Image.Image, method: str, trimap: Trimap = Trimap()) -> Image.Image | None:
@@ -90,9 +95,10 @@ def matted(photograph: Image.Image, mask: Image.Image, method: str, trimap: Trim
         nowhere of the background.
 
     Raises:
-        OptionError: unknown method. MissingExtraError: PyMatting is not installed.
+        OptionError: unknown method, or a trimap for another than closed-form.
+        MissingExtraError: PyMatting is not installed.
     """
-    check_method(method)
+    check_matting(method, trimap)
     small = working(photograph)
     levels = mask if small is photograph else mask.resize(small.size, Image.Resampling.BOX)
     if method == "guided":

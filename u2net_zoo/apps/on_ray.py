@@ -92,6 +92,14 @@ def _placed(job: Job) -> Job:
     return replace(job, photograph=os.path.abspath(job.photograph), target=os.path.abspath(job.target))
 
 
+def _as_typed(outcome: Outcome, job: Job) -> Outcome:
+    """An outcome of `_placed(job)` with the paths that `job` has."""
+    folder = os.path.dirname(job.target)
+    files = {key: os.path.join(folder, os.path.basename(file)) for key, file in outcome.files.items()}
+    error = outcome.error.replace(os.path.abspath(job.photograph), job.photograph)
+    return replace(outcome, size=(outcome.size[0], outcome.size[1]), files=files, error=error)
+
+
 def _pass(
     opened: Callable[[], MaskSession],
     application: Application,
@@ -103,6 +111,8 @@ def _pass(
     """Outcomes of the jobs, but of those whose actor died too often."""
     import ray.data
 
+    application = replace(application, **{name: os.path.abspath(file) for name, file in application.files().items()})
+    placed = dict(jobs)
     rows = [{"index": index, "job": json.dumps(asdict(_placed(job)))} for index, job in jobs]
     done = ray.data.from_items(rows, override_num_blocks=max(1, len(rows) // per_block)).map(
         cast(Any, _Actor),  # Ray Data's types know functions only
@@ -116,8 +126,7 @@ def _pass(
         outcome = Outcome(**json.loads(row["outcome"]))
         if outcome.error.startswith(STOP):
             raise U2ZooError(outcome.error.removeprefix(STOP))
-        outcome.size = (outcome.size[0], outcome.size[1])
-        yield outcome
+        yield _as_typed(outcome, placed[outcome.index])
 
 
 class _Actor:

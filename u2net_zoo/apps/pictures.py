@@ -1,11 +1,13 @@
 """Results as files: the kind follows the name, what the photograph said of itself stays with its pictures."""
 
 import io
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from ..errors import OutputError
 from ..photographs import to_rgb
@@ -22,9 +24,23 @@ KINDS: Mapping[str, tuple[str, dict[str, Any]]] = {
     ".jpg": ("JPEG", {"quality": 95, "subsampling": 0}),
     ".jpeg": ("JPEG", {"quality": 95, "subsampling": 0}),
 }
-COLOUR_SPACES = {"RGB": b"RGB ", "RGBA": b"RGB ", "P": b"RGB ", "L": b"GRAY", "LA": b"GRAY"}
-PLAIN = ("1", "L", "LA", "P", "I;16", "I;16B", "RGB", "RGBA")  # modes that PNG holds; others become RGB
-ORIENTATION = 0x0112
+COLOUR_SPACES = {
+    **dict.fromkeys(("RGB", "RGBA", "P"), b"RGB "), **dict.fromkeys(("1", "L", "LA", "I;16", "I;16B"), b"GRAY"),
+    "CMYK": b"CMYK",
+}  # fmt: skip
+# Modes that a kind holds; others become RGB, of which Pillow's WebP would clip 16 bits. TIFF holds all that is read.
+PLAIN = {
+    "PNG": ("1", "L", "LA", "P", "I;16", "I;16B", "RGB", "RGBA"),
+    "WEBP": ("1", "L", "LA", "P", "RGB", "RGBA"),
+}
+IN_JPEG = ("L", "RGB", "CMYK")
+SEGMENT = 65_000  # bytes of EXIF, or of XMP, that one segment of JPEG takes for certain
+ORIENTATION, XMP = 0x0112, 700
+# What would be wrong of an upright picture, or shows what was cut away; as attributes and as elements.
+OUTDATED = (
+    rb'\s+(?:tiff:Orientation|GImage:Data|GDepth:Data)="[^"]*"|'
+    rb"<(tiff:Orientation|xmp:Thumbnails|xap:Thumbnails)\b[^>]*(?<!/)>.*?</\1>"
+)
 # Tags by which a TIFF file says how its own pixels are stored; TIFF 6.0, and where profiles and XMP are.
 STORAGE = (
     *range(254, 260), 262, 263, 266, 273, *range(277, 281), 284, 292, 293, 317, 320, 322, 323, 324, 325, 330, 332, 338,
@@ -33,9 +49,9 @@ STORAGE = (
 
 
 def kept_of(photograph: Image.Image) -> dict[str, bytes]:
-    """What results keep of an upright photograph: its ICC profile, and its EXIF without orientation and thumbnail."""
+    """What results keep of an upright photograph: ICC profile; EXIF and XMP without orientation and thumbnail."""
     profile = photograph.info.get("icc_profile")
-    return {"icc_profile": profile or b"", "exif": _exif(photograph)}
+    return {"icc_profile": profile or b"", "exif": _exif(photograph), "xmp": _xmp(photograph)}
 
 
 def save(
@@ -45,24 +61,42 @@ def save(
 
     Args:
         kept: see `kept_of`; an ICC profile is written only into a picture of the colour space that it is for, so not
-            CMYK's into the RGB picture that was made of it. None: nothing, as for masks.
+            CMYK's into the RGB picture that was made of it, and nothing into a JPEG file that is too long for it.
+            None: nothing, as for masks.
         how: for Pillow's writer, instead of what `KINDS` says.
 
     Raises:
         OutputError: that kind of file cannot hold the picture.
     """
     kind, options = KINDS[suffix.lower()]
-    if kind not in ("TIFF", "JPEG") and picture.mode not in PLAIN:
+    if kind in PLAIN and picture.mode not in PLAIN[kind]:
         picture = to_rgb(picture)
-    if kind == "JPEG" and picture.mode not in ("L", "RGB"):
+    if kind == "JPEG" and picture.mode not in IN_JPEG:
         lost = "transparency" if picture.mode in ("LA", "RGBA", "PA") else f"pictures of mode {picture.mode}"
         raise OutputError(f"{suffix} files hold no {lost}; name a .png, .webp or .tiff with -o")
-    for name, value in (kept or {}).items():
-        if value and (name != "icc_profile" or value[16:20] == COLOUR_SPACES.get(picture.mode)):
-            options = {**options, name: value}
+    options = {**options, **_written(kind, picture.mode, kept or {})}
     bare = picture.copy() if picture.info else picture
     bare.info = {key: picture.info[key] for key in ("transparency",) if key in picture.info}
     bare.save(to, format=kind, **{**options, **how})
+
+
+def _written(kind: str, mode: str, kept: Mapping[str, bytes]) -> dict[str, Any]:
+    """What of `kept` goes into a file of that kind, as options of Pillow's writer."""
+    space = b"RGB " if kind == "WEBP" else COLOUR_SPACES.get(mode)  # WebP holds no grey pixels
+    found: dict[str, Any] = {
+        name: value
+        for name, value in kept.items()
+        if value and (value[16:20] == space if name == "icc_profile" else kind != "JPEG" or len(value) < SEGMENT)
+    }
+    if "xmp" in found and kind == "PNG":
+        found["pnginfo"] = PngInfo()
+        found["pnginfo"].add_itxt("XML:com.adobe.xmp", found.pop("xmp").decode("utf-8"))
+    if "xmp" in found and kind == "TIFF":
+        exif = Image.Exif()
+        exif.load(found.get("exif", b""))
+        exif[XMP] = found.pop("xmp")
+        found["exif"] = exif
+    return found
 
 
 def png(picture: Image.Image, kept: Mapping[str, bytes] | None = None, **how: Any) -> bytes:
@@ -85,3 +119,14 @@ def _exif(photograph: Image.Image) -> bytes:
         return exif.tobytes() if len(exif) else b""
     except Exception:
         return b""
+
+
+def _xmp(photograph: Image.Image) -> bytes:
+    """XMP for another picture of the same photograph, UTF-8; none where it is in another encoding."""
+    packet = photograph.info.get("xmp") or b""
+    packet = packet.encode() if isinstance(packet, str) else bytes(packet)
+    try:
+        packet.decode("utf-8")
+    except UnicodeDecodeError:
+        return b""
+    return re.sub(OUTDATED, b"", packet, flags=re.DOTALL)

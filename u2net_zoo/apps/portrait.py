@@ -18,6 +18,7 @@ Face = tuple[int, int, int, int]  # x, y, w, h, as OpenCV gives it
 SIDE = 512
 BESIDE, ABOVE, BELOW = 0.4, 0.6, 0.2  # how far the crop goes beyond the face, in shares of its width or height
 LARGEST = 2**24  # pixels in which a face is looked for; a larger photograph is reduced by a whole number first
+DEMO = "portrait-demo"
 FACE = "face"  # in the picture's `info`, for `after`
 
 
@@ -74,6 +75,10 @@ class Portrait(Application):
     size, and one grey channel where theirs has three equal ones). Where no face is found the whole picture is drawn,
     with a warning, as in the demo, but fed to the network at 512 by 512 like everything else: the demo feeds it at its
     own size, on which the network was not trained.
+
+    The demo also swaps the statistics of red and blue when it normalises, the test does not. So commands feed portrait
+    weights by `portrait-demo` and, with `ready`, by `portrait`; `--profile` chooses otherwise. The server takes
+    `portrait` for both, and a profile in an artifact's graph stays what it is.
     """
 
     name = "portrait"
@@ -85,6 +90,9 @@ class Portrait(Application):
     ready: bool = field(
         default=False, metadata={"help": "The pictures are faces, cut to a square: draw them as they are."}
     )
+
+    def profile(self, own: str) -> str:
+        return DEMO if own == "portrait" and not self.ready else own
 
     def before(self, image: Image.Image) -> Image.Image:
         if self.ready:

@@ -27,12 +27,12 @@ Background = Image.Image | Path | float | tuple[int, ...]
 def parse_background(text: str) -> Background:
     """What `--background` names: a colour (as a tuple), `blur:SIGMA` (as a number) or a picture (as a path).
 
-    Raises OptionError.
+    Raises OptionError, also for a colour with transparency.
     """
     if text.startswith(BLUR):
         return _sigma(text)
     try:
-        return ImageColor.getrgb(text)[:3]
+        return _opaque(text, *ImageColor.getrgb(text))
     except ValueError:
         pass
     if not text or not os.path.isfile(text):
@@ -41,6 +41,15 @@ def parse_background(text: str) -> Background:
             "#20c0a0, and blur:SIGMA such as blur:20"
         )
     return Path(text)
+
+
+def _opaque(text: str, red: int, green: int, blue: int, alpha: int = 255) -> tuple[int, int, int]:
+    if alpha != 255:
+        raise OptionError(
+            f"background {text!r}: results are opaque; name the colour without transparency, "
+            f"#{red:02x}{green:02x}{blue:02x}"
+        )
+    return red, green, blue
 
 
 def _sigma(text: str) -> float:

@@ -13,6 +13,7 @@ from ..apps.base import Application
 from ..apps.jobs import STREAM, Job, jobs_of
 from ..apps.work import Outcome, run_one
 from ..errors import ImageError, OptionError, OutputError, U2ZooError, UnknownNameError
+from ..sources import profile_of
 from .console import state
 from .fetch import fetch_source
 
@@ -90,7 +91,8 @@ def run_request(application: Application, request: Request) -> None:
     request.check()
     many = request.many(jobs)
     fetch_source(request.model)
-    opened = Opening(request.model, request.profile, request.runtime)
+    profile = request.profile or application.profile(profile_of(request.model, application.model))
+    opened = Opening(request.model, profile, request.runtime)
     outcomes = _many(application, request, jobs, opened) if many else [_single(application, request, jobs[0], opened)]
     _finish(application, request, jobs, outcomes, opened)
 
@@ -104,10 +106,9 @@ def _single(application: Application, request: Request, job: Job, opened: Openin
             if request.errors:
                 _write_errors(request.errors, [(job.photograph, str(error))])
             raise
-        if stream is None:
-            state.result(_line(outcome))
-        else:
+        if stream is not None:
             stream.flush()
+        _say(job, outcome)
     return outcome
 
 
@@ -155,9 +156,11 @@ def _outcomes(
         running = run.run(opened, application, todo, book.room, workers=request.workers)
     with closing(running):
         for outcome in running:
-            if not outcome.error:
+            if outcome.error:
+                book.keep()
+            else:
                 book.add(jobs[outcome.index], outcome)
-                state.result(_line(outcome))
+                _say(jobs[outcome.index], outcome)
             yield outcome
 
 
@@ -180,6 +183,14 @@ def _finish(
     )
     if failed:
         raise U2ZooError(f"{len(failed)} of {len(jobs)} photographs failed; the others have their {application.plural}")
+
+
+def _say(job: Job, outcome: Outcome) -> None:
+    """The line of a result, and what people should know of it."""
+    if job.target != STREAM:
+        state.result(_line(outcome))
+    if warning := outcome.facts.get("warning"):
+        state.warn(f"{job.name}: {warning}")
 
 
 def _conclude(application: Application, request: Request, jobs: list[Job], good: list[Outcome]) -> None:
@@ -222,10 +233,12 @@ def _row(application: Application, job: Job, outcome: Outcome) -> dict[str, Any]
 
 def _settings(application: Application, request: Request) -> dict[str, Any]:
     """What decides about the results: a run with other settings is another one."""
-    model = request.model
-    stamp = [model.stat().st_size, model.stat().st_mtime_ns] if model.exists() else []
-    chosen = {"profile": request.profile, "runtime": request.runtime}
-    return {"command": application.name, **asdict(application), "model": [str(model), *stamp], **chosen}
+    from ..apps.journal import stamp
+
+    model = str(request.model)
+    files = {name: [file, *stamp(file)] for name, file in application.files().items()}
+    chosen = {"model": [model, *stamp(model)], "profile": request.profile, "runtime": request.runtime}
+    return {"command": application.name, **asdict(application), **files, **chosen}
 
 
 def _check_targets(application: Application, jobs: list[Job], request: Request) -> None:

@@ -27,20 +27,19 @@ COMMON: dict[str, tuple[Any, Any]] = {
         inspect.Parameter.empty,
     ),
     "model": (Annotated[Path, typer.Option(help="Weights, an artifact of any format, or a catalog name.")], None),
-    "profile": (
-        Annotated[
-            str | None,
-            typer.Option(help="How photographs are prepared: paper, rembg …; by default as the catalog says."),
-        ],
-        None,
-    ),
+    "profile": (Annotated[str | None, typer.Option(help="How photographs are prepared.")], None),
     "runtime": (
         Annotated[str | None, typer.Option(help=f"What runs the weights: torch (the default), {', '.join(FORMATS)}.")],
         None,
     ),
     "recursive": (Annotated[bool, typer.Option("--recursive", help="Look into the folders of folders too.")], False),
     "resume": (
-        Annotated[bool, typer.Option("--resume", help="Skip what an earlier, interrupted or --resume run finished.")],
+        Annotated[
+            bool,
+            typer.Option(
+                "--resume", help="Skip what a run before finished: one interrupted, failed in part, or with --resume."
+            ),
+        ],
         False,
     ),
     "errors": (Annotated[Path | None, typer.Option(help="A CSV file for photographs that failed, and why.")], None),
@@ -86,7 +85,7 @@ def command_of(kind: "type[Application]") -> Callable[..., None]:
         own = {field.name: values.pop(field.name) for field in fields(kind)}
         run_request(kind(**own), Request(**values))
 
-    common = {**COMMON, "model": (COMMON["model"][0], Path(kind.model))}
+    common = {**COMMON, "model": (COMMON["model"][0], Path(kind.model)), "profile": (_profile(kind), None)}
     both = {**common, **_own(kind)}
     command.__name__, command.__doc__ = kind.name, kind.title
     command.__annotations__ = {name: annotation for name, (annotation, _) in both.items()}
@@ -97,6 +96,17 @@ def command_of(kind: "type[Application]") -> Callable[..., None]:
         ]
     )
     return command
+
+
+def _profile(kind: "type[Application]") -> Any:
+    from ..sources import profile_of
+
+    usual = kind().profile(profile_of(kind.model, kind.model))
+    text = "How photographs are prepared: paper, rembg …; by default as the catalog says for a name, and as"
+    return Annotated[
+        str | None,
+        typer.Option(help=f"{text} {kind.model} is fed ({usual}) for a file without a profile in its graph."),
+    ]
 
 
 def _own(kind: "type[Application]") -> dict[str, tuple[Any, Any]]:
