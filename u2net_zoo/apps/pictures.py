@@ -36,11 +36,10 @@ PLAIN = {
 IN_JPEG = ("L", "RGB", "CMYK")
 SEGMENT = 65_000  # bytes of EXIF, or of XMP, that one segment of JPEG takes for certain
 ORIENTATION, XMP = 0x0112, 700
-# What would be wrong of an upright picture, or shows what was cut away; as attributes and as elements.
-OUTDATED = (
-    rb'\s+(?:tiff:Orientation|GImage:Data|GDepth:Data)="[^"]*"|'
-    rb"<(tiff:Orientation|xmp:Thumbnails|xap:Thumbnails)\b[^>]*(?<!/)>.*?</\1>"
-)
+# What would be wrong of an upright picture, as an attribute and as an element; and what shows what was cut away.
+TURNED = rb'\stiff:Orientation="[^"]*"|<tiff:Orientation>[^<]*</tiff:Orientation>'
+THUMBNAILS = (b"xmp:Thumbnails", b"xap:Thumbnails")
+SHOWN = (b"Thumbnails", b"GImage:Data", b"GDepth:Data")
 # Tags by which a TIFF file says how its own pixels are stored; TIFF 6.0, and where profiles and XMP are.
 STORAGE = (
     *range(254, 260), 262, 263, 266, 273, *range(277, 281), 284, 292, 293, 317, 320, 322, 323, 324, 325, 330, 332, 338,
@@ -122,11 +121,15 @@ def _exif(photograph: Image.Image) -> bytes:
 
 
 def _xmp(photograph: Image.Image) -> bytes:
-    """XMP for another picture of the same photograph, UTF-8; none where it is in another encoding."""
+    """XMP for another picture of the same photograph, UTF-8; none in another encoding, or with pictures that stay."""
     packet = photograph.info.get("xmp") or b""
     packet = packet.encode() if isinstance(packet, str) else bytes(packet)
     try:
         packet.decode("utf-8")
     except UnicodeDecodeError:
         return b""
-    return re.sub(OUTDATED, b"", packet, flags=re.DOTALL)
+    for name in THUMBNAILS:
+        head, opened, rest = packet.partition(b"<" + name)
+        _, closed, tail = rest.partition(b"</" + name + b">")
+        packet = (head + tail if closed else b"") if opened else packet
+    return b"" if any(word in packet for word in SHOWN) else re.sub(TURNED, b"", packet)
