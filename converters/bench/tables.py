@@ -30,8 +30,9 @@ COLUMNS: dict[str, Callable[[Row], str]] = {
 def _error(row: Row) -> str:
     if row.max_abs is None:
         return "-"
-    text = {"": f"{row.max_abs:.1e}", "of pixels": f"{row.max_abs:.2%}"}.get(row.unit, f"{row.max_abs:.0f}")
-    return f"{text} {row.unit}".strip()
+    if row.unit == "grey levels":
+        return f"{row.max_abs:.0f} grey level{'s' if row.max_abs != 1 else ''}"
+    return f"{row.max_abs:.2%} {row.unit}" if row.unit else f"{row.max_abs:.1e}"
 
 
 def cells(rows: Sequence[Row]) -> list[list[str]]:
