@@ -7,7 +7,7 @@ import numpy as np
 
 from u2net_zoo.keras_model import load_keras_module
 
-__all__ = ["backend_of", "compiled", "eager", "to_numpy"]
+__all__ = ["backend_of", "compiled", "eager", "finished", "to_numpy"]
 
 
 def backend_of(model: Any) -> str:
@@ -43,6 +43,17 @@ def compiled(model: Any) -> Callable[[Any], Any]:
     if backend == "jax":
         return _jitted(model)
     return eager(model)
+
+
+def finished(value: Any) -> Any:
+    """A backend's tensor when it is computed; nothing is copied. TensorFlow on the CPU returns no sooner by itself."""
+    if hasattr(value, "block_until_ready"):
+        return value.block_until_ready()  # JAX
+    if getattr(value, "is_cuda", False):
+        import torch
+
+        torch.cuda.synchronize(value.device)
+    return value
 
 
 def to_numpy(value: Any) -> np.ndarray:

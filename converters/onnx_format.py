@@ -1,7 +1,7 @@
 """`onnx`: exported by Torch from the folded model, run by onnxruntime."""
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,9 @@ from .layout import channels_first, check_input, input_layout, is_channels_last
 from .quantise.onnx_plan import int8
 from .quantise.plan import Plan
 
-__all__ = ["Onnx"]
+__all__ = ["Onnx", "Runtime"]
 
+CPU = ("CPUExecutionProvider",)
 PER_CHANNEL = 13  # the opset in which scales per channel came
 OPSETS = (17, 11, 12, 13, 14, 15, 16, 18, 19, 20)
 
@@ -68,7 +69,7 @@ class Onnx(Format):
         return plan
 
     def run(self, path: Path) -> Predictor:
-        return _Runtime(path)
+        return Runtime(path)
 
     def read(self, path: Path) -> Checkpoint:
         return onnx_reader.read(path)
@@ -118,16 +119,18 @@ def _to_half(model: Any) -> Any:
     return half.model
 
 
-class _Runtime(Predictor):
-    def __init__(self, path: Path):
+class Runtime(Predictor):
+    """An ONNX file in onnxruntime; `providers` are onnxruntime's names, with options where they have some."""
+
+    def __init__(self, path: Path, providers: Sequence[Any] = CPU):
         import onnxruntime
 
-        self.path = path
+        self.path, self.providers = path, list(providers)
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
         self.options = options
         try:
-            self.session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+            self.session = onnxruntime.InferenceSession(str(path), options, providers=self.providers)
         except Exception as error:  # onnxruntime raises types of its own for every kind of damage
             raise ArtifactError(f"{path}: onnxruntime cannot load it ({one_line(error)})") from None
         given = self.session.get_inputs()
@@ -158,8 +161,7 @@ class _Runtime(Predictor):
         self.options.intra_op_num_threads = max(1, processors() // lanes)
         # threads that wait by spinning would take the processors from those who decode
         self.options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        providers = ["CPUExecutionProvider"]
-        self.session = onnxruntime.InferenceSession(str(self.path), self.options, providers=providers)
+        self.session = onnxruntime.InferenceSession(str(self.path), self.options, providers=self.providers)
         return lanes
 
     def _laid_out(self, x: np.ndarray) -> np.ndarray:
@@ -177,8 +179,6 @@ class _Runtime(Predictor):
             return iter(())  # its maps are equalised, so they are others than the network's
         del model.graph.output[:]
         model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in values)  # onnxruntime works out the types
-        session = onnxruntime.InferenceSession(
-            model.SerializeToString(), self.options, providers=["CPUExecutionProvider"]
-        )
+        session = onnxruntime.InferenceSession(model.SerializeToString(), self.options, providers=self.providers)
         results = session.run(values, {session.get_inputs()[0].name: self._laid_out(x)})
         return iter([(unit.path, value.astype(np.float32)) for unit, value in zip(arch.units(), results, strict=False)])

@@ -109,6 +109,7 @@ class RemotePredictor(Predictor):
         self.seconds: list[float] = []
         self.looked_into = False  # its peak memory is then no longer that of running it
         self.memory = int(found["memory"])
+        self.device_memory: int | None = None  # bytes on a GPU, of predictors that know them
 
     @property
     def usage(self) -> Usage:
@@ -123,7 +124,7 @@ class RemotePredictor(Predictor):
     def time(self, x: np.ndarray) -> float:
         """Seconds of one call whose answer stays in the process; on a GPU both tensors stay on it."""
         header, _ = self._ask({"time": True}, {"x": x})
-        self.memory = header["memory"]
+        self.memory, self.device_memory = header["memory"], header["device_memory"]
         return header["seconds"]
 
     def taps(self, x: np.ndarray, arch: Architecture) -> Iterator[tuple[str, np.ndarray]]:
@@ -236,7 +237,8 @@ class _Server:
             except Exception as error:  # runtimes raise anything
                 text = str(error) if isinstance(error, U2ZooError) else one_line(error)
                 header, results = {"error": text, "usage": isinstance(error, UsageError)}, {}
-            _send(self.connection, {**header, "memory": peak_memory()}, results)
+            memory = {"memory": peak_memory(), "device_memory": getattr(self.predictor, "device_memory", None)}
+            _send(self.connection, {**header, **memory}, results)
 
     def _answer(
         self, request: dict[str, Any], arrays: dict[str, np.ndarray]

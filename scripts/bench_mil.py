@@ -1,9 +1,10 @@
 """The ML Program evaluator: time against Torch's own forward, and peak memory.
 
-    python scripts/bench_mil.py [--arch u2netp] [--size 320] [--precision fp32] [--rounds 5]
+    python scripts/bench_mil.py [--source u2netp.pth | --arch u2netp] [--size 320] [--precision fp32] [--rounds 5]
 
 Torch and the evaluator alternate in one process, the fastest round of each counts. Memory is the peak of a process that
-does nothing but open the package and evaluate it once. Weights are generated: neither depends on their values.
+does nothing but open the package and evaluate it once. Without --source the weights are generated: neither depends on
+their values.
 """
 
 import argparse
@@ -23,17 +24,22 @@ def image(side: int) -> np.ndarray:
     return np.random.default_rng(0).standard_normal((1, 3, side, side)).astype(np.float32)
 
 
-def write(arch_name: str, side: int, precision: str, path: str) -> Any:
-    """Writes the package; returns the Torch model that it came from."""
+def generated(arch_name: str) -> Any:
+    """A checkpoint of that architecture whose activations stay alive."""
     from bench_convert import hard_state
 
-    from converters import FORMATS, Options
-    from u2net_zoo import load_torch
     from u2net_zoo.checkpoint import KNOWN, Checkpoint
 
     arch = next(known for known in KNOWN if known.name == arch_name)
-    checkpoint = Checkpoint.from_state(hard_state(arch), arch=arch)
-    options = FORMATS["coreml"].settle(Options(size=(side, side), precision=precision))
+    return Checkpoint.from_state(hard_state(arch), arch=arch)
+
+
+def write(checkpoint: Any, side: int, precision: str, path: str) -> Any:
+    """Writes a package that takes the tensor, as Torch does; returns the Torch model that it came from."""
+    from converters import FORMATS, Options
+    from u2net_zoo import load_torch
+
+    options = FORMATS["coreml"].settle(Options(size=(side, side), precision=precision, io="tensor"))
     FORMATS["coreml"].write(checkpoint, Path(path), options)
     return load_torch(checkpoint, outputs="mask", fold=True)
 
@@ -79,7 +85,8 @@ def compare(model: Any, path: str, side: int, rounds: int) -> dict[str, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--arch", default="u2netp")
+    parser.add_argument("--source", help="weights of any kind; generated ones if not given")
+    parser.add_argument("--arch", default="u2netp", help="of generated weights")
     parser.add_argument("--size", type=int, default=320)
     parser.add_argument("--precision", default="fp32", choices=("fp32", "fp16"))
     parser.add_argument("--rounds", type=int, default=5)
@@ -88,13 +95,17 @@ def main() -> None:
     if args.child:
         peak(args.child, args.size)
         return
+    from converters.sources import read_source
+    from u2net_zoo.sources import locate
+
     with tempfile.TemporaryDirectory() as folder:
-        path = f"{folder}/{args.arch}.mlpackage"
-        model = write(args.arch, args.size, args.precision, path)
+        path = f"{folder}/network.mlpackage"
+        checkpoint = read_source(locate(args.source).path) if args.source else generated(args.arch)
+        model = write(checkpoint, args.size, args.precision, path)
         command = [sys.executable, __file__, "--child", path, "--size", str(args.size)]
         memory = float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
         seconds = compare(model, path, args.size, args.rounds)
-    print(f"{args.arch} {args.precision} at {args.size}: Torch {seconds['torch']:.3f} s, "
+    print(f"{checkpoint.arch.name} {args.precision} at {args.size}: Torch {seconds['torch']:.3f} s, "
           f"evaluator {seconds['evaluator']:.3f} s ({seconds['evaluator'] / seconds['torch']:.2f}x), "
           f"peak of the evaluator {memory:.2f} GB")  # fmt: skip
 

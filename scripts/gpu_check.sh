@@ -3,7 +3,8 @@
 #
 #     scripts/gpu_check.sh [WEIGHTS] [OUT.md]
 #
-# Takes the Python of .venv, else PYTHON, else python3; it needs torch with CUDA. What else is installed takes part.
+# Takes PYTHON, else the one of .venv, else python3; it needs torch with CUDA and the extra `dev`. What else is
+# installed takes part. A GPU that cannot be tested is an error, not a skip.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 weights=${1:-u2net_nano}
@@ -12,5 +13,5 @@ python=${PYTHON:-$([ -x .venv/bin/python ] && echo .venv/bin/python || echo pyth
 
 nvidia-smi --query-gpu=name,driver_version --format=csv,noheader
 "$python" -c 'import torch, sys; sys.exit(0 if torch.cuda.is_available() else "error: this Torch finds no CUDA device")'
-PYTHONPATH=$PWD "$python" -m pytest -n 0 -q parity_tests/test_gpu.py
+U2ZOO_GPU=required PYTHONPATH=$PWD "$python" -m pytest -n 0 -q parity_tests/test_gpu.py
 PYTHONPATH=$PWD "$python" -m u2net_zoo bench "$weights" --device cuda --runs 30 --markdown "$out"

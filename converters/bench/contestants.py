@@ -5,10 +5,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Contestant", "for_artifact", "for_weights"]
+from ..sources import format_of
+
+__all__ = ["ON_CUDA", "Contestant", "for_artifact", "for_weights"]
 
 CPU_ONLY = {"CUDA_VISIBLE_DEVICES": "", "JAX_PLATFORMS": "cpu"}
-FULL_PRECISION = {"JAX_DEFAULT_MATMUL_PRECISION": "highest", "NVIDIA_TF32_OVERRIDE": "0"}
+# JAX, and Keras on Torch, take TF32 for products unless told otherwise; JAX also takes most of the GPU's memory.
+ON_CUDA = {
+    "JAX_DEFAULT_MATMUL_PRECISION": "highest",
+    "NVIDIA_TF32_OVERRIDE": "0",
+    "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
+}
 KERAS_BACKENDS = ("tensorflow", "jax", "torch")
 RUNTIMES = {"onnx": "onnxruntime", "openvino": "OpenVINO f32", "tflite": "TFLite (XNNPACK)",
             "savedmodel": "TensorFlow", "ncnn": "ncnn"}  # fmt: skip
@@ -24,7 +31,8 @@ class Contestant:
         name: for people.
         opener, arguments, environment: see `remote.RemotePredictor`.
         converted: name of the format that the weights are to be converted to first; its path becomes the argument.
-        exact: whether it computes in float32.
+        dtype: what products are computed in: Torch's name, or `tf32`.
+        refusal: why it cannot take part; empty when it can.
     """
 
     name: str
@@ -32,12 +40,22 @@ class Contestant:
     arguments: Mapping[str, Any]
     environment: Mapping[str, str] = field(default_factory=dict)
     converted: str | None = None
-    exact: bool = True
+    dtype: str = "float32"
+    refusal: str = ""
+
+    @property
+    def exact(self) -> bool:
+        return self.dtype == "float32"
 
 
-def for_artifact(path: Path) -> Contestant:
-    """A converted model in its own runtime."""
-    return Contestant(path.name, "artifact", {"path": str(path)}, CPU_ONLY)
+def for_artifact(path: Path, name: str, device: str) -> Contestant:
+    """A converted model in its own runtime: on `cuda` ONNX alone, without TF32. Raises InputError: of no known kind."""
+    arguments = {"path": str(path)}
+    if device == "cpu":
+        return Contestant(name, "artifact", arguments, CPU_ONLY)
+    fmt = format_of(path)
+    refusal = "" if fmt.name == "onnx" else f"{fmt.title} runs on the CPU here; on cuda: weights and ONNX files"
+    return Contestant(name, "onnxruntime", {**arguments, "tf32": False}, refusal=refusal)
 
 
 def for_weights(path: Path, size: Sequence[int], device: str, bf16: bool) -> Iterator[Contestant]:
@@ -50,11 +68,11 @@ def _on_cpu(path: Path, size: Sequence[int], bf16: bool) -> Iterator[Contestant]
         yield Contestant(name, "torch", {"path": str(path), "step": step}, CPU_ONLY)
     if bf16:
         arguments = {"path": str(path), "step": "channels_last", "dtype": "bfloat16"}
-        yield Contestant("Torch channels-last bf16", "torch", arguments, CPU_ONLY, exact=False)
+        yield Contestant("Torch channels-last bf16", "torch", arguments, CPU_ONLY, dtype="bfloat16")
     for fmt, name in RUNTIMES.items():
         yield Contestant(name, "artifact", {}, CPU_ONLY, fmt)
     if bf16:
-        yield Contestant("OpenVINO bf16", "openvino", {"precision": "bf16"}, CPU_ONLY, "openvino", exact=False)
+        yield Contestant("OpenVINO bf16", "openvino", {"precision": "bf16"}, CPU_ONLY, "openvino", "bfloat16")
     for backend in KERAS_BACKENDS:
         yield _keras(path, size, backend, CPU_ONLY)
 
@@ -65,12 +83,11 @@ def _on_cuda(path: Path, size: Sequence[int]) -> Iterator[Contestant]:
         ("channels_last", "bfloat16"), ("compiled", "tf32"), ("compiled", "float16"),
     ):  # fmt: skip
         arguments = {"path": str(path), "step": step, "dtype": dtype, "device": "cuda"}
-        yield Contestant(f"{TORCH[step]} {dtype}", "torch", arguments, exact=dtype == "float32")
-    for tf32 in (False, True):
-        name = f"onnxruntime CUDA {'tf32' if tf32 else 'float32'}"
-        yield Contestant(name, "onnxruntime", {"tf32": tf32}, {}, "onnx", exact=not tf32)
+        yield Contestant(f"{TORCH[step]} {dtype}", "torch", arguments, dtype=dtype)
+    for dtype in ("float32", "tf32"):
+        yield Contestant(f"onnxruntime CUDA {dtype}", "onnxruntime", {"tf32": dtype == "tf32"}, {}, "onnx", dtype)
     for backend in ("torch", "jax"):
-        yield _keras(path, size, backend, FULL_PRECISION)
+        yield _keras(path, size, backend, ON_CUDA)
 
 
 def _keras(path: Path, size: Sequence[int], backend: str, environment: Mapping[str, str]) -> Contestant:

@@ -1,38 +1,67 @@
 """onnxruntime on CUDA, with TF32 on or off by name."""
 
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 
 from u2net_zoo.errors import OptionError
 
-from ..base import Predictor
+from ..layout import check_input
+from ..onnx_format import CPU, Runtime
 
 __all__ = ["OnnxVariant"]
 
+CUDA = "CUDAExecutionProvider"
 
-class OnnxVariant(Predictor):
+
+class OnnxVariant(Runtime):
     """The ONNX file `path` on CUDA; it is refused when onnxruntime would quietly take another provider.
 
     Args:
         tf32: let products round to 10 bits, which is onnxruntime's own default.
+        device: onnxruntime's name of it, `cuda` or `cpu`.
     """
 
-    def __init__(self, path: str, tf32: bool = True):
+    def __init__(self, path: str, tf32: bool = True, device: str = "cuda"):
+        self.device = device
+        if device == "cuda":
+            _require_cuda()
+        super().__init__(Path(path), [(CUDA, {"use_tf32": int(tf32)})] if device == "cuda" else CPU)
+        taken = self.session.get_providers()[0]
+        if device == "cuda" and taken != CUDA:
+            raise OptionError(f"onnxruntime cannot use {CUDA} here and took {taken}")
+
+    def timed(self, x: np.ndarray) -> Callable[[], None]:
+        """One run on a tensor that lies on the device already, as do the answers; returns when they are computed."""
+        binding = self.bound(x)
+
+        def run() -> None:
+            self.session.run_with_iobinding(binding)
+            binding.synchronize_outputs()
+
+        return run
+
+    def bound(self, x: np.ndarray) -> Any:
+        """onnxruntime's IOBinding of `x`, copied to the device, and of answers that stay there."""
         import onnxruntime
 
-        provider = "CUDAExecutionProvider"
-        if provider not in onnxruntime.get_available_providers():
-            raise OptionError(f"onnxruntime was built without {provider}; it has: {_listed(onnxruntime)}")
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
-        self.session = onnxruntime.InferenceSession(path, options, providers=[(provider, {"use_tf32": int(tf32)})])
-        if self.session.get_providers()[0] != provider:
-            raise OptionError(f"onnxruntime cannot use {provider} here and took {self.session.get_providers()[0]}")
-        self.input = self.session.get_inputs()[0].name
-        self.outputs = tuple(output.name for output in self.session.get_outputs())
-
-    def __call__(self, x: np.ndarray) -> dict[str, np.ndarray]:
-        return dict(zip(self.outputs, self.session.run(None, {self.input: x}), strict=True))
+        check_input(self, x)
+        given = onnxruntime.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(self._laid_out(x)), self.device, 0)
+        binding = self.session.io_binding()
+        binding.bind_ortvalue_input(self.session.get_inputs()[0].name, given)
+        for name in self.outputs:
+            binding.bind_output(name, self.device, 0)
+        return binding
 
 
-def _listed(onnxruntime: object) -> str:
-    return ", ".join(onnxruntime.get_available_providers())  # type: ignore[attr-defined]
+def _require_cuda() -> None:
+    """Raises OptionError: this onnxruntime has no CUDA."""
+    import onnxruntime
+
+    found = onnxruntime.get_available_providers()
+    if CUDA not in found:
+        raise OptionError(f"onnxruntime was built without {CUDA}; it has: {', '.join(found)}")
+    if hasattr(onnxruntime, "preload_dlls"):
+        onnxruntime.preload_dlls()  # CUDA's libraries may lie in Torch's or NVIDIA's packages, where it does not look

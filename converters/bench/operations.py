@@ -1,14 +1,18 @@
 """How much work a network is, counted from its architecture, and what a matrix product reaches on this machine."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from u2net_zoo.arch import POOL, RSU, Architecture, Unit
 
 __all__ = ["flops", "matmul_gflops"]
 
-SIDE = 1024  # of the matrices: 12 MB, beyond the caches next to a core; 2 GFLOP a product
-ROUNDS = 5
+# Of the matrices. 12 MB are beyond the caches next to a core, 2 GFLOP a product. A GPU does that in less time than it
+# takes to start it, and gets 1.1 TFLOP.
+SIDES = {"cpu": 1024, "cuda": 8192}
+ROUNDS, SECONDS = 5, 1.0  # a processor that emulates bf16 takes seconds for one
 
 
 @dataclass(frozen=True)
@@ -54,15 +58,36 @@ def flops(arch: Architecture, size: tuple[int, int]) -> int:
     return counter.count
 
 
-def matmul_gflops(device: str = "cpu") -> float:
-    """GFLOP/s of Torch's float32 matrix product, the best of a few; what a convolution could reach at most."""
+def matmul_gflops(device: str = "cpu", dtype: str = "float32") -> float:
+    """GFLOP/s of Torch's matrix product, the best of a few; what a convolution could reach at most.
+
+    Args:
+        device: `cpu` or `cuda`.
+        dtype: Torch's name, or `tf32`: float32 whose products round to 10 bits, on CUDA.
+    """
     import torch
 
-    a = torch.rand(SIDE, SIDE, device=device)
-    best = float("inf")
-    for _ in range(ROUNDS):
-        start = time.perf_counter()
-        product = a @ a
-        float(product[0, 0])  # waits for a GPU
-        best = min(best, time.perf_counter() - start)
-    return 2 * SIDE**3 / best / 1e9
+    side, best = SIDES[device], float("inf")
+    a = torch.rand(side, side, device=device, dtype=getattr(torch, "float32" if dtype == "tf32" else dtype))
+    with _tf32(dtype == "tf32"):
+        for _ in range(ROUNDS):
+            start = time.perf_counter()
+            product = a @ a
+            float(product[0, 0])  # waits for a GPU
+            best = min(best, time.perf_counter() - start)
+            if best > SECONDS:
+                break
+    return 2 * side**3 / best / 1e9
+
+
+@contextmanager
+def _tf32(allowed: bool) -> Iterator[None]:
+    """Torch's products in TF32 or not; as it was before afterwards."""
+    import torch
+
+    before = torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = allowed
+    try:
+        yield
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = before

@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 
 from u2net_zoo.checkpoint import Checkpoint
-from u2net_zoo.errors import ArtifactError, U2ZooError, one_line
+from u2net_zoo.errors import ArtifactError, OptionError, U2ZooError, one_line
 
+from ..baking import Baking
 from ..base import Options
+from ..bent import Answer
 from ..matching import difference
-from ..parity import Reference
+from ..parity import Reference, picture_of
 from ..registry import FORMATS
 from ..remote import LIMIT, RemotePredictor
 from .contestants import Contestant
@@ -30,9 +32,12 @@ class Row:
     Attributes:
         error: why it did not run; everything else is None then.
         median, low, high: seconds of a run: the median and the quartiles.
-        memory: bytes, peak of its process. load: seconds until it was ready. bytes: of its file.
-        gflops: of the network's work in the median's time. share: of what a matrix product reaches.
+        memory: bytes, peak of its process on the host. device_memory: of its tensors on the GPU, where it is known.
+        load: seconds until it was ready. bytes: of its file.
+        gflops: of the network's work in the median's time. share: of what a matrix product reaches in its dtype.
         max_abs: largest absolute difference of its outputs to Torch in float64. ratio: to what Torch float32 loses.
+        unit: of `max_abs` and `mean_abs`. Empty: of the outputs themselves. `grey levels`: of the picture that Torch
+            and the profile answer, for a file that takes pictures. `of pixels`: the share that got another class.
     """
 
     name: str
@@ -43,6 +48,7 @@ class Row:
     high: float | None = None
     runs: int = 0
     memory: int | None = None
+    device_memory: int | None = None
     load: float | None = None
     bytes: int | None = None
     gflops: float | None = None
@@ -50,6 +56,7 @@ class Row:
     max_abs: float | None = None
     mean_abs: float | None = None
     ratio: float | None = None
+    unit: str = ""
     facts: Mapping[str, str] | None = None
 
     @property
@@ -66,12 +73,18 @@ class Race:
     Args:
         checkpoint: what is right, and what converted files are made from.
         size: (H, W).
-        peak: GFLOP/s of a matrix product, or None.
+        peaks: GFLOP/s of a matrix product in each dtype, where they are known.
         limit: seconds for each answer of a runtime; a slower one is stopped, and its row says so.
     """
 
-    def __init__(self, checkpoint: Checkpoint, size: tuple[int, int], peak: float | None = None, limit: float = LIMIT):
-        self.checkpoint, self.peak, self.limit = checkpoint, peak, limit
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        size: tuple[int, int],
+        peaks: Mapping[str, float] | None = None,
+        limit: float = LIMIT,
+    ):
+        self.checkpoint, self.peaks, self.limit = checkpoint, peaks or {}, limit
         self.reference = Reference(checkpoint, size)
         self.x = self.reference.inputs[:1]
         self.work = flops(checkpoint.arch, size) / 1e9
@@ -79,7 +92,7 @@ class Race:
     def run(
         self, contestants: Sequence[Contestant], runs: int, tell: Callable[[str], None] = lambda text: None
     ) -> list[Row]:
-        """A row for each contestant, in their order; a failure is a row too."""
+        """A row for each contestant, in their order; a failure is a row too. Their names differ."""
         rows: dict[str, Row] = {}
         with tempfile.TemporaryDirectory(prefix="u2zoo-") as folder:
             ready: dict[str, RemotePredictor] = {}
@@ -91,29 +104,52 @@ class Race:
             finally:
                 for predictor in ready.values():
                     predictor.close()
-        return [self._measured(rows[c.name], times.get(c.name, [])) for c in contestants]
+        return [self._measured(rows[c.name], times.get(c.name, []), self.peaks.get(c.dtype)) for c in contestants]
 
     def _prepared(self, contestant: Contestant, folder: Path, ready: dict[str, RemotePredictor]) -> Row:
         """Its row so far: size, load time, error against the reference. It is in `ready` when it runs."""
         row = Row(contestant.name, contestant.exact)
         try:
+            if contestant.refusal:
+                raise OptionError(contestant.refusal)
             arguments = dict(contestant.arguments)
             if contestant.converted:
                 arguments["path"] = str(self._converted(contestant.converted, folder))
             row = replace(row, bytes=_bytes(Path(arguments["path"])))
             predictor = RemotePredictor(contestant.opener, arguments, contestant.environment, self.limit)
             ready[contestant.name] = predictor
-            results = predictor(np.repeat(self.x, predictor.batch or 1, axis=0))
-            exact = {name: value[:1] for name, value in self.reference.exact.items()}
-            names, largest, mean = difference({k: v[:1] for k, v in results.items()}, exact)
-            noise = max(self.reference.noise[name] for name in names.values())
+            results = predictor(self._fed(predictor))
             facts = {key: str(value) for key, value in predictor.facts.items()}
-            row = replace(row, max_abs=largest, mean_abs=mean, ratio=largest / max(noise, 1e-12), facts=facts)
-            return replace(row, load=predictor.load)
+            row = replace(row, load=predictor.load, facts=facts)
+            return self._judged(row, {k: v[:1] for k, v in results.items()}, predictor.baking)
         except Exception as error:  # a runtime that is missing, refuses or breaks is a row, whatever it raises
             if contestant.name in ready:
                 ready.pop(contestant.name).close()
             return _failed(row, error)
+
+    def _fed(self, predictor: RemotePredictor) -> np.ndarray:
+        """The tensor or, for a file that takes pictures, the photograph in 8 bits; as often as its batch asks for."""
+        baking = predictor.baking
+        x = self._pixels(baking).transpose(2, 0, 1)[None] if baking else self.x
+        return np.repeat(x, predictor.batch or 1, axis=0)
+
+    def _pixels(self, baking: Baking) -> np.ndarray:
+        """uint8 (H, W, 3)."""
+        return baking.profile.pixels(self.reference.images[0], self.reference.size)
+
+    def _judged(self, row: Row, results: Answer, baking: Baking | None) -> Row:
+        """With its error: `results` are for one input."""
+        if baking:
+            wanted = picture_of(self.reference.single, baking, self._pixels(baking)).astype(np.int16)
+            off = np.abs(results["mask"][0, 0] - wanted)
+            if baking.classes > 1:
+                share = float((off > 0).mean())
+                return replace(row, max_abs=share, mean_abs=share, unit="of pixels")
+            return replace(row, max_abs=float(off.max()), mean_abs=float(off.mean()), unit="grey levels")
+        exact = {name: value[:1] for name, value in self.reference.exact.items()}
+        names, largest, mean = difference(results, exact)
+        noise = max(self.reference.noise[name] for name in names.values())
+        return replace(row, max_abs=largest, mean_abs=mean, ratio=largest / max(noise, 1e-12))
 
     def _converted(self, name: str, folder: Path) -> Path:
         """The weights in a format, converted once; no proof, since every row is compared with the reference."""
@@ -129,7 +165,7 @@ class Race:
     ) -> dict[str, list[float]]:
         """Seconds of each run. A first round, which allocates and compiles, is not counted."""
         times: dict[str, list[float]] = {name: [] for name in ready}
-        inputs = {name: np.repeat(self.x, p.batch or 1, axis=0) for name, p in ready.items()}
+        inputs = {name: self._fed(predictor) for name, predictor in ready.items()}
         for turn in range(runs + 1):
             tell(f"round {turn} of {runs}")
             for name in list(ready):
@@ -140,16 +176,16 @@ class Race:
                     ready.pop(name).close()
                     continue
                 times[name] += [seconds] if turn else []
-                rows[name] = replace(rows[name], memory=ready[name].memory)
+                rows[name] = replace(rows[name], memory=ready[name].memory, device_memory=ready[name].device_memory)
         return times
 
-    def _measured(self, row: Row, times: list[float]) -> Row:
+    def _measured(self, row: Row, times: list[float], peak: float | None) -> Row:
         if row.error or not times:
             return row
         median = statistics.median(times)
         low, high = (float(np.quantile(times, part)) for part in (0.25, 0.75))
         gflops = self.work / median
-        share = gflops / self.peak if self.peak else None
+        share = gflops / peak if peak else None
         return replace(row, median=median, low=low, high=high, runs=len(times), gflops=gflops, share=share)
 
 

@@ -1,6 +1,7 @@
 """The rows of a benchmark as Markdown and as a plot."""
 
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 from u2net_zoo.errors import MissingExtraError
@@ -8,7 +9,7 @@ from u2net_zoo.files import staged
 
 from .race import Row
 
-__all__ = ["COLUMNS", "aligned", "cells", "markdown", "plot"]
+__all__ = ["COLUMNS", "aligned", "cells", "markdown", "plot", "require_plot"]
 
 COLUMNS: dict[str, Callable[[Row], str]] = {
     "runtime": lambda r: r.name,
@@ -18,22 +19,33 @@ COLUMNS: dict[str, Callable[[Row], str]] = {
     "GFLOP/s": lambda r: f"{r.gflops:,.0f}" if r.gflops else "-",
     "of matmul": lambda r: f"{r.share:.0%}" if r.share else "-",
     "memory MB": lambda r: f"{r.memory / 1e6:,.0f}" if r.memory else "-",
+    "GPU MB": lambda r: f"{r.device_memory / 1e6:,.0f}" if r.device_memory else "-",
     "load s": lambda r: f"{r.load:.1f}" if r.load else "-",
     "file MB": lambda r: f"{r.bytes / 1e6:.1f}" if r.bytes else "-",
-    "max abs error": lambda r: f"{r.max_abs:.1e}" if r.max_abs is not None else "-",
+    "max abs error": lambda r: _error(r),
     "of noise": lambda r: f"{r.ratio:,.1f}x" if r.ratio is not None else "-",
 }
 
 
-def cells(row: Row) -> list[str]:
-    """One text per column."""
-    return [text(row) for text in COLUMNS.values()]
+def _error(row: Row) -> str:
+    if row.max_abs is None:
+        return "-"
+    if row.unit == "grey levels":
+        return f"{row.max_abs:.0f} grey level{'s' if row.max_abs != 1 else ''}"
+    return f"{row.max_abs:.2%} {row.unit}" if row.unit else f"{row.max_abs:.1e}"
+
+
+def cells(rows: Sequence[Row]) -> list[list[str]]:
+    """The heading and the rows that ran, one text per column; without the GPU's column where nothing was on one."""
+    ran = [row for row in rows if not row.error]
+    columns = {name: text for name, text in COLUMNS.items() if name != "GPU MB" or any(r.device_memory for r in ran)}
+    return [list(columns), *([text(row) for text in columns.values()] for row in ran)]
 
 
 def aligned(rows: Sequence[Row]) -> list[str]:
     """Lines for a terminal: the heading and the rows that ran, in columns."""
-    lines = [list(COLUMNS), *(cells(row) for row in rows if not row.error)]
-    widths = [max(len(line[n]) for line in lines) for n in range(len(COLUMNS))]
+    lines = cells(rows)
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return [
         "  ".join([line[0].ljust(widths[0]), *(text.rjust(w) for text, w in zip(line[1:], widths[1:], strict=True))])
         for line in lines
@@ -42,18 +54,24 @@ def aligned(rows: Sequence[Row]) -> list[str]:
 
 def markdown(rows: Sequence[Row]) -> str:
     """A table of the rows that ran, and a list of those that did not."""
-    lines = [list(COLUMNS), ["---"] + ["---:"] * (len(COLUMNS) - 1), *(cells(row) for row in rows if not row.error)]
+    heading, *ran = cells(rows)
+    lines = [heading, ["---"] + ["---:"] * (len(heading) - 1), *ran]
     table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
     failed = "\n".join(f"- {row.name}: {row.error}" for row in rows if row.error)
     return f"{table}\n\nNot run:\n\n{failed}\n" if failed else f"{table}\n"
 
 
+def require_plot() -> None:
+    """Raises MissingExtraError where `plot` has nothing to draw with."""
+    if find_spec("matplotlib") is None:
+        raise MissingExtraError("the plot", "matplotlib", "train")
+
+
 def plot(rows: Sequence[Row], target: Path, title: str) -> None:
     """Bars of the medians with their quartiles, the fastest on top. Raises OutputError, MissingExtraError."""
-    try:
-        from matplotlib.figure import Figure
-    except ModuleNotFoundError:
-        raise MissingExtraError("the plot", "matplotlib", "train") from None
+    require_plot()
+    from matplotlib.figure import Figure
+
     ran = sorted((row for row in rows if row.median), key=lambda row: -(row.median or 0))
     figure = Figure(figsize=(8, 0.9 + 0.36 * len(ran)), layout="constrained")
     axes = figure.subplots()

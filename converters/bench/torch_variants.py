@@ -64,6 +64,11 @@ class TorchVariant(Predictor):
 
         return run
 
+    @property
+    def device_memory(self) -> int | None:
+        """Bytes, the most that tensors took on the GPU so far; None on the CPU."""
+        return self.torch.cuda.max_memory_allocated(self.device) if self.device.type == "cuda" else None
+
     def _tensor(self, x: np.ndarray) -> Any:
         tensor = self.torch.from_numpy(np.ascontiguousarray(x)).to(self.device, self.dtype)
         return tensor.to(memory_format=self.format)

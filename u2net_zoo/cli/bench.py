@@ -1,5 +1,7 @@
 """`u2zoo bench`."""
 
+import os
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,16 +16,18 @@ if TYPE_CHECKING:
     from converters.bench.contestants import Contestant
     from converters.bench.race import Row
 
-    from ..checkpoint import Checkpoint
-
 __all__ = ["bench"]
 
 DEVICES = ("cpu", "cuda")
 
 
 def bench(
-    sources: Annotated[list[Path], typer.Argument(help="Weights (every runtime), artifacts (their own runtime).")],
-    size: Annotated[str | None, typer.Option(help="Input size, N or HxW; if not given 320, or the catalog's.")] = None,
+    sources: Annotated[
+        list[Path], typer.Argument(help="One file of weights (every runtime), artifacts of it (their own runtime).")
+    ],
+    size: Annotated[
+        str | None, typer.Option(help="Input size, N or HxW; if not given the artifacts', the catalog's, or 320.")
+    ] = None,
     runs: Annotated[int, typer.Option(min=1, help="Runs of each, in alternation.")] = 10,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     only: Annotated[str, typer.Option(help="Runtimes whose names contain one of these words, by commas.")] = "",
@@ -57,82 +61,101 @@ def _measure(
     limit: float,
     bar: Any,
 ) -> "tuple[list[Row], dict[str, Any]]":
-    from converters.bench.operations import matmul_gflops
+    from converters.bench.network import fixed_size, one_network
     from converters.bench.race import Race
-    from converters.sources import read_source
 
     from ..preprocessing import get_profile
     from ..sources import locate
 
     located = [locate(source) for source in sources]
-    checkpoint = read_source(located[0].path)
-    side = get_profile(located[0].profile or "paper").size
-    contestants = _contestants([found.path for found in located], size or (side, side), device, bf16, only)
+    weights, artifacts = _sorted_out([found.path for found in located])
+    against, checkpoint = one_network(weights, artifacts)
+    side = get_profile(next((found.profile for found in located if found.profile), "paper")).size
+    size = size or fixed_size(artifacts) or (side, side)
+    contestants = _contestants(weights, artifacts, size, device, bf16, only)
     bar.update(bar.task_ids[0], description="a matrix product")
-    peak = _peak(device, matmul_gflops)
-    race = Race(checkpoint, size or _fixed_size(located[0].path) or (side, side), peak, limit)
+    peaks = _peaks(device, contestants)
+    race = Race(checkpoint, size, peaks, limit)
     rows = race.run(contestants, runs, lambda text: bar.update(bar.task_ids[0], description=text))
-    return rows, _document(sources, checkpoint, race.reference.size, device, race.work, peak)
+    return rows, {
+        "sources": [str(source) for source in sources],
+        "against": next(str(s) for s, found in zip(sources, located, strict=True) if found.path == against),
+        "architecture": checkpoint.arch.name,
+        "size": list(size),
+        **_machine(device),
+        "gflop": round(race.work, 2),
+        "matmul_gflops": {dtype: round(peak, 1) for dtype, peak in peaks.items()},
+    }
 
 
-def _contestants(paths: list[Path], size: tuple[int, int], device: str, bf16: bool, only: str) -> "list[Contestant]":
-    """Raises InputError: nothing takes part."""
-    from converters.bench.contestants import for_artifact, for_weights
+def _sorted_out(paths: list[Path]) -> tuple[list[Path], list[Path]]:
+    """Weight files and artifacts; each once. Raises InputError: of no known kind."""
     from converters.sources import format_of
 
     from ..api import WEIGHT_FILES
 
-    found: list[Contestant] = []
+    once: dict[str, Path] = {}
     for path in paths:
-        weights = format_of(path).name in WEIGHT_FILES
-        found += list(for_weights(path, size, device, bf16)) if weights else [for_artifact(path)]
+        once.setdefault(os.path.abspath(path), path)
+    weights = [path for path in once.values() if format_of(path).name in WEIGHT_FILES]
+    return weights, [path for path in once.values() if path not in weights]
+
+
+def _contestants(
+    weights: list[Path], artifacts: list[Path], size: tuple[int, int], device: str, bf16: bool, only: str
+) -> "list[Contestant]":
+    """Raises InputError: nothing takes part."""
+    from converters.bench.contestants import for_artifact, for_weights
+    from converters.bench.network import row_names
+
+    found = [contestant for path in weights for contestant in for_weights(path, size, device, bf16)]
+    names = row_names(artifacts, [contestant.name for contestant in found])
+    found += [for_artifact(path, name, device) for path, name in zip(artifacts, names, strict=True)]
     words = [word.strip().lower() for word in only.split(",") if word.strip()]
     chosen = [c for c in found if not words or any(word in c.name.lower() for word in words)]
     if not chosen:
         raise InputError(f"--only {only}: none of these: {', '.join(c.name for c in found)}")
-    return list({contestant.name: contestant for contestant in chosen}.values())
+    return chosen
 
 
-def _fixed_size(path: Path) -> tuple[int, int] | None:
-    """The size that an artifact takes, where it takes one alone."""
-    from converters.remote import open_remote
-    from converters.sources import format_of
-
-    from ..api import WEIGHT_FILES
-
-    if format_of(path).name in WEIGHT_FILES:
-        return None
-    with open_remote(path) as predictor:
-        return predictor.size
-
-
-def _peak(device: str, measure: Any) -> float | None:
+def _peaks(device: str, contestants: "list[Contestant]") -> dict[str, float]:
+    """GFLOP/s of a matrix product in every dtype that takes part; empty where there is no such device."""
     import torch
 
-    return measure(device) if device == "cpu" or torch.cuda.is_available() else None
+    from converters.bench.operations import matmul_gflops
+
+    if device == "cuda" and not torch.cuda.is_available():
+        return {}
+    dtypes = dict.fromkeys(contestant.dtype for contestant in contestants if not contestant.refusal)
+    return {dtype: matmul_gflops(device, dtype) for dtype in dtypes}
 
 
-def _document(
-    sources: list[Path], checkpoint: "Checkpoint", size: tuple[int, int], device: str, work: float, peak: float | None
-) -> dict[str, Any]:
+def _machine(device: str) -> dict[str, Any]:
     from converters.bench.machine import machine, versions
 
-    return {
-        "sources": [str(source) for source in sources],
-        "architecture": checkpoint.arch.name,
-        "size": list(size),
-        "device": device,
-        "machine": machine(device),
-        "versions": versions(),
-        "gflop": round(work, 2),
-        "matmul_gflops": peak and round(peak, 1),
-    }
+    return {"device": device, "machine": machine(device), "versions": versions()}
 
 
 def _check_targets(plot: Path | None, markdown: Path | None) -> None:
+    """Before the work. Raises OutputError, MissingExtraError."""
     for target, suffixes in ((plot, (".png", ".svg")), (markdown, (".md",))):
         if target and (target.suffix.lower() not in suffixes or target.is_dir()):
             raise OutputError(f"{target}: cannot write there; name a file that ends in {' or '.join(suffixes)}")
+        if target:
+            _check_writable(target)
+    if plot:
+        from converters.bench.tables import require_plot
+
+        require_plot()
+
+
+def _check_writable(target: Path) -> None:
+    """Tries it in the lowest folder that is there; nothing is made. Raises OutputError."""
+    try:
+        with tempfile.TemporaryFile(dir=next(folder for folder in target.absolute().parents if folder.exists())):
+            return
+    except OSError as error:
+        raise OutputError(f"{target}: cannot write there: {error.strerror}") from None
 
 
 def _show(rows: "list[Row]", document: dict[str, Any]) -> None:
@@ -142,6 +165,7 @@ def _show(rows: "list[Row]", document: dict[str, Any]) -> None:
     from converters.bench.tables import aligned
 
     state.result(_title(document))
+    state.result(_against(document))
     for line in aligned(rows):
         state.result(line)
     for row in rows:
@@ -154,6 +178,10 @@ def _title(document: dict[str, Any]) -> str:
     return f"{document['architecture']} {height}x{width}, {document['gflop']} GFLOP, {document['machine']}"
 
 
+def _against(document: dict[str, Any]) -> str:
+    return f"Errors are against {document['against']} in Torch float64."
+
+
 def _write(rows: "list[Row]", document: dict[str, Any], plot: Path | None, markdown: Path | None) -> None:
     from converters.bench import tables
 
@@ -164,9 +192,9 @@ def _write(rows: "list[Row]", document: dict[str, Any], plot: Path | None, markd
         state.result(str(plot))
     if markdown:
         versions = ", ".join(f"{name} {version}" for name, version in document["versions"].items())
-        peak = f"\nA float32 matrix product reaches {document['matmul_gflops']:,} GFLOP/s.\n" * bool(
-            document["matmul_gflops"]
-        )
+        peaks = ", ".join(f"{peak:,} in {dtype}" for dtype, peak in document["matmul_gflops"].items())
+        peaks = f" A matrix product reaches, in GFLOP/s: {peaks}." if peaks else ""
+        text = f"# {_title(document)}\n\n{versions}\n\n{_against(document)}{peaks}\n\n{tables.markdown(rows)}"
         with staged(markdown) as path:
-            path.write_text(f"# {_title(document)}\n\n{versions}\n{peak}\n{tables.markdown(rows)}", encoding="utf-8")
+            path.write_text(text, encoding="utf-8")
         state.result(str(markdown))
