@@ -198,7 +198,7 @@ def test_a_background_that_changed_is_not_gone_on_with(artifact, tmp_path):
     assert "the run to resume had background" in again.stderr
 
 
-def test_ray_says_the_paths_that_were_typed_and_finds_a_background_beside_it(artifact, tmp_path):
+def test_ray_says_the_paths_that_were_typed_and_finds_a_background_beside_it(pictures, tmp_path):
     pytest.importorskip("ray.data")
     (tmp_path / "in").mkdir()
     shutil.copy(CAT, tmp_path / "in" / "a.png")
@@ -206,10 +206,11 @@ def test_ray_says_the_paths_that_were_typed_and_finds_a_background_beside_it(art
     Image.new("RGB", (8, 8), "red").save(tmp_path / "back.png")
     said = {}
     for engine in ("local", "ray"):
-        command = ["replace", "in", "-o", "out", "--model", artifact, "--background", "back.png", "--json"]
+        command = ["replace", "in", "-o", "out", "--model", pictures, "--background", "back.png", "--json"]
         done = u2zoo(*command, "--engine", engine, "--workers", "1", cwd=tmp_path)
         assert "1 of 2 photographs failed" in done.stderr
         said[engine] = json.loads(done.stdout)
         said[engine]["results"][0].pop("seconds")
     assert said["ray"] == said["local"]
+    assert said["ray"]["profile"] == "rembg"  # the one in the graph
     assert said["ray"]["results"][0]["replace"] == "out/a.png"

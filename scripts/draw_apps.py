@@ -39,7 +39,9 @@ def main() -> None:
     parser.add_argument("--sky", type=Path, help="weights, or an artifact, that find the sky")
     options = parser.parse_args()
     session = Session(options.model)
-    sessions = {"sky": Session(options.sky, profile=profile_of(options.sky, "skyseg"))} if options.sky else {}
+    sessions = (
+        {"sky": Session(options.sky, profile=profile_of(options.sky, APPLICATIONS["sky"].model))} if options.sky else {}
+    )
     tiles = [each for each in TILES if each[1] != "sky" or options.sky]
     rows = -(-len(tiles) // COLUMNS)
     size = (COLUMNS * (WIDTH + GAP) - GAP, rows * (HEIGHT + CAPTION + GAP) - GAP)

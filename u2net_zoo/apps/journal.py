@@ -42,12 +42,13 @@ class Journal:
             return None
         if not all(os.path.exists(file) for file in row["files"].values()):
             return None
-        return Outcome(index, tuple(row["size"]), row["seconds"], row["files"], row["facts"])
+        size = (row["size"][0], row["size"][1])
+        return Outcome(index, size, row["seconds"], row["files"], row["facts"], row.get("profile", ""))
 
     def add(self, job: Job, outcome: Outcome) -> None:
         """One line for a photograph that is done."""
         row = {"photograph": job.photograph, "target": job.target, "stamp": stamp(job.photograph)}
-        row |= {name: getattr(outcome, name) for name in ("size", "seconds", "files", "facts")}
+        row |= {name: getattr(outcome, name) for name in ("size", "seconds", "files", "facts", "profile")}
         self.file.write(json.dumps(row) + "\n")
         self.file.flush()
 

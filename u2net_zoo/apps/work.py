@@ -32,6 +32,7 @@ class Outcome:
         seconds: from the file to the files.
         files: the results' paths by what was added to the name, the main one first.
         facts: see `Result`.
+        profile: the name of the one by which it was prepared.
         error: why there is no result; empty when there is one.
     """
 
@@ -40,6 +41,7 @@ class Outcome:
     seconds: float = 0.0
     files: dict[str, str] = field(default_factory=dict)
     facts: dict[str, Any] = field(default_factory=dict)
+    profile: str = ""
     error: str = ""
 
 
@@ -84,7 +86,8 @@ class Worker:
         """Makes the result of the model's answer, (out_ch, h, w), and writes its files: all of them or none."""
         result = self.application.after(opened.image, self.preparation.mask(output, opened.image.size))
         files = self._write(opened, result.pictures)
-        return Outcome(index, opened.size, time.perf_counter() - opened.start, files, result.facts)
+        seconds = time.perf_counter() - opened.start
+        return Outcome(index, opened.size, seconds, files, result.facts, self.preparation.profile.name)
 
     def _write(self, opened: Opened, pictures: dict[str, Image.Image]) -> dict[str, str]:
         job = opened.job

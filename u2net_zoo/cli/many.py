@@ -33,14 +33,11 @@ class Opening:
     def __init__(self, model: Path, profile: str | None, runtime: str | None):
         self.model = model.absolute() if model.exists() else model  # Ray's workers stand in folders of their own
         self.profile, self.runtime = profile, runtime
-        self.used = profile  # the name of the profile that the session has
 
     def __call__(self) -> "MaskSession":
         from ..api import Session
 
-        session = Session(self.model, profile=self.profile, runtime=self.runtime)
-        self.used = session.profile.name
-        return session
+        return Session(self.model, profile=self.profile, runtime=self.runtime)
 
 
 @dataclass(frozen=True)
@@ -176,7 +173,7 @@ def _finish(
     state.document(
         {
             "model": str(request.model),
-            "profile": opened.used,
+            "profile": next((outcome.profile for outcome in good if outcome.profile), opened.profile),
             application.plural: [_row(application, jobs[outcome.index], outcome) for outcome in good],
             "failed": [{"image": image, "error": error} for image, error in failed],
         }
