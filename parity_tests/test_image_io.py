@@ -67,8 +67,7 @@ def test_an_empty_mask_stays_empty(tmp_path):
     """d0 that varies by less than a grey level is not stretched to a full mask: here the fusion's weights are tiny."""
     checkpoint = hard_checkpoint(SMALL)
     state = {key: value * 1e-6 if key.startswith("outconv") else value for key, value in checkpoint.state.items()}
-    faint = replace(checkpoint, state=state)
-    artifact = convert(faint, "onnx", tmp_path, options=Options(io="image", size=SIZE))[0]
+    artifact = convert(replace(checkpoint, state=state), "onnx", tmp_path, options=Options(io="image", size=SIZE))[0]
     assert run(artifact, pixels()).max() <= 1
 
 

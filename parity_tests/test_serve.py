@@ -296,10 +296,3 @@ def test_a_port_that_is_taken_is_said(model):
         done = u2zoo("serve", "--model", model, "--port", taken.getsockname()[1])
     assert done.returncode == 2
     assert "Address already in use" in done.stderr
-
-
-def test_the_command_line_does_not_load_the_server():
-    check = (
-        "import sys, u2net_zoo.cli; print([m for m in ('fastapi', 'uvicorn', 'starlette', 'PIL') if m in sys.modules])"
-    )
-    assert subprocess.run([sys.executable, "-c", check], capture_output=True, text=True).stdout == "[]\n"

@@ -4,6 +4,7 @@ import asyncio
 import io
 import select
 import socket
+import subprocess
 import sys
 import time
 from dataclasses import dataclass
@@ -168,3 +169,10 @@ def test_the_size_is_the_photographs_whatever_the_network_saw(model):
     facts = answered(Session(model), job(APPLICATIONS["portrait"], photograph, None)).facts
     assert facts["facts"]["face"]  # it was cut out, to 512 by 512
     assert facts["size"] == [700, 650]
+
+
+def test_the_command_line_does_not_load_the_server():
+    check = (
+        "import sys, u2net_zoo.cli; print([m for m in ('fastapi', 'uvicorn', 'starlette', 'PIL') if m in sys.modules])"
+    )
+    assert subprocess.run([sys.executable, "-c", check], capture_output=True, text=True).stdout == "[]\n"
