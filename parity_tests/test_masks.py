@@ -16,6 +16,7 @@ from converters.sources import read_source
 from converters.torch_predictor import RememberingPredictor
 from u2net_zoo import Session
 from u2net_zoo.api import WEIGHT_FILES
+from u2net_zoo.apps.journal import ROOM
 from u2net_zoo.errors import OptionError
 from u2net_zoo.preprocessing import PROFILES, minmax, read_image
 
@@ -190,7 +191,7 @@ def test_one_broken_photograph_does_not_stop_the_folder(real_weights, tmp_path):
     (tmp_path / "notes.txt").write_text("none")
     done = u2zoo("mask", tmp_path, "-o", tmp_path / "out", "--model", real_weights, "--json")
     assert done.returncode == 2
-    assert {p.name for p in (tmp_path / "out").glob("*.png")} == {"a.png", "b.png.png", "b.jpg.png"}
+    assert {p.name for p in (tmp_path / "out").iterdir()} == {"a.png", "b.png.png", "b.jpg.png", ROOM}
     assert [row["image"] for row in json.loads(done.stdout)["failed"]] == [str(tmp_path / "c.jpg")]
 
 
