@@ -3,8 +3,6 @@
 import io
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 import zipfile
