@@ -143,7 +143,10 @@ class Runtime(Predictor):
         self.bytes = given[0].type == "tensor(uint8)"  # without a profile: pixels in 0..255, which are rounded
         self.last = is_channels_last(given[0].shape)  # another maker's file may come from TensorFlow
         self.batch, self.size = input_layout(given[0].shape, path, channels_last=self.last)
-        self.outputs = tuple(output.name for output in self.session.get_outputs())
+        answers = self.session.get_outputs()
+        if self.baking is None and any(answer.type == "tensor(uint8)" for answer in answers):
+            raise ArtifactError(f"{path}: answers pictures, and does not say which profile is in its graph")
+        self.outputs = tuple(answer.name for answer in answers)
 
     def __call__(self, x: np.ndarray) -> dict[str, np.ndarray]:
         check_input(self, x)
