@@ -75,7 +75,7 @@ class Remembering:
         return self.done[key]
 
 
-def histogram(result: np.ndarray, exact: np.ndarray) -> tuple[int, ...]:
+def histogram(result: np.ndarray, exact: np.ndarray | np.floating) -> tuple[int, ...]:
     """How many values lie in each of the bins of `DECADES`, by log10 of the absolute error."""
     error = np.nan_to_num(np.abs(result - exact), nan=10.0, posinf=10.0)
     places = np.log10(np.maximum(error, 10 ** DECADES[0]))

@@ -15,7 +15,7 @@ from u2net_zoo.weight_map import layer_name
 
 from . import keras_reader, keras_running
 from .base import DYNAMIC, Format, Options, Predictor
-from .layout import channels_first, check_input, input_layout, is_channels_first
+from .layout import channels_first, check_input, from_last, input_layout, is_channels_first
 
 __all__ = ["H5", "Keras", "KerasPredictor", "tap_layers"]
 
@@ -119,14 +119,12 @@ class KerasPredictor(Predictor):
             return iter(())
         inside = keras.Model(self.model.inputs, list(wanted.values()))
         values = inside(np.ascontiguousarray(x.transpose(0, 2, 3, 1)), training=False)
-        return iter([(path, _channels_first(value)) for path, value in zip(wanted, values, strict=True)])
+        return iter(
+            [(path, from_last(keras_running.to_numpy(value))) for path, value in zip(wanted, values, strict=True)]
+        )
 
 
 def tap_layers(arch: Architecture) -> Iterator[tuple[str, str]]:
     """(unit path, Keras layer that holds its activation)."""
     for unit in arch.units():
         yield unit.path, layer_name(f"{unit.path}.relu_s1" if unit.relu else unit.path)
-
-
-def _channels_first(value: Any) -> np.ndarray:
-    return np.ascontiguousarray(keras_running.to_numpy(value).transpose(0, 3, 1, 2))

@@ -10,7 +10,7 @@ from u2net_zoo.errors import ArtifactError
 
 from .base import LARGEST_SIDE, Predictor, describe
 
-__all__ = ["channels_first", "check_input", "input_layout", "is_channels_first", "is_channels_last"]
+__all__ = ["channels_first", "check_input", "from_last", "input_layout", "is_channels_first", "is_channels_last"]
 
 
 def check_input(predictor: Predictor, x: np.ndarray) -> None:
@@ -41,7 +41,12 @@ def channels_first(answer: np.ndarray, last: bool) -> np.ndarray:
         last: the input's channels come last.
     """
     last = is_channels_last(answer.shape) or (last and not is_channels_first(answer.shape))
-    return np.ascontiguousarray(answer.transpose(0, 3, 1, 2)) if last and answer.ndim == 4 else answer
+    return from_last(answer) if last and answer.ndim == 4 else answer
+
+
+def from_last(maps: np.ndarray) -> np.ndarray:
+    """(N, H, W, C) to (N, C, H, W)."""
+    return np.ascontiguousarray(maps.transpose(0, 3, 1, 2))
 
 
 def input_layout(shape: Sequence[Any], path: Path, channels_last: bool) -> tuple[int | None, tuple[int, int] | None]:

@@ -56,8 +56,8 @@ class Pictured:
             errors = pixel_error(once, wanted, reference, fmt.bounds[precision])
         levels = OutputError64("mask", errors.largest, errors.mae, 1 / 255 / RATIO)
         report = Report((levels,), None, None, reference.flat, errors)
-        pairs = [(picture(once, pixels) / 255, right / 255) for pixels, right in reference.pictured(wanted)]
-        counts = histogram(*(np.concatenate([each.ravel() for each in side]) for side in zip(*pairs, strict=True)))
+        off = [_off(picture(once, pixels), right, wanted).ravel() for pixels, right in reference.pictured(wanted)]
+        counts = histogram(np.concatenate(off), np.float32(0))
         if report.ok:
             return cls(report, precision, counts, None)
         first = divergence(predictor, reference, coarse=precision != "fp32")
@@ -83,7 +83,12 @@ def _explanation(once: Predictor, baking: Baking, wanted: Baking, reference: Ref
 
 def _apart(a: np.ndarray, b: np.ndarray, baking: Baking) -> float:
     """Mean absolute difference of grey levels, of 1; of classes the share of pixels."""
-    return float((a != b).mean()) if baking.classes > 1 else float(np.abs(a.astype(np.int16) - b).mean()) / 255
+    return float(_off(a, b, baking).mean())
+
+
+def _off(a: np.ndarray, b: np.ndarray, baking: Baking) -> np.ndarray:
+    """Absolute difference of each pixel's grey level, of 1; of classes 1 where they differ."""
+    return (a != b).astype(np.float32) if baking.classes > 1 else np.abs(a.astype(np.float32) - b) / 255
 
 
 def _candidates(

@@ -17,7 +17,7 @@ from . import savedmodel_reader, tflite_reader
 from .baking import baking_of, notes_of, read_baking, read_precision, tensorflow_function
 from .base import DYNAMIC, Format, MaskBound, Options, Predictor
 from .keras_formats import tap_layers
-from .layout import channels_first, check_input, input_layout, is_channels_first
+from .layout import channels_first, check_input, from_last, input_layout, is_channels_first
 from .memory import release_memory
 from .quantise.plan import Plan, plan_weights
 from .quantise.tflite_weights import stored
@@ -203,7 +203,7 @@ class _SavedModelRuntime(Predictor):
             wanted.update({path: found[0]} if found else {})
         inside = frozen.prune(frozen.inputs, list(wanted.values()))
         values = inside(tf.constant(x.transpose(0, 2, 3, 1)))
-        return iter([(path, _channels_first(value)) for path, value in zip(wanted, values, strict=True)])
+        return iter([(path, from_last(np.asarray(value))) for path, value in zip(wanted, values, strict=True)])
 
 
 class _TFLiteRuntime(Predictor):
@@ -251,7 +251,7 @@ class _TFLiteRuntime(Predictor):
         given = x if self.planar else np.ascontiguousarray(x.transpose(0, 2, 3, 1))
         self._runner(interpreter)(**{self.input: given})
         for unit, index in zip(arch.units(), tflite_reader.activations(self.path), strict=False):
-            yield unit.path, _channels_first(interpreter.get_tensor(index))
+            yield unit.path, from_last(interpreter.get_tensor(index))
 
 
 class _Unsigned:
@@ -277,7 +277,3 @@ class _Unsigned:
 def _ordered(names: Any) -> tuple[str, ...]:
     """`mask, side1, side2 …`: signatures come back sorted or hashed."""
     return tuple(sorted(names, key=lambda name: (name != "mask", len(name), name)))
-
-
-def _channels_first(value: Any) -> np.ndarray:
-    return np.ascontiguousarray(np.asarray(value).transpose(0, 3, 1, 2))

@@ -44,8 +44,8 @@ class Verdict:
         pictures: the same photographs.
         diagnosis: where and why it differs; None when it does not.
         usage: seconds and memory of its runtime.
-        histogram: number of the mask's values by log10 of the absolute difference, in the bins of `DECADES`; empty for
-            a file that takes pictures.
+        histogram: number of the mask's values by log10 of the absolute difference, in the bins of `DECADES`; of a file
+            that takes pictures its grey levels', of 1, or 1 for each pixel of a wrong class.
     """
 
     path: Path

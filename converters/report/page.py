@@ -136,13 +136,16 @@ def _card(number: int, verdict: Verdict) -> str:
         why=_why(verdict),
         histogram=svg(verdict),
         count="1 output" if len(outputs) == 1 else f"{len(outputs)} outputs",
-        rows="\n".join(_output(output) for output in outputs),
+        rows="\n".join(_output(output, noise=verdict.report.pixels is None) for output in outputs),
     )
 
 
-def _output(output: OutputError64) -> str:
-    numbers = (f"{v:.1e}" for v in (output.max_abs, output.mean_abs, output.noise))
-    cells = "".join(f'<td class="n">{text}</td>' for text in (*numbers, f"{output.ratio:,.1f}×"))
+def _output(output: OutputError64, *, noise: bool) -> str:
+    """A row of the table; `noise`: float32's was measured, which grey levels have none of."""
+    floor = (f"{output.noise:.1e}", f"{output.ratio:,.1f}×") if noise else ("–", "–")
+    cells = "".join(
+        f'<td class="n">{text}</td>' for text in (f"{output.max_abs:.1e}", f"{output.mean_abs:.1e}", *floor)
+    )
     return f'<tr><th scope="row">{escape(output.name)}</th>{cells}</tr>'
 
 

@@ -8,7 +8,7 @@ from PIL import Image
 
 from ..errors import OptionError
 from .base import Result
-from .refine import MaskApplication, foreground_of, thresholded
+from .refine import RefinedApplication, foreground_of, thresholded
 
 __all__ = ["Crop", "crop", "crop_box"]
 
@@ -61,7 +61,7 @@ def _inside(low: int, high: int, length: int, most: int, move: bool) -> tuple[in
 
 
 @dataclass(frozen=True)
-class Crop(MaskApplication):
+class Crop(RefinedApplication):
     """The part of the photograph that holds the object, in the photograph's own mode, with its mask alongside."""
 
     name = "crop"

@@ -8,7 +8,7 @@ from PIL import Image
 from .base import Result
 from .foreground import object_colours
 from .matting import Trimap, check_matting, matted
-from .refine import MaskApplication, as_rgb, foreground_of, with_own_alpha
+from .refine import RefinedApplication, as_rgb, foreground_of, with_own_alpha
 
 __all__ = ["Cutout", "cutout"]
 
@@ -58,7 +58,7 @@ def _cut(
 
 
 @dataclass(frozen=True)
-class Cutout(MaskApplication):
+class Cutout(RefinedApplication):
     """Transparent pictures of the object."""
 
     name = "cutout"

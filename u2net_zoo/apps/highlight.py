@@ -6,7 +6,7 @@ from PIL import Image
 
 from ..errors import OptionError
 from .base import Result
-from .refine import MaskApplication, as_rgb, check_share, foreground_of, own_alpha
+from .refine import RefinedApplication, as_rgb, check_share, foreground_of, own_alpha
 
 __all__ = ["Highlight", "highlight"]
 
@@ -29,7 +29,7 @@ def highlight(image: Image.Image, mask: Image.Image, *, grey: bool = True, dim: 
 
 
 @dataclass(frozen=True)
-class Highlight(MaskApplication):
+class Highlight(RefinedApplication):
     """Pictures in which the object stands out."""
 
     name = "highlight"

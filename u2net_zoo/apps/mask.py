@@ -6,13 +6,13 @@ from PIL import Image
 
 from ..errors import OptionError
 from .base import Result
-from .refine import MaskApplication
+from .refine import RefinedApplication
 
 __all__ = ["Human", "Mask", "Sky"]
 
 
 @dataclass(frozen=True)
-class Mask(MaskApplication):
+class Mask(RefinedApplication):
     """Greyscale masks, or class maps."""
 
     name = "mask"

@@ -1,5 +1,6 @@
 """What can be done to a mask before anything is made of it, once for all applications that take masks."""
 
+from abc import abstractmethod
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,6 +14,7 @@ from .base import Application, Result
 __all__ = [
     "HALF",
     "MaskApplication",
+    "RefinedApplication",
     "as_rgb",
     "check_share",
     "foreground_of",
@@ -104,9 +106,13 @@ class MaskApplication(Application):
         mask = mask if self.threshold is None else thresholded(mask, self.threshold)
         return postprocessed(mask) if self.postprocess else mask
 
+
+class RefinedApplication(MaskApplication):
+    """An application that needs no other mask than the refined one."""
+
     def after(self, image: Image.Image, mask: Image.Image) -> Result:
         return self.make(image, self.refined(mask))
 
+    @abstractmethod
     def make(self, image: Image.Image, mask: Image.Image) -> Result:
-        """As `after`, of the refined mask ("L"); for applications that need no other mask."""
-        raise NotImplementedError
+        """As `after`, of the refined mask ("L")."""

@@ -14,7 +14,7 @@ from ..preprocessing import read_image, to_rgb
 from .bands import bands, floats, to_bytes
 from .base import Result
 from .foreground import object_colours
-from .refine import MaskApplication, as_rgb, foreground_of, with_own_alpha
+from .refine import RefinedApplication, as_rgb, foreground_of, with_own_alpha
 
 __all__ = ["Background", "Replace", "parse_background", "replace"]
 
@@ -118,7 +118,7 @@ def _blurred(photograph: Image.Image, mask: Image.Image, sigma: float) -> Image.
 
 
 @dataclass(frozen=True)
-class Replace(MaskApplication):
+class Replace(RefinedApplication):
     """Pictures of the object before another background."""
 
     name = "replace"
