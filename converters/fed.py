@@ -1,10 +1,6 @@
 """One way to feed a file, and its answers beside the reference's."""
 
-import hashlib
-
 import numpy as np
-
-from u2net_zoo.preprocessing import Resize
 
 from .base import Predictor
 from .bent import Answer, Sample
@@ -12,7 +8,7 @@ from .feeding import Feeding
 from .matching import Renamed, difference
 from .parity import Reference, in_batches
 
-__all__ = ["DECADES", "Fed", "Once", "Remembering", "histogram"]
+__all__ = ["DECADES", "Fed", "Once", "histogram"]
 
 DECADES = np.arange(-9.0, 0.25, 0.25)  # of the error's histogram: edges of the bins, log10
 
@@ -59,20 +55,6 @@ class Once(Predictor):
         if key not in self.answers:
             self.answers[key] = self.predictor(x)
         return self.answers[key]
-
-
-class Remembering:
-    """A profile's way to resize that does every photograph once: it is most of the preprocessing's time."""
-
-    def __init__(self, resize: Resize):
-        self.resize = resize
-        self.done: dict[tuple[bytes, tuple[int, ...], tuple[int, int]], np.ndarray] = {}
-
-    def __call__(self, pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-        key = hashlib.sha256(pixels.tobytes()).digest(), pixels.shape, size
-        if key not in self.done:
-            self.done[key] = self.resize(pixels, size)
-        return self.done[key]
 
 
 def histogram(result: np.ndarray, exact: np.ndarray | np.floating) -> tuple[int, ...]:

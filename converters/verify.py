@@ -13,11 +13,12 @@ from u2net_zoo.errors import ArtifactError, CheckpointError, OptionError
 from u2net_zoo.preprocessing import Profile
 from u2net_zoo.session import MaskSession
 
+from .album import Album
 from .baking import Baking
 from .base import Format, Predictor, describe
 from .bent import Sample
 from .diagnosis import Diagnosis, Explanation, compare_weights, explain
-from .fed import DECADES, Fed, Remembering
+from .fed import DECADES, Fed
 from .feeding import FEEDINGS, PixelReference, TakesPixels
 from .matching import Renamed
 from .parity import Divergence, Reference, divergence, judge
@@ -37,7 +38,7 @@ class Verifier:
 
     Args:
         profile: how the photographs are prepared.
-        photographs: name -> picture; scikit-image's own when there are none.
+        photographs: name -> picture, asked for one at a time; without any, artifacts are judged by tensors alone.
         known: whether `profile` is known to be the weights' own; otherwise a file with one in its graph chooses.
         size: (H, W) for artifacts that take any; those that take another are refused. None: the profile's size, and
             whatever an artifact with a fixed size wants.
@@ -51,10 +52,9 @@ class Verifier:
         size: tuple[int, int] | None = None,
         known: bool = False,
     ):
-        self.checkpoint, self.photographs, self.asked, self.known = checkpoint, photographs, size, known
-        self.profile = replace(profile, resize=Remembering(profile.resize))
+        self.checkpoint, self.profile, self.asked, self.known = checkpoint, profile, size, known
+        self.album = Album(photographs)
         self.references: dict[tuple[int, int], Reference] = {}
-        self.masks: dict[tuple[tuple[int, int], str, bool], list[Image.Image]] = {}
 
     def verify(self, path: Path, shown: Shown | None = None) -> Verdict:
         """The verdict on the artifact `path`.
@@ -187,22 +187,16 @@ class Verifier:
         if self.checkpoint.arch.in_ch != 3:
             return ()
         session = MaskSession(predictor, profile, size=reference.size)
+        right = MaskSession(reference.single, profile, size=reference.size)
+        for name in self.album.names:  # Torch first and then the artifact: side by side they would disturb its times
+            self.album.answer(name, right)
         found = []
-        expected = self._masks(reference, profile)
-        for n, (name, photograph) in enumerate(self.photographs.items()):
-            mask = session.mask(photograph)
-            found.append(picture_error(name, mask, expected[n]))
+        for n, name in enumerate(self.album.names):
+            mask, expected = self.album.mask(name, session), self.album.expected(name, right)
+            found.append(picture_error(name, mask, expected))
             if shown:
-                shown(n, mask, expected[n])
+                shown(n, mask, expected)
         return tuple(found)
-
-    def _masks(self, reference: Reference, profile: Profile) -> list[Image.Image]:
-        """The reference's masks, by Torch in float32."""
-        key = reference.size, profile.name, profile.stretch
-        if key not in self.masks:
-            session = MaskSession(reference.single, profile, size=reference.size)
-            self.masks[key] = [session.mask(photograph) for photograph in self.photographs.values()]
-        return self.masks[key]
 
 
 @dataclass(frozen=True)

@@ -167,3 +167,19 @@ def home(tmp_path, monkeypatch) -> Path:
 def left(home: Path) -> list[str]:
     """What the cache holds, without the locks."""
     return sorted(str(p.relative_to(home)) for p in home.rglob("*") if p.is_file() and p.name != ".lock")
+
+
+# What a machine may lack where everything else is installed: hardware, rights, other people's servers.
+BEYOND = ("CUDA", "needs the right to", "needs a package index", "needs onnxruntime-web")
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """On CI everything that can be installed is: a skip for want of it is a failure there."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if not os.environ.get("CI") or reporter is None:
+        return
+    reasons = {str(report.longrepr[2]) for report in reporter.stats.get("skipped", [])}
+    missing = sorted(reason for reason in reasons if not any(part in reason for part in BEYOND))
+    if missing:
+        reporter.write_line(f"error: skipped on CI: {'; '.join(missing)}", red=True)
+        session.exitstatus = session.exitstatus or pytest.ExitCode.TESTS_FAILED

@@ -13,7 +13,7 @@ from .rounding import BITS
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["BUNDLED", "LIMIT", "check", "images", "listed", "tensors"]
+__all__ = ["BUNDLED", "LIMIT", "bundled", "check", "images", "listed", "tensors"]
 
 BUNDLED = ("astronaut", "camera", "chelsea", "clock", "coffee", "rocket")
 LIMIT = 24  # photographs of a folder that are used: more cost time and change little
@@ -51,13 +51,17 @@ def images(folder: Path | None = None) -> "list[Image.Image]":
     Raises:
         InputError: the folder holds no photographs, or one that cannot be read.
     """
-    from PIL import Image
-
     if folder is not None:
         return [_opened(file) for file in listed(folder)]
+    return [bundled(name) for name in BUNDLED]
+
+
+def bundled(name: str) -> "Image.Image":
+    """One of scikit-image's photographs, a name of `BUNDLED`, in RGB."""
+    from PIL import Image
     from skimage import data
 
-    return [Image.fromarray(getattr(data, name)()).convert("RGB") for name in BUNDLED]
+    return Image.fromarray(getattr(data, name)()).convert("RGB")
 
 
 def tensors(size: tuple[int, int], folder: Path | None = None) -> list[np.ndarray]:

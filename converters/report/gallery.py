@@ -11,6 +11,7 @@ from PIL import Image
 __all__ = ["AMPLIFIED", "Gallery", "Shot"]
 
 LONGEST = 400  # pixels: side of a picture on the page
+LIMIT = 60  # photographs on a page: with ten artifacts it is then about 7 MB
 AMPLIFIED = 16  # how many times a difference is shown
 HIGHER, LOWER = np.array([214, 60, 40]), np.array([38, 104, 214])  # the artifact's mask is higher: red; lower: blue
 
@@ -34,20 +35,34 @@ class Shot:
 
 @dataclass
 class Gallery:
-    """Photographs in order, the reference's masks, and per artifact a shot of each photograph that was kept."""
+    """Photographs by number, the reference's masks, and per artifact a shot of each photograph.
 
-    photographs: list[str] = field(default_factory=list)
-    sizes: list[tuple[int, int]] = field(default_factory=list)
+    Of more than `LIMIT` photographs as many are kept, evenly spread over all.
+
+    Args:
+        total: how many photographs there are.
+    """
+
+    total: int
+    photographs: dict[int, str] = field(default_factory=dict)
+    sizes: dict[int, tuple[int, int]] = field(default_factory=dict)
     shots: dict[Path, dict[int, Shot]] = field(default_factory=dict)
     expected: dict[int, str] = field(default_factory=dict)
 
-    def add_photograph(self, picture: Image.Image) -> None:
+    def keeps(self, number: int) -> bool:
+        """Whether photograph `number` is one of those on the page."""
+        return self.total <= LIMIT or number in {n * self.total // LIMIT for n in range(LIMIT)}
+
+    def add_photograph(self, number: int, picture: Image.Image) -> None:
+        if not self.keeps(number):
+            return
         small = _small(picture.convert("RGB"))
-        self.photographs.append(data_uri(small, quality=72))
-        self.sizes.append(small.size)
+        self.photographs[number], self.sizes[number] = data_uri(small, quality=72), small.size
 
     def add(self, artifact: Path, number: int, mask: Image.Image, expected: Image.Image) -> None:
         """Keeps an artifact's mask of photograph `number`, and its difference to the expected one."""
+        if not self.keeps(number):
+            return
         grey, right = mask.convert("L"), expected.convert("L")
         same = grey.tobytes() == right.tobytes()
         shown = self._mask(number, right) if same else data_uri(_small(grey), quality=60)

@@ -40,7 +40,7 @@ def write_report(
         heading=escape(checkpoint.meta.get("source", checkpoint.arch.name)),
         verdict=escape(_verdict(verdicts)),
         verdict_class="good" if all(v.ok for v in verdicts) else "bad",
-        facts="\n".join(f"<div><dt>{k}</dt><dd>{v}</dd></div>" for k, v in _facts(checkpoint, profile, names)),
+        facts="\n".join(f"<div><dt>{k}</dt><dd>{v}</dd></div>" for k, v in _facts(checkpoint, profile, gallery)),
         summary="\n".join(_row(n, v) for n, v in enumerate(verdicts)),
         artifacts="\n".join(_card(n, v) for n, v in enumerate(verdicts)),
         photographs="\n".join(_photograph(n, name, verdicts, gallery) for n, name in enumerate(names)),
@@ -70,11 +70,12 @@ def _verdict(verdicts: Sequence[Verdict]) -> str:
     return f"{wrong} of {len(verdicts)} artifacts {'differs' if wrong == 1 else 'differ'}"
 
 
-def _facts(checkpoint: Checkpoint, profile: str, names: Sequence[str]) -> Iterator[tuple[str, str]]:
+def _facts(checkpoint: Checkpoint, profile: str, gallery: Gallery) -> Iterator[tuple[str, str]]:
     yield "network", f"{escape(checkpoint.arch.name)}, {checkpoint.arch.parameters():,} parameters"
     if "sha256" in checkpoint.meta:
         yield "sha256 of the checkpoint", f"<code>{escape(checkpoint.meta['sha256'][:16])}…</code>"
-    yield "photographs", f"{len(names)}, prepared as <code>{escape(profile)}</code>"
+    shown = f"; {len(gallery.photographs)} of them below" if len(gallery.photographs) < gallery.total else ""
+    yield "photographs", f"{gallery.total:,}, prepared as <code>{escape(profile)}</code>{shown}"
     yield "machine", escape(f"{system()} {machine()}, Python {sys.version.split()[0]}")
 
 

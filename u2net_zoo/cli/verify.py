@@ -1,9 +1,10 @@
 """`u2zoo verify`."""
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from converters.verify import Verdict
 
     from ..checkpoint import Checkpoint
+
+    Openers = dict[str, Callable[[], Image]]
 
 __all__ = ["verify"]
 
@@ -47,24 +50,23 @@ def verify(
     chosen = get_profile(profile) if profile else None
     for path in artifacts:
         format_of(path).require()
-    photographs = _photographs(images)
+    openers = _photographs(images)
     fetch_source(against)
-    with _page(report) as finish, state.quiet(), state.progress(total=len(artifacts)) as bar:
+    files = list(dict.fromkeys(artifacts))
+    with _page(report, openers) as page, state.quiet(), state.progress(total=len(files) * len(openers)) as bar:
         located = locate(against)
         checkpoint = read_source(located.path)
         known = bool(profile or located.profile)
         chosen = chosen or get_profile(located.profile or "paper")
-        pictures = _Pictures(photographs) if report else None
-        verifier = Verifier(checkpoint, chosen, photographs, wanted, known=known)
+        verifier = Verifier(checkpoint, chosen, page.photographs, wanted, known=known)
         verdicts = []
-        for path in dict.fromkeys(artifacts):
+        for done, path in enumerate(files, 1):
             bar.update(bar.task_ids[0], description=path.name)
-            verdicts.append(verifier.verify(path, pictures.of(path) if pictures else None))
-            bar.advance(bar.task_ids[0])
+            verdicts.append(verifier.verify(path, page.shown(path, lambda: bar.advance(bar.task_ids[0]))))
+            bar.update(bar.task_ids[0], completed=done * len(openers))
             for line in _lines(verdicts[-1]):
                 state.result(line)
-        if pictures:
-            finish(verdicts, pictures.gallery, list(photographs), checkpoint, chosen.name)
+        page.finish(verdicts, checkpoint, chosen.name)
     _conclude(verdicts, against, report, checkpoint)
 
 
@@ -80,50 +82,61 @@ def _conclude(verdicts: "list[Verdict]", against: Path, report: Path | None, che
         raise ParityError(f"{len(wrong)} of {len(verdicts)} outside the bounds: {', '.join(wrong)}")
 
 
-class _Pictures:
-    """What the page will show, gathered while artifacts are verified."""
+class _Page:
+    """What the page will show, gathered while artifacts are verified; nothing where none is asked for."""
 
-    def __init__(self, photographs: "Mapping[str, Image]"):
+    def __init__(self, target: Path | None, openers: "Openers"):
+        from converters.album import LazyPhotographs
         from converters.report import Gallery
 
-        self.gallery = Gallery()
-        for photograph in photographs.values():
-            self.gallery.add_photograph(photograph)
+        self.target, self.gallery = target, Gallery(len(openers))
+        self.photographs = LazyPhotographs(openers, self.gallery.add_photograph if target else None)
 
-    def of(self, path: Path) -> Any:
-        return lambda number, mask, expected: self.gallery.add(path, number, mask, expected)
+    def shown(self, path: Path, after: Callable[[], None]) -> Callable[..., None]:
+        """Takes what an artifact answered to each photograph."""
+
+        def show(number: int, mask: "Image", expected: "Image") -> None:
+            if self.target:
+                self.gallery.add(path, number, mask, expected)
+            after()
+
+        return show
+
+    def finish(self, verdicts: "list[Verdict]", checkpoint: "Checkpoint", profile: str) -> None:
+        from converters.report import write_report
+
+        if self.target:
+            write_report(self.target, verdicts, self.gallery, list(self.photographs), checkpoint, profile)
 
 
 @contextlib.contextmanager
-def _page(report: Path | None) -> Iterator[Any]:
-    """The function that writes the page. That it can be written is seen before the work, not after it."""
+def _page(report: Path | None, openers: "Openers") -> Iterator[_Page]:
+    """The page. That it can be written is seen before the work, not after it."""
     if report is None:
-        yield None
+        yield _Page(None, openers)
         return
     if report.suffix.lower() not in (".html", ".htm") or report.is_dir():
         raise OutputError(f"{report}: the report is one HTML file; name a .html with --report")
-    from converters.report import write_report
-
     from ..files import staged
 
     with staged(report) as path:
-        yield lambda *arguments: write_report(path, *arguments)
+        yield _Page(path, openers)
 
 
-def _photographs(images: Path | None) -> "dict[str, Image]":
-    """name -> picture. Raises InputError: there is none."""
+def _photographs(images: Path | None) -> "Openers":
+    """name -> what reads the picture. Raises InputError: there is none."""
     from ..preprocessing import picture_suffixes, read_image
 
     if images is None:
         from converters.quantise import photographs
 
-        return dict(zip(photographs.BUNDLED, photographs.images(), strict=True))
+        return {name: partial(photographs.bundled, name) for name in photographs.BUNDLED}
     if not images.exists():
         raise InputError(f"{images}: no such file or folder")
     files = [images] if images.is_file() else sorted(f for f in images.iterdir() if _is_photograph(f))
     if not files:
         raise InputError(f"{images}: holds no photographs; looked for {', '.join(sorted(picture_suffixes())[:6])} …")
-    return {file.name: read_image(file) for file in files}
+    return {file.name: partial(read_image, file) for file in files}
 
 
 def _is_photograph(file: Path) -> bool:

@@ -1,0 +1,110 @@
+"""Photographs that artifacts are compared on: opened once, never all at once."""
+
+import gc
+import weakref
+
+import numpy as np
+import pytest
+from conftest import u2zoo
+from PIL import Image
+
+from converters import Options, convert
+from converters.album import Album, LazyPhotographs
+from converters.report.gallery import LIMIT, Gallery
+from converters.torch_predictor import RememberingPredictor, TorchPredictor
+from converters.verify import Verifier
+from u2net_zoo.errors import OutputError
+from u2net_zoo.preprocessing import PROFILES
+from u2net_zoo.session import MaskSession
+
+COUNT = 5
+SIZE = (64, 64)
+
+
+def photograph(number: int) -> Image.Image:
+    return Image.fromarray(np.random.default_rng(number).integers(0, 256, (40, 50 + number, 3), np.uint8))
+
+
+class Opened:
+    """Openers that count how often each photograph was opened and how many of them were alive at once, at most."""
+
+    def __init__(self):
+        self.times = [0] * COUNT
+        self.pictures: list[weakref.ref] = []
+        self.most = 0
+
+    def opener(self, number: int):
+        def opened() -> Image.Image:
+            self.times[number] += 1
+            picture = photograph(number)
+            self.pictures.append(weakref.ref(picture))
+            gc.collect()
+            self.most = max(self.most, sum(each() is not None for each in self.pictures))
+            return picture
+
+        return opened
+
+    def photographs(self, seen=None) -> LazyPhotographs:
+        return LazyPhotographs({str(n): self.opener(n) for n in range(COUNT)}, seen)
+
+
+def test_photographs_are_opened_once_for_all_artifacts_and_one_at_a_time(small, tmp_path):
+    artifacts = convert(small, "onnx,torchscript", tmp_path, options=Options(size=SIZE))
+    opened, numbers = Opened(), []
+    verifier = Verifier(small, PROFILES["paper"], opened.photographs(lambda n, _: numbers.append(n)))
+    verdicts = [verifier.verify(artifact.path) for artifact in artifacts]
+    assert [len(verdict.pictures) for verdict in verdicts] == [COUNT, COUNT]
+    assert opened.times == [1] * COUNT
+    assert opened.most == 1
+    assert numbers == list(range(COUNT))
+
+
+def test_masks_out_of_an_album_are_those_of_a_session(small):
+    pictures = {str(n): photograph(n) for n in range(2)}
+    album, session = Album(pictures), MaskSession(TorchPredictor(small), PROFILES["paper"], size=SIZE)
+    for _ in range(2):  # made, and then out of the folder
+        for name, picture in pictures.items():
+            wanted = np.asarray(session.mask(picture))
+            assert np.array_equal(album.mask(name, session), wanted)
+            assert np.array_equal(album.expected(name, session), wanted)
+
+
+def test_profiles_and_sizes_are_kept_apart(small):
+    album = Album({"0": photograph(0)})
+    model = RememberingPredictor(small)
+    sessions = [
+        MaskSession(model, PROFILES[name], size=size) for name in ("paper", "rembg") for size in (SIZE, (96, 64))
+    ]
+    for session in (*sessions, *sessions):
+        assert np.array_equal(album.expected("0", session), session.mask(photograph(0)))
+
+
+def test_a_full_disk_is_one_line_that_says_what_to_do(small, monkeypatch):
+    album, session = Album({"0": photograph(0)}), MaskSession(RememberingPredictor(small), PROFILES["paper"], size=SIZE)
+
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np, "save", full)
+    with pytest.raises(OutputError, match="No space left on device; name a folder with more room in TMPDIR"):
+        album.mask("0", session)
+
+
+def test_a_page_of_many_photographs_shows_some_of_all_parts():
+    gallery = Gallery(10 * LIMIT)
+    for number in range(gallery.total):
+        gallery.add_photograph(number, Image.new("RGB", (2, 2)))
+    assert list(gallery.photographs) == list(range(0, 10 * LIMIT, 10))
+
+
+def test_a_broken_photograph_is_one_line_and_leaves_no_page(small, small_file, tmp_path):
+    path = convert(small, "onnx", tmp_path / "out", options=Options(size=SIZE))[0].path
+    (tmp_path / "photos").mkdir()
+    photograph(0).save(tmp_path / "photos" / "a.png")
+    (tmp_path / "photos" / "b.png").write_bytes((tmp_path / "photos" / "a.png").read_bytes()[:900])
+    page = tmp_path / "page" / "report.html"
+    done = u2zoo("verify", path, "--against", small_file, "--images", tmp_path / "photos", "--report", page)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "b.png: the photograph cannot be decoded" in done.stderr
+    assert not page.exists()
