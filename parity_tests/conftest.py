@@ -21,8 +21,9 @@ from u2net_zoo.arch import U2NET, U2NETP, Architecture, two_level
 from u2net_zoo.checkpoint import Checkpoint
 
 # Several workers test at once: each gets its share of the processors, or Torch's waiting threads take the others' time.
-WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
-os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // WORKERS)))
+# Not in the process that starts them: they would inherit its share, which is all of the processors.
+if WORKERS := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "0")):
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // WORKERS)))
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 DATA = SHARED / "data"
