@@ -1,4 +1,4 @@
-"""The photographs that artifacts are compared on. What is made of them lies on disk: memory does not grow with them."""
+"""The photographs that artifacts are compared on; what is made of each lies in a file, so memory does not grow."""
 
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -44,7 +44,7 @@ class LazyPhotographs(Mapping[str, Image.Image]):
 class Album:
     """Photographs, what networks are fed of them and what one network answers; each is made once.
 
-    The arrays lie in a temporary folder, 1.2 MB for each photograph at 320x320, which goes with the album.
+    The arrays lie in a temporary folder, which goes with the album: 1.6 MB for each photograph, profile and size 320.
 
     Args:
         photographs: name -> picture; asked for one at a time and not kept.
@@ -90,6 +90,7 @@ class Album:
         try:
             np.save(path, made, allow_pickle=False)
         except OSError as error:
+            path.unlink(missing_ok=True)
             hint = "name a folder with more room in TMPDIR"
             raise OutputError(
                 f"{self.folder.name}: cannot keep prepared photographs: {error.strerror}; {hint}"

@@ -21,7 +21,7 @@ class Sample:
 
     Attributes:
         x: (1, C, H, W) float32, as the right preprocessing makes it.
-        peak: largest value of the photograph, of 1; what `/max` divides by and `/255` does not.
+        peak: what the right preprocessing divided by, of 255: the photograph's largest value, or 1.
         profile: the right preprocessing.
     """
 

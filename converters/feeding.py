@@ -14,7 +14,7 @@ from .bent import Answer, Sample
 from .parity import Reference
 from .quantise import photographs
 
-__all__ = ["FEEDINGS", "Feeding", "PixelReference", "TakesPixels", "coloured"]
+__all__ = ["FEEDINGS", "Feeding", "PixelReference", "TakesPixels", "coloured", "peak_of"]
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ FEEDINGS = (Feeding("normalised tensor", None), Feeding("pixels 0..255", 255.0),
 class PixelReference(Reference):
     """The reference for files that take pixels: its inputs are photographs of 8 bits at the network's size alone.
 
-    `peaks` tells how bright the brightest pixel of each photograph is, which the tensor does not.
+    `peaks` tells what each photograph was divided by, which the tensor does not.
     """
 
     def __init__(self, reference: Reference, profile: Profile):
@@ -44,12 +44,17 @@ class PixelReference(Reference):
         self.profile = profile
         pictures = [resized(image, reference.size) for image in photographs.images() if coloured(image)]
         self.__dict__["photographs"] = [profile.tensor(picture, reference.size) for picture in pictures]
-        self.peaks = [np.asarray(picture).max() / 255 for picture in pictures]
+        self.peaks = [peak_of(np.asarray(picture), profile) for picture in pictures]
         self.inputs = np.concatenate(self.photographs[:2])
 
     @property
     def samples(self) -> list[Sample]:
         return [Sample(x, peak, self.profile) for x, peak in zip(self.photographs, self.peaks, strict=True)]
+
+
+def peak_of(pixels: np.ndarray, profile: Profile) -> float:
+    """What a profile divides pixels (uint8) by, of 255."""
+    return float(pixels.max()) / 255 if profile.by_maximum else 1.0
 
 
 def coloured(image: Image.Image) -> bool:
@@ -62,7 +67,7 @@ class TakesPixels(Predictor):
 
     Args:
         scale: what a pixel of full brightness is.
-        samples: photographs whose brightest pixel is known; of others it is taken to be white.
+        samples: photographs of which it is known what they were divided by; others count as not divided.
     """
 
     def __init__(self, predictor: Predictor, profile: Profile, scale: float, samples: list[Sample]):

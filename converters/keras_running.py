@@ -7,7 +7,7 @@ import numpy as np
 
 from u2net_zoo.keras_model import load_keras_module
 
-__all__ = ["backend_of", "compiled", "eager", "finished", "to_numpy"]
+__all__ = ["backend_of", "compiled", "eager", "finished", "on_gpu", "to_numpy"]
 
 
 def backend_of(model: Any) -> str:
@@ -15,6 +15,20 @@ def backend_of(model: Any) -> str:
     if "tf_keras" in type(model).__module__:
         return "tensorflow"
     return str(load_keras_module("keras").backend.backend())
+
+
+def on_gpu() -> bool:
+    """Whether Keras 3's backend, Torch or JAX, computes on a GPU."""
+    backend = load_keras_module("keras").backend.backend()
+    if backend == "jax":
+        import jax
+
+        return bool(jax.default_backend() == "gpu")
+    if backend == "torch":
+        import torch
+
+        return torch.cuda.is_available()
+    return False
 
 
 def eager(model: Any) -> Callable[[Any], Any]:

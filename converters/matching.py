@@ -17,7 +17,10 @@ BROKEN = 1e30  # stands for NaN and infinity
 
 def difference(results: Answer, answers: Answer) -> tuple[dict[str, str], float, float]:
     """(file's name -> network's name, largest and mean absolute difference over the file's outputs)."""
-    finite = {name: np.nan_to_num(value.astype(np.float64), nan=BROKEN) for name, value in results.items()}
+    finite = {
+        name: np.nan_to_num(value.astype(np.float64), nan=BROKEN, posinf=BROKEN, neginf=-BROKEN)
+        for name, value in results.items()
+    }
     names = matched(finite, answers)
     errors = [np.abs(finite[given] - answers[name]) for given, name in names.items()]
     return names, max(float(e.max()) for e in errors), float(np.mean([e.mean() for e in errors]))

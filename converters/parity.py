@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from u2net_zoo.checkpoint import Checkpoint
-from u2net_zoo.errors import ArtifactError
+from u2net_zoo.errors import ArtifactError, OptionError
 from u2net_zoo.preprocessing import PROFILES
 
 from .baking import Baking
-from .base import MaskBound, Predictor
+from .base import LARGEST_SIDE, MaskBound, Predictor, describe
 from .proof import MaskError, MaskErrors, OutputError64, PixelError, Report, SizeError, iou
 from .quantise import photographs
 from .torch_predictor import RememberingPredictor
@@ -73,6 +73,8 @@ class Reference:
     """
 
     def __init__(self, checkpoint: Checkpoint, size: tuple[int, int], calibration: Path | None = None):
+        if any(not 1 <= side <= LARGEST_SIDE for side in size):
+            raise OptionError(f"size {describe(size)}: sides are whole numbers from 1 to {LARGEST_SIDE}")
         self.checkpoint = checkpoint
         self.size = size
         self.calibration = calibration

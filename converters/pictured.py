@@ -13,7 +13,7 @@ from .base import Format, Predictor
 from .bent import Sample
 from .diagnosis import CERTAIN, EXPLAINS, Diagnosis, Explanation
 from .fed import Once, histogram
-from .feeding import coloured
+from .feeding import coloured, peak_of
 from .parity import Reference, divergence, picture, picture_of, pixel_error
 from .proof import RATIO, OutputError64, Report
 from .suspects import SUSPECTS
@@ -103,7 +103,7 @@ def _candidates(
     unlike = replace(wanted, profile=replace(profile, stretch=not profile.stretch))
     ending = "min-max left out" if profile.stretch else "min-max normalised"
     yield ending, "the output", picture_of(single, unlike, pixels)
-    sample = Sample(profile.normalised(pixels), float(pixels.max()) / 255, profile)
+    sample = Sample(profile.normalised(pixels), peak_of(pixels, profile), profile)
     for suspect in SUSPECTS:
         if suspect.exact:
             d0 = suspect.rules.run(reference.checkpoint, sample)["mask"][0]

@@ -1,7 +1,8 @@
 """A predictor in a process of its own: frameworks do not meet, a crash is an error, seconds and memory are its own.
 
 The two processes talk over a socket in JSON headers and raw arrays; nothing is unpickled. The child is started as
-`python -m converters.remote FD`, and opens what it is told to: `OPENERS` names the functions that may be asked for.
+`python -P -m converters.remote FD`, so that it imports nothing out of the current folder, and opens what it is told to:
+`OPENERS` names the functions that may be asked for.
 """
 
 import contextlib
@@ -86,7 +87,7 @@ class RemotePredictor(Predictor):
         here, there = socket.socketpair()
         with there:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "converters.remote", str(there.fileno())],
+                [sys.executable, "-P", "-m", "converters.remote", str(there.fileno())],
                 pass_fds=[there.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=self.log,

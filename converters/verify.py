@@ -184,7 +184,8 @@ class Verifier:
     def _pictures(
         self, predictor: Predictor, reference: Reference, profile: Profile, shown: Shown | None
     ) -> tuple[PictureError, ...]:
-        if self.checkpoint.arch.in_ch != 3:
+        arch = self.checkpoint.arch
+        if arch.in_ch != 3 or arch.out_ch != (len(profile.palette) or 1):
             return ()
         session = MaskSession(predictor, profile, size=reference.size)
         right = MaskSession(reference.single, profile, size=reference.size)

@@ -1,6 +1,7 @@
 """What the tests share: real weights, goldens, hard weights, photographs. All of it is read from ../shared/data."""
 
 import functools
+import gc
 import importlib.util
 import os
 import subprocess
@@ -11,9 +12,11 @@ import numpy as np
 import pytest
 import webserver
 from cats import cat, mask, mixed  # noqa: F401 - fixtures
+from filelock import FileLock
 from PIL import Image
 from training import eight  # noqa: F401 - a fixture
 
+from converters import FORMATS, convert
 from converters.conversion import formats_named
 from converters.parity import farthest
 from converters.torch_predictor import TorchPredictor
@@ -21,7 +24,9 @@ from u2net_zoo.arch import U2NET, U2NETP, Architecture, two_level
 from u2net_zoo.checkpoint import Checkpoint
 
 # Several workers test at once: each gets its share of the processors, or Torch's waiting threads take the others' time.
-# Not in the process that starts them: they would inherit its share, which is all of the processors.
+# Not in the process that starts them: they would inherit its share, which is all of the processors. What they inherit
+# is that glibc asks for huge pages: half of the float64 reference's time goes into touching new small ones otherwise.
+os.environ.setdefault("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1")
 if WORKERS := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "0")):
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // WORKERS)))
 
@@ -39,7 +44,9 @@ SMALL = two_level(
 
 
 # Files that take longest, first: a worker that is left with one of them at the end makes all the others wait.
-LONGEST = ("test_goldens", "test_formats", "test_masks", "test_cli", "test_image_io", "test_foreign_files")
+LONGEST = (
+    "test_goldens", "test_masks", "test_train_keras", "test_third_party", "test_stock", "test_foreign_files", "test_cli"
+)  # fmt: skip
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -109,6 +116,25 @@ def u2netp_golden():
 @pytest.fixture(scope="session")
 def real_weights() -> Path:
     return needs(DATA / "weights" / "u2netp.pth")
+
+
+@pytest.fixture(scope="session")
+def real_artifacts(real_weights, tmp_path_factory) -> dict[str, Path]:
+    """Format -> artifact of the real u2netp, each with its format's defaults; converted once for all workers."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if WORKERS else base) / "real"
+    with FileLock(f"{folder}.lock"):
+        if not folder.exists():
+            convert(real_weights, "all", f"{folder}.partial")
+            Path(f"{folder}.partial").rename(folder)
+    return {name: FORMATS[name].target(folder, real_weights.stem) for name in ALL}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _frameworks_stay_where_they_are():
+    """What frameworks hold for good is not searched again by every later collection: each conversion asks for some."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

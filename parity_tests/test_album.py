@@ -1,6 +1,8 @@
 """Photographs that artifacts are compared on: opened once, never all at once."""
 
+import base64
 import gc
+import io
 import weakref
 
 import numpy as np
@@ -10,7 +12,7 @@ from PIL import Image
 
 from converters import Options, convert
 from converters.album import Album, LazyPhotographs
-from converters.report.gallery import LIMIT, Gallery
+from converters.report.gallery import FEWEST, LIMIT, Gallery
 from converters.torch_predictor import RememberingPredictor, TorchPredictor
 from converters.verify import Verifier
 from u2net_zoo.errors import OutputError
@@ -90,11 +92,19 @@ def test_a_full_disk_is_one_line_that_says_what_to_do(small, monkeypatch):
         album.mask("0", session)
 
 
-def test_a_page_of_many_photographs_shows_some_of_all_parts():
-    gallery = Gallery(10 * LIMIT)
+@pytest.mark.parametrize(("artifacts", "shown"), [(1, LIMIT), (13, 20), (100, FEWEST)])
+def test_a_page_of_many_photographs_shows_some_of_all_parts(artifacts, shown):
+    gallery = Gallery(10 * shown, artifacts)
     for number in range(gallery.total):
         gallery.add_photograph(number, Image.new("RGB", (2, 2)))
-    assert list(gallery.photographs) == list(range(0, 10 * LIMIT, 10))
+    assert list(gallery.photographs) == list(range(0, 10 * shown, 10))
+
+
+def test_sixteen_bits_are_no_white_picture_on_a_page():
+    gallery = Gallery(1, 1)
+    gallery.add_photograph(0, Image.fromarray(np.full((20, 20), 1 << 15, np.uint16)))
+    shown = Image.open(io.BytesIO(base64.b64decode(gallery.photographs[0].partition(",")[2])))
+    assert abs(np.asarray(shown).mean() - 128) < 3
 
 
 def test_a_broken_photograph_is_one_line_and_leaves_no_page(small, small_file, tmp_path):

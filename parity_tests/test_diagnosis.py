@@ -157,6 +157,14 @@ def test_a_clean_file_that_takes_pixels_is_worked_out(clean, verifier, tmp_path)
     assert verdict.takes == "pixels 0..255"
 
 
+def test_a_clean_file_that_divides_by_255_as_its_profile_does_is_accused_of_nothing(clean, small, tmp_path):
+    plant = plants.takes_pixels(by_maximum=False, mean=0.5, std=1)
+    path = plants.planted(clean, tmp_path / "pixels.onnx", plant)
+    verdict = Verifier(small, PROFILES["isnet"], {}, SIZE, known=True).verify(path)
+    assert verdict.ok
+    assert verdict.takes == "pixels 0..255"
+
+
 def test_other_weights_are_called_other_weights(clean, verifier, tmp_path):
     def louder(kernel):
         return kernel * 1.02
@@ -198,7 +206,7 @@ def test_what_is_no_u2net_is_refused(clean, verifier, tmp_path):
 
 
 def test_every_kind_of_suspect_is_planted():
-    """Suspects that only vary a number of another one are not planted again; low-precision arithmetic is below."""
+    """But those that vary another one, and arithmetic at low precision, which has tests of its own."""
     alike = (
         "one standard deviation",
         "divided by 255, one",

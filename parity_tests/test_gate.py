@@ -8,6 +8,7 @@ from conftest import ALL, u2zoo
 
 from converters import FORMATS, Options, convert
 from converters.parity import MaskBound, Reference, compare
+from converters.torch_predictor import TorchPredictor
 from u2net_zoo.checkpoint import Checkpoint
 from u2net_zoo.errors import ArtifactError, ExportError, OutputError, ParityError
 from u2net_zoo.keras_model import load_keras_module
@@ -159,3 +160,12 @@ def test_a_keras_file_with_code_in_it_is_refused_unopened(tmp_path, module):
     with pytest.raises(ArtifactError, match=r"layers that are not Keras' own plain ones: Lambda"):
         FORMATS[suffix[1:]].run(tmp_path / f"m{suffix}")
     assert not trap.exists()
+
+
+def test_the_noise_floor_is_that_of_the_memory_layout_which_strays_farther(small):
+    """Kernels for one layout can be many times more exact than those for the other, as the processor has it."""
+    reference = Reference(small, (64, 96))
+    layouts = [TorchPredictor(small, channels_last=last)(reference.inputs) for last in (False, True)]
+    strays = {name: [np.abs(a[name] - exact).max() for a in layouts] for name, exact in reference.exact.items()}
+    assert any(contiguous != last for contiguous, last in strays.values())
+    assert reference.noise == {name: max(each) for name, each in strays.items()}

@@ -23,13 +23,6 @@ from u2net_zoo.preprocessing import PROFILES, minmax, read_image
 IOU, MAE = 0.992, 0.5  # measured 0.9923 and 0.45 of 255 on 2026-11-20
 
 
-@pytest.fixture(scope="module")
-def artifacts(real_weights, tmp_path_factory):
-    """Every format of the real u2netp, converted once."""
-    folder = tmp_path_factory.mktemp("u2netp")
-    return {artifact.format: artifact for artifact in convert(real_weights, "all", folder)}
-
-
 PICTURES = ("coreml", "mlmodel")  # these take pictures of 8 bits, the others the tensor
 
 
@@ -51,12 +44,14 @@ def by_torch(real_weights, thirds) -> np.ndarray:
 
 
 @pytest.mark.parametrize("name", [name for name in ALL if name not in (*WEIGHT_FILES, *PICTURES)])
-def test_tensors_give_the_masks_of_the_weights_which_reproduce_the_published_ones(name, artifacts, thirds, by_torch):
-    assert (np.abs(masks(artifacts[name].path, thirds) - by_torch) <= 1).mean() >= 0.9999
+def test_tensors_give_the_masks_of_the_weights_which_reproduce_the_published_ones(
+    name, real_artifacts, thirds, by_torch
+):
+    assert (np.abs(masks(real_artifacts[name], thirds) - by_torch) <= 1).mean() >= 0.9999
 
 
-def test_a_package_of_pictures_reproduces_the_published_masks(artifacts):
-    session = Session(artifacts["coreml"].path)
+def test_a_package_of_pictures_reproduces_the_published_masks(real_artifacts):
+    session = Session(real_artifacts["coreml"])
     pairs = [(session.mask(read_image(photo)), mask) for photo, mask in published("u2netp")]
     assert len(pairs) == 18
     iou, mae = mask_agreement(pairs)
@@ -74,8 +69,10 @@ def eight_bits(real_weights):
 
 
 @pytest.mark.parametrize("name", ["coreml", "onnx", "tflite", "savedmodel"])
-def test_pixels_give_the_profiles_grey_levels_on_all_photographs(name, artifacts, real_weights, eight_bits, tmp_path):
-    path = artifacts[name].path
+def test_pixels_give_the_profiles_grey_levels_on_all_photographs(
+    name, real_artifacts, real_weights, eight_bits, tmp_path
+):
+    path = real_artifacts[name]
     if name != "coreml":
         path = convert(real_weights, name, tmp_path, options=Options(io="image"))[0].path
     predictor = FORMATS[name].run(path)
@@ -95,23 +92,20 @@ def test_float16_keeps_the_masks_of_the_weights(real_weights, tmp_path):
     assert found.worst >= 0.99
 
 
-def test_the_old_neural_network_gives_the_masks_of_the_package(artifacts, thirds):
-    new, old = (masks(artifacts[name].path, thirds) for name in PICTURES)
+def test_the_old_neural_network_gives_the_masks_of_the_package(real_artifacts, thirds):
+    new, old = (masks(real_artifacts[name], thirds) for name in PICTURES)
     assert (np.abs(new - old) <= 1).mean() >= 0.9999
 
 
 @pytest.mark.parametrize("name", WEIGHT_FILES)
-def test_weight_files_hold_what_the_command_reproduces_them_with(name, artifacts, real_weights):
-    found, expected = (read_source(path).state for path in (artifacts[name].path, real_weights))
+def test_weight_files_hold_what_the_command_reproduces_them_with(name, real_artifacts, real_weights):
+    found, expected = (read_source(path).state for path in (real_artifacts[name], real_weights))
     assert set(found) == set(expected)
     assert all(np.array_equal(found[key], value) for key, value in expected.items())
 
 
-def test_every_artifact_of_the_real_weights_is_within_bounds(artifacts):
-    assert set(artifacts) == set(ALL)
-    for artifact in artifacts.values():
-        assert artifact.report.ok
-        assert not artifact.report.flat
+def test_every_format_takes_the_real_weights(real_artifacts):
+    assert all(path.exists() for path in real_artifacts.values())  # the gate keeps nothing else
 
 
 def test_the_command_reproduces_them_with_the_authors_weights(real_weights, tmp_path):
@@ -203,6 +197,6 @@ def test_weights_run_in_another_runtime(small_file, runtime):
     assert mae < 0.5
 
 
-def test_an_artifact_has_its_own_runtime(artifacts):
+def test_an_artifact_has_its_own_runtime(real_artifacts):
     with pytest.raises(OptionError, match="--runtime onnx runs it, tflite does not"):
-        Session(artifacts["onnx"].path, runtime="tflite")
+        Session(real_artifacts["onnx"], runtime="tflite")

@@ -13,7 +13,6 @@ import pytest
 from conftest import DATA, mask_agreement, needs
 from PIL import Image
 
-from converters import convert
 from u2net_zoo import Session
 from u2net_zoo.preprocessing import PROFILES, read_image
 
@@ -39,13 +38,6 @@ LOADERS = {
 
 
 @pytest.fixture(scope="module")
-def artifacts(real_weights, tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("stock")
-    convert(real_weights, "onnx,keras,h5,savedmodel,tflite", folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
 def stranger(tmp_path_factory) -> Path:
     """A Python that has this environment's packages, but not this project."""
     folder = tmp_path_factory.mktemp("stranger")
@@ -61,12 +53,13 @@ def stranger(tmp_path_factory) -> Path:
 
 
 @pytest.mark.parametrize("loader", LOADERS)
-def test_a_stock_loader_gives_the_same_mask(loader, artifacts, stranger, real_weights, tmp_path):
+def test_a_stock_loader_gives_the_same_mask(loader, real_artifacts, stranger, real_weights, tmp_path):
     photo = read_image(needs(DATA / "sod" / "images" / "girl.png"))
     x = PROFILES["paper"].tensor(photo, (320, 320))
     np.save(tmp_path / "x.npy", x.transpose(0, 2, 3, 1))
+    path = str(real_artifacts["onnx"].with_suffix(""))
     script = (
-        f"import numpy as np; path = {str(artifacts / 'u2netp')!r}; x = np.ascontiguousarray(np.load('x.npy'));"
+        f"import numpy as np; path = {path!r}; x = np.ascontiguousarray(np.load('x.npy'));"
         f"{LOADERS[loader]}; np.save('y.npy', np.asarray(y))"
     )
     done = subprocess.run([stranger, "-c", script], cwd=tmp_path, capture_output=True, text=True)
@@ -77,7 +70,7 @@ def test_a_stock_loader_gives_the_same_mask(loader, artifacts, stranger, real_we
 
 
 @pytest.mark.slow
-def test_rembg_takes_the_onnx_file(artifacts, tmp_path):
+def test_rembg_takes_the_onnx_file(real_artifacts, tmp_path):
     """rembg in an environment of its own, with our file as its model: its mask is ours under its profile."""
     venv.create(tmp_path / "env", with_pip=True)
     python = tmp_path / "env" / "bin" / "python"
@@ -92,7 +85,7 @@ def test_rembg_takes_the_onnx_file(artifacts, tmp_path):
     )
     models = tmp_path / ".rembg"  # rembg takes models from its own folder only
     models.mkdir()
-    model = shutil.copy(artifacts / "u2netp.onnx", models)
+    model = shutil.copy(real_artifacts["onnx"], models)
     done = subprocess.run(
         [python, "-c", script, model, image, tmp_path / "mask.png"],
         env={**os.environ, "HOME": str(tmp_path)},
@@ -100,18 +93,17 @@ def test_rembg_takes_the_onnx_file(artifacts, tmp_path):
         text=True,
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    ours = Session(artifacts / "u2netp.onnx", profile="rembg").mask(read_image(image))
+    ours = Session(real_artifacts["onnx"], profile="rembg").mask(read_image(image))
     iou, mae = mask_agreement([(Image.open(tmp_path / "mask.png"), ours)])
     assert iou > 0.999
     assert mae < 0.5
 
 
-def test_the_authors_class_would_take_our_file(artifacts, real_weights, tmp_path):
+def test_the_authors_class_would_take_our_file(real_artifacts, real_weights):
     """Same keys, shapes and types as the authors' own file, in a file that stock torch opens with weights_only."""
     import torch
 
-    convert(real_weights, "pth", tmp_path)
-    ours = torch.load(tmp_path / "u2netp.pth", weights_only=True)
+    ours = torch.load(real_artifacts["pth"], weights_only=True)
     theirs = torch.load(real_weights, weights_only=True)
     assert {k: (v.shape, v.dtype) for k, v in ours.items()} == {k: (v.shape, v.dtype) for k, v in theirs.items()}
     assert all(torch.equal(ours[key], theirs[key]) for key in theirs)

@@ -1,18 +1,26 @@
 """`u2zoo verify`: figures, exit codes, and one clear line for what cannot be verified."""
 
 import json
+import os
 import re
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import onnx
 import plants
 import pytest
-from conftest import u2zoo
+from conftest import SMALL, hard_checkpoint, u2zoo
 from PIL import Image
 
 from converters import Options, convert
 from converters.remote import RemotePredictor, open_remote
+from converters.verify import Verifier
 from u2net_zoo.errors import ArtifactError, UsageError
+from u2net_zoo.preprocessing import PROFILES
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +72,10 @@ BAD = {
     "empty folder": (["{d}/clean.onnx", "--images", "{d}/empty"], "empty: holds no photographs"),
     "report in a file": (["{d}/clean.onnx", "--report", "{d}/clean.onnx/r.html"], "cannot write there"),
     "report of another kind": (["{d}/clean.onnx", "--report", "{d}/r.pdf"], "the report is one HTML file"),
+    "a size beyond all": (
+        ["{d}/small.safetensors", "--size", "20000"],
+        "size 20000x20000: sides are whole numbers from",
+    ),
     "unknown profile": (["{d}/clean.onnx", "--profile", "papr"], "unknown profile 'papr'.*did you mean 'paper'"),
 }
 
@@ -123,3 +135,33 @@ def test_a_process_of_its_own_answers_as_this_one_does(folder):
 def test_a_missing_option_of_a_process_is_a_usage_error(small_file):
     with pytest.raises(UsageError, match="Torch variant fast/float32; allowed: eager, folded"):
         RemotePredictor("torch", {"path": str(small_file), "step": "fast"})
+
+
+def test_nothing_in_the_current_folder_is_run(folder, tmp_path):
+    (tmp_path / "numpy.py").write_text("raise SystemExit('was run')")
+    command = [Path(sys.executable).with_name("u2zoo"), "verify", folder / "clean.onnx"]
+    command += ["--against", folder / "small.safetensors", "--images", folder / "photos"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_classes_that_no_profile_reads_are_verified_by_their_tensors(tmp_path):
+    checkpoint = hard_checkpoint(replace(SMALL, out_ch=2))
+    path = convert(checkpoint, "onnx", tmp_path, options=Options(size=(64, 64)))[0].path
+    picture = Image.new("RGB", (9, 9))
+    verdict = Verifier(checkpoint, PROFILES["paper"], {"a": picture}).verify(path)
+    assert verdict.ok
+    assert verdict.pictures == ()
+
+
+def test_a_page_is_written_whatever_photographs_are_called(folder, tmp_path):
+    (tmp_path / "photos").mkdir()
+    name = os.fsencode(tmp_path / "photos") + b"/caf\xe9.png"
+    shutil.copy(os.fsencode(folder / "photos" / "noise.png"), name)
+    page = tmp_path / "report.html"
+    source = folder / "small.safetensors"
+    done = u2zoo(
+        "verify", folder / "clean.onnx", "--against", source, "--images", tmp_path / "photos", "--report", page
+    )
+    assert done.returncode == 0, done.stderr
+    assert "caf" in page.read_text("utf-8")

@@ -6,9 +6,10 @@
 # Takes PYTHON, else the one of .venv, else python3; it needs torch with CUDA and the extra `dev`. What else is
 # installed takes part. A GPU that cannot be tested is an error, not a skip.
 set -euo pipefail
-cd "$(dirname "$0")/.."
 weights=${1:-u2net_nano}
-out=${2:-docs/gpu.md}
+[ ! -e "$weights" ] || weights=$(realpath "$weights")
+out=$(realpath -m "${2:-$(dirname "$0")/../docs/gpu.md}")
+cd "$(dirname "$0")/.."
 python=${PYTHON:-$([ -x .venv/bin/python ] && echo .venv/bin/python || echo python3)}
 
 nvidia-smi --query-gpu=name,driver_version --format=csv,noheader

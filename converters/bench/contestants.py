@@ -74,22 +74,24 @@ def _on_cpu(path: Path, size: Sequence[int], bf16: bool) -> Iterator[Contestant]
     if bf16:
         yield Contestant("OpenVINO bf16", "openvino", {"precision": "bf16"}, CPU_ONLY, "openvino", "bfloat16")
     for backend in KERAS_BACKENDS:
-        yield _keras(path, size, backend, CPU_ONLY)
+        yield _keras(path, size, backend, "cpu")
 
 
 def _on_cuda(path: Path, size: Sequence[int]) -> Iterator[Contestant]:
     for step, dtype in (
-        ("eager", "float32"), ("channels_last", "float32"), ("channels_last", "tf32"), ("channels_last", "float16"),
-        ("channels_last", "bfloat16"), ("compiled", "tf32"), ("compiled", "float16"),
+        ("eager", "float32"), ("folded", "float32"), ("channels_last", "float32"), ("compiled", "float32"),
+        ("channels_last", "tf32"), ("channels_last", "float16"), ("channels_last", "bfloat16"),
+        ("compiled", "tf32"), ("compiled", "float16"),
     ):  # fmt: skip
         arguments = {"path": str(path), "step": step, "dtype": dtype, "device": "cuda"}
         yield Contestant(f"{TORCH[step]} {dtype}", "torch", arguments, dtype=dtype)
     for dtype in ("float32", "tf32"):
         yield Contestant(f"onnxruntime CUDA {dtype}", "onnxruntime", {"tf32": dtype == "tf32"}, {}, "onnx", dtype)
     for backend in ("torch", "jax"):
-        yield _keras(path, size, backend, ON_CUDA)
+        yield _keras(path, size, backend, "cuda")
 
 
-def _keras(path: Path, size: Sequence[int], backend: str, environment: Mapping[str, str]) -> Contestant:
-    arguments = {"path": str(path), "size": list(size)}
+def _keras(path: Path, size: Sequence[int], backend: str, device: str) -> Contestant:
+    arguments = {"path": str(path), "size": list(size), "device": device}
+    environment = ON_CUDA if device == "cuda" else CPU_ONLY
     return Contestant(f"Keras on {backend}", "keras", arguments, {**environment, "KERAS_BACKEND": backend})

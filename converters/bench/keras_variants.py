@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from u2net_zoo import keras_model
+from u2net_zoo.errors import OptionError
 
 from .. import keras_running
 from ..base import Predictor
@@ -15,12 +16,19 @@ __all__ = ["KerasVariant"]
 
 
 class KerasVariant(Predictor):
-    """The weights of `path` in Keras, folded, compiled where the backend compiles. Answers the mask alone."""
+    """The weights of `path` in Keras, folded, compiled where the backend compiles. Answers the mask alone.
+
+    Args:
+        size: (H, W).
+        device: `cpu` or `cuda`, on which the backend has to be. Raises OptionError where it finds no GPU.
+    """
 
     outputs = ("mask",)
 
-    def __init__(self, path: str, size: list[int]):
+    def __init__(self, path: str, size: list[int], device: str = "cpu"):
         self.size = (size[0], size[1])
+        if device == "cuda" and not keras_running.on_gpu():
+            raise OptionError("CUDA: Keras' backend finds no such device")
         self.model = keras_model.build(read_source(path).fold(), size=self.size, outputs="mask")
         self.run = keras_running.compiled(self.model)
         self.facts = {"backend": keras_running.backend_of(self.model)}

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from u2net_zoo.checkpoint import Checkpoint
-from u2net_zoo.errors import ArtifactError, OptionError, U2ZooError, one_line
+from u2net_zoo.errors import OptionError, U2ZooError, one_line
 
 from ..baking import Baking
 from ..base import Options
@@ -19,6 +19,7 @@ from ..matching import difference
 from ..parity import Reference, picture_of
 from ..registry import FORMATS
 from ..remote import LIMIT, RemotePredictor
+from ..sources import format_of
 from .contestants import Contestant
 from .operations import flops
 
@@ -171,7 +172,7 @@ class Race:
             for name in list(ready):
                 try:
                     seconds = ready[name].time(inputs[name]) / len(inputs[name])
-                except (ArtifactError, U2ZooError) as error:
+                except U2ZooError as error:
                     rows[name] = _failed(rows[name], error)
                     ready.pop(name).close()
                     continue
@@ -194,5 +195,4 @@ def _failed(row: Row, error: Exception) -> Row:
 
 
 def _bytes(path: Path) -> int:
-    files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
-    return sum(file.stat().st_size for file in files)
+    return sum(file.stat().st_size for file in format_of(path).files(path))

@@ -8,10 +8,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from u2net_zoo.preprocessing import to_rgb
+
 __all__ = ["AMPLIFIED", "Gallery", "Shot"]
 
 LONGEST = 400  # pixels: side of a picture on the page
-LIMIT = 60  # photographs on a page: with ten artifacts it is then about 7 MB
+# Photographs on a page: as many as artifacts leave room for. A mask and a difference take 5 to 60 kB together.
+FEWEST, LIMIT, SHOTS = 18, 60, 260
 AMPLIFIED = 16  # how many times a difference is shown
 HIGHER, LOWER = np.array([214, 60, 40]), np.array([38, 104, 214])  # the artifact's mask is higher: red; lower: blue
 
@@ -37,13 +40,14 @@ class Shot:
 class Gallery:
     """Photographs by number, the reference's masks, and per artifact a shot of each photograph.
 
-    Of more than `LIMIT` photographs as many are kept, evenly spread over all.
+    Of many photographs, `FEWEST` to `LIMIT` are kept, evenly spread over all.
 
     Args:
-        total: how many photographs there are.
+        total, artifacts: how many photographs and artifacts there are.
     """
 
     total: int
+    artifacts: int
     photographs: dict[int, str] = field(default_factory=dict)
     sizes: dict[int, tuple[int, int]] = field(default_factory=dict)
     shots: dict[Path, dict[int, Shot]] = field(default_factory=dict)
@@ -51,12 +55,13 @@ class Gallery:
 
     def keeps(self, number: int) -> bool:
         """Whether photograph `number` is one of those on the page."""
-        return self.total <= LIMIT or number in {n * self.total // LIMIT for n in range(LIMIT)}
+        most = max(FEWEST, min(LIMIT, SHOTS // self.artifacts))
+        return self.total <= most or number in {n * self.total // most for n in range(most)}
 
     def add_photograph(self, number: int, picture: Image.Image) -> None:
         if not self.keeps(number):
             return
-        small = _small(picture.convert("RGB"))
+        small = _small(to_rgb(picture))
         self.photographs[number], self.sizes[number] = data_uri(small, quality=72), small.size
 
     def add(self, artifact: Path, number: int, mask: Image.Image, expected: Image.Image) -> None:

@@ -50,7 +50,7 @@ def write_report(
         script=_asset("script.js"),
     )
     with staged(target) as path:
-        path.write_text(page, encoding="utf-8")
+        path.write_text(page, encoding="utf-8", errors="replace")  # names of files need not be text
 
 
 def _filled(template: str, **values: object) -> str:
@@ -75,7 +75,8 @@ def _facts(checkpoint: Checkpoint, profile: str, gallery: Gallery) -> Iterator[t
     if "sha256" in checkpoint.meta:
         yield "sha256 of the checkpoint", f"<code>{escape(checkpoint.meta['sha256'][:16])}…</code>"
     shown = f"; {len(gallery.photographs)} of them below" if len(gallery.photographs) < gallery.total else ""
-    yield "photographs", f"{gallery.total:,}, prepared as <code>{escape(profile)}</code>{shown}"
+    prepared = f"{gallery.total:,}, prepared as <code>{escape(profile)}</code>{shown}"
+    yield "photographs", prepared if gallery.photographs else "none: no profile feeds this network or reads its answers"
     yield "machine", escape(f"{system()} {machine()}, Python {sys.version.split()[0]}")
 
 
@@ -96,11 +97,10 @@ def _row(number: int, verdict: Verdict) -> str:
     worst, share = verdict.report.worst, verdict.report.share
     over = ' over" title="beyond the bound' if share > 1 else ""
     meter = f'<span class="meter{over}"><i style="width:{min(share, 1):.0%}"></i></span>{_times(share)}'
+    masks = (f"{verdict.mean('iou'):.4f}", f"{verdict.mean('mae'):.3f}", _percent(verdict.mean("off")))
     numbers = (
         f"{max(o.mean_abs for o in verdict.report.outputs):.1e}",
-        f"{verdict.mean('iou'):.4f}",
-        f"{verdict.mean('mae'):.3f}",
-        _percent(verdict.mean("off")),
+        *(masks if verdict.pictures else ("–", "–", "–")),
         f"{1000 * verdict.seconds:.0f}",
         _megabytes(verdict.usage.memory),
         _megabytes(verdict.bytes),

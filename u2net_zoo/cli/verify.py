@@ -53,7 +53,8 @@ def verify(
     openers = _photographs(images)
     fetch_source(against)
     files = list(dict.fromkeys(artifacts))
-    with _page(report, openers) as page, state.quiet(), state.progress(total=len(files) * len(openers)) as bar:
+    total = len(files) * len(openers)
+    with _page(report, openers, len(files)) as page, state.quiet(), state.progress(total=total) as bar:
         located = locate(against)
         checkpoint = read_source(located.path)
         known = bool(profile or located.profile)
@@ -85,11 +86,11 @@ def _conclude(verdicts: "list[Verdict]", against: Path, report: Path | None, che
 class _Page:
     """What the page will show, gathered while artifacts are verified; nothing where none is asked for."""
 
-    def __init__(self, target: Path | None, openers: "Openers"):
+    def __init__(self, target: Path | None, openers: "Openers", artifacts: int):
         from converters.album import LazyPhotographs
         from converters.report import Gallery
 
-        self.target, self.gallery = target, Gallery(len(openers))
+        self.target, self.gallery = target, Gallery(len(openers), artifacts)
         self.photographs = LazyPhotographs(openers, self.gallery.add_photograph if target else None)
 
     def shown(self, path: Path, after: Callable[[], None]) -> Callable[..., None]:
@@ -110,17 +111,17 @@ class _Page:
 
 
 @contextlib.contextmanager
-def _page(report: Path | None, openers: "Openers") -> Iterator[_Page]:
+def _page(report: Path | None, openers: "Openers", artifacts: int) -> Iterator[_Page]:
     """The page. That it can be written is seen before the work, not after it."""
     if report is None:
-        yield _Page(None, openers)
+        yield _Page(None, openers, artifacts)
         return
     if report.suffix.lower() not in (".html", ".htm") or report.is_dir():
         raise OutputError(f"{report}: the report is one HTML file; name a .html with --report")
     from ..files import staged
 
     with staged(report) as path:
-        yield _Page(path, openers)
+        yield _Page(path, openers, artifacts)
 
 
 def _photographs(images: Path | None) -> "Openers":
@@ -151,7 +152,7 @@ def _lines(verdict: "Verdict") -> Iterator[str]:
     )
     model = verdict.report.summary()
     picture = f"IoU {verdict.mean('iou'):.4f}  MAE {verdict.mean('mae'):.3f}/255  off {verdict.mean('off'):.2%}"
-    picture = picture if verdict.pictures else "none, the network takes no photographs"
+    picture = picture if verdict.pictures else "none, no profile feeds this network or reads its answers"
     took = f"{1000 * verdict.seconds:.0f} ms  {human_bytes(verdict.usage.memory)}"
     yield f"{result:<9} {verdict.path}  tensor: {model}  pictures: {picture}  {took}"
     if verdict.diagnosis:
