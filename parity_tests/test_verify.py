@@ -165,3 +165,11 @@ def test_a_page_is_written_whatever_photographs_are_called(folder, tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert "caf" in page.read_text("utf-8")
+
+
+def test_a_reader_that_is_gone_is_not_taken_for_a_page_that_cannot_be_written(folder, tmp_path):
+    command = f"{sys.executable} -m u2net_zoo verify {folder}/clean.onnx --against {folder}/small.safetensors"
+    command += f" --images {folder}/photos --report {tmp_path}/report.html"
+    done = subprocess.run(["bash", "-o", "pipefail", "-c", f"{command} | true"], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (1, "")
+    assert list(tmp_path.iterdir()) == []

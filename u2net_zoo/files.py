@@ -42,6 +42,8 @@ def staged(target: str | Path) -> Iterator[Path]:
         with lock:
             yield folder / target.name
             _publish(folder / target.name, target, folder)
+    except BrokenPipeError:
+        raise  # not about the result: whoever read what the block printed is gone
     except OSError as error:
         if error.filename and not str(error.filename).startswith(str(folder)) and not error.filename2:
             raise  # not about the result: some other file that the block wanted

@@ -12,7 +12,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from .errors import ImageError, OversizeError, U2ZooError, install_hint, one_line
 from .limits import check_pixels
 
-__all__ = ["picture_suffixes", "read_image", "to_rgb"]
+__all__ = ["photographs_in", "picture_suffixes", "read_image", "to_rgb"]
 
 BAND = 256  # rows that are converted at once
 HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
@@ -99,6 +99,13 @@ def picture_suffixes() -> set[str]:
     """Suffixes of the pictures that can be read; HDF5 and the like are only names of Pillow's plug-ins."""
     raster = set(Image.registered_extensions().values()) & set(Image.OPEN) - {"HDF5", "GRIB", "BUFR", "WMF", "EPS"}
     return {suffix for suffix, kind in Image.registered_extensions().items() if kind in raster} | HEIC_SUFFIXES
+
+
+def photographs_in(folder: Path) -> list[Path]:
+    """The files of a folder that are called as photographs are, sorted by name; hidden ones are left out."""
+    known = picture_suffixes()
+    found = (file for file in folder.iterdir() if file.suffix.lower() in known and not file.name.startswith("."))
+    return sorted(file for file in found if file.is_file())
 
 
 def to_rgb(image: Image.Image) -> Image.Image:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from u2net_zoo.errors import ImageError, InputError, OptionError
-from u2net_zoo.preprocessing import PROFILES, picture_suffixes, read_image
+from u2net_zoo.photographs import photographs_in
+from u2net_zoo.preprocessing import PROFILES, read_image
 
 from .rounding import BITS
 
@@ -36,8 +37,7 @@ def listed(folder: Path) -> list[Path]:
 
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; --calibration takes a folder of photographs")
-    known = picture_suffixes()
-    files = sorted(f for f in folder.iterdir() if f.suffix.lower() in known and f.is_file() and f.name[0] != ".")
+    files = photographs_in(folder)
     if not files:
         raise InputError(f"{folder}: holds no photographs to calibrate on")
     if len(files) > LIMIT:

@@ -52,9 +52,17 @@ def options(
         raise typer.Exit
 
 
+def _end_politely() -> None:
+    """SIGTERM, and a terminal that is closed, end the program as errors do: unfinished files are removed."""
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)  # Windows has no SIGHUP
+        if number is not None and signal.getsignal(number) == signal.SIG_DFL:  # `nohup` has it ignored
+            signal.signal(number, lambda code, _: sys.exit(128 + code))
+
+
 def main() -> None:
     """Entry point of `u2zoo`. Ends with 0, 1 (a proof or an exporter failed) or 2 (the request cannot be met)."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that unfinished files are removed
+    _end_politely()
     try:
         code = app(standalone_mode=False) or 0
         if code == INTERRUPTED:  # typer has taken the KeyboardInterrupt for itself

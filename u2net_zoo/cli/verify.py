@@ -126,7 +126,7 @@ def _page(report: Path | None, openers: "Openers", artifacts: int) -> Iterator[_
 
 def _photographs(images: Path | None) -> "Openers":
     """name -> what reads the picture. Raises InputError: there is none."""
-    from ..preprocessing import picture_suffixes, read_image
+    from ..photographs import photographs_in, picture_suffixes, read_image
 
     if images is None:
         from converters.quantise import photographs
@@ -134,16 +134,10 @@ def _photographs(images: Path | None) -> "Openers":
         return {name: partial(photographs.bundled, name) for name in photographs.BUNDLED}
     if not images.exists():
         raise InputError(f"{images}: no such file or folder")
-    files = [images] if images.is_file() else sorted(f for f in images.iterdir() if _is_photograph(f))
+    files = [images] if images.is_file() else photographs_in(images)
     if not files:
         raise InputError(f"{images}: holds no photographs; looked for {', '.join(sorted(picture_suffixes())[:6])} …")
     return {file.name: partial(read_image, file) for file in files}
-
-
-def _is_photograph(file: Path) -> bool:
-    from ..preprocessing import picture_suffixes
-
-    return file.suffix.lower() in picture_suffixes() and file.is_file() and not file.name.startswith(".")
 
 
 def _lines(verdict: "Verdict") -> Iterator[str]:
