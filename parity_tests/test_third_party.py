@@ -37,12 +37,14 @@ def test_converting_the_wrong_file_makes_a_right_one(name, low, high, converted)
     assert low <= mask_agreement(pairs)[0] <= high
 
 
-@pytest.mark.parametrize(("name", "near"), [("h5", 0.9999), ("coreml", 0.995)])  # the package is fed 8 bits
-def test_whatever_it_is_converted_to(name, near, converted):
+@pytest.mark.parametrize(("name", "low", "high"), [("h5", 0.9999, 0.01), ("coreml", 0.997, 0.15)])
+def test_every_format_that_it_is_converted_to_agrees(name, low, high, converted):
+    """The package is fed 8 bits, the others the tensor: 0.9981 and 0.097 of 255 were measured on 2026-11-25."""
     ours, right = Session(converted[name]), Session(converted["onnx"])
     photographs = [read_image(photo) for photo, _ in published("u2netp")[::3]]
-    off = [np.abs(np.asarray(ours.mask(p), int) - np.asarray(right.mask(p))).ravel() for p in photographs]
-    assert (np.concatenate(off) <= 1).mean() >= near
+    iou, mae = mask_agreement([(ours.mask(photo), right.mask(photo)) for photo in photographs])
+    assert iou >= low
+    assert mae <= high
 
 
 def test_the_wrong_file_is_explained():
