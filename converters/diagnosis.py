@@ -14,7 +14,7 @@ from .matching import difference
 from .parity import Divergence, relative
 from .suspects import SUSPECTS, Suspect
 
-__all__ = ["Diagnosis", "Explanation", "compare_weights", "explain"]
+__all__ = ["OTHER", "Diagnosis", "Explanation", "compare_weights", "explain"]
 
 EXPLAINS = 0.1  # a suspect explains a difference when it leaves less than this part of it …
 CERTAIN = 0.01  # … and no other needs to be tried when it leaves less than this
@@ -25,6 +25,7 @@ HELPS = 0.7  # … those that leave less than this part of it
 ALIKE = 0.3
 SAME = 1e-4  # relative (L2) to a folded kernel or bias: batch norm folded in another order, in float32
 AS_LARGE = 3.0
+OTHER = "another network"
 
 
 @dataclass(frozen=True)
@@ -184,7 +185,7 @@ def compare_weights(found: Checkpoint, expected: Checkpoint) -> str:
     a, b = found.fold(), expected.fold()
     if a.arch.state_shapes() != b.arch.state_shapes():
         ours, theirs = f"{expected.arch.name} ({expected.arch.parameters():,})", found.arch.parameters()
-        return f"another network: {found.arch.name} with {theirs:,} parameters; the checkpoint is {ours}"
+        return f"{OTHER}: {found.arch.name} with {theirs:,} parameters; the checkpoint is {ours}"
     off = {key: relative(a.state[key], b.state[key]) for key in a.arch.state_shapes()}
     path = max(off, key=lambda key: off[key])
     worst = off[path]

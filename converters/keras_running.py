@@ -53,7 +53,7 @@ def compiled(model: Any) -> Callable[[Any], Any]:
     if backend == "tensorflow":
         import tensorflow as tf
 
-        return tf.function(eager(model), reduce_retracing=True)
+        return tf.function(eager(model), reduce_retracing=True, autograph=False)  # it would leave files in /tmp
     if backend == "jax":
         return _jitted(model)
     return eager(model)

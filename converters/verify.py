@@ -17,11 +17,11 @@ from .album import Album
 from .baking import Baking
 from .base import Format, Predictor, describe
 from .bent import Sample
-from .diagnosis import Diagnosis, Explanation, compare_weights, explain
+from .diagnosis import OTHER, Diagnosis, Explanation, compare_weights, explain
 from .fed import DECADES, Fed
 from .feeding import FEEDINGS, PixelReference, TakesPixels
 from .matching import Renamed
-from .parity import Divergence, Reference, divergence, judge
+from .parity import Reference, divergence, judge
 from .pictured import Pictured
 from .proof import Report
 from .remote import RemotePredictor, open_remote
@@ -105,6 +105,9 @@ class Verifier:
             reduced = judge(fed.named(fed.names), fed.reference, fmt.bounds[said])
             if reduced.ok:
                 return _judged_fed(fed, reduced, fed.names, precision=said)
+        weights = self._weights(path)
+        if weights.startswith(OTHER):  # no rule of a network explains another one
+            return _judged_fed(fed, report, fed.names, diagnosis=Diagnosis(None, None, weights))
         for one, _ in tried:
             found = explain(one.results, self.checkpoint, one.exact, one.sample)
             if found:
@@ -152,11 +155,7 @@ class Verifier:
 
     def _diagnosis(self, path: Path, fed: Fed, explanation: Explanation | None) -> Diagnosis:
         coarse = explanation is not None and explanation.precision is not None
-        weights = self._weights(path)
-        first: Divergence | None = None
-        if not weights.startswith("another network"):
-            first = divergence(fed.once, fed.reference, coarse)
-        return Diagnosis(first, explanation, weights)
+        return Diagnosis(divergence(fed.once, fed.reference, coarse), explanation, self._weights(path))
 
     def _weights(self, path: Path) -> str:
         """What the file's weights are beside the checkpoint's."""

@@ -38,7 +38,10 @@ def verify(
     size: Annotated[str | None, typer.Option(help="Input size, N or HxW, of artifacts that take any.")] = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
-    """Compare artifacts with a checkpoint: the same tensor, the same photographs; where and why they part."""
+    """Compare artifacts with a checkpoint: the same tensor, the same photographs; where and why they part.
+
+    Ends with 0 when all agree, 1 when one differs, 2 when something cannot be read.
+    """
     state.json = json
     from converters.sources import format_of, read_source
     from converters.verify import Verifier
@@ -48,11 +51,13 @@ def verify(
 
     wanted = parse_size(size) if size is not None else None
     chosen = get_profile(profile) if profile else None
-    for path in artifacts:
+    files = [path for path in dict.fromkeys(artifacts) if path.suffix != ".swift"]  # it stands beside Core ML packages
+    if not files:
+        raise InputError(f"{artifacts[0]}: Swift is no model; name the package beside it")
+    for path in files:
         format_of(path).require()
     openers = _photographs(images)
     fetch_source(against)
-    files = list(dict.fromkeys(artifacts))
     total = len(files) * len(openers)
     with _page(report, openers, len(files)) as page, state.quiet(), state.progress(total=total) as bar:
         located = locate(against)
