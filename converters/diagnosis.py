@@ -66,12 +66,13 @@ class Diagnosis:
 
     def lines(self) -> Iterator[str]:
         """For people."""
-        yield (
-            f"first divergence: {self.first.text()}"
-            if self.first
-            else "first divergence: none among the inner values that can be seen"
-        )
-        yield self.explanation.text() if self.explanation else "none of the known causes explains it"
+        if not self.weights.startswith(OTHER):  # nothing else was looked for then
+            yield (
+                f"first divergence: {self.first.text()}"
+                if self.first
+                else "first divergence: none among the inner values that can be seen"
+            )
+            yield self.explanation.text() if self.explanation else "none of the known causes explains it"
         yield f"weights: {self.weights}"
 
     def headline(self) -> str:

@@ -178,7 +178,8 @@ def test_other_weights_are_called_other_weights(clean, verifier, tmp_path):
 
 def test_another_network_is_called_another_network(clean):
     wrong = Verifier(hard_checkpoint(U2NETP), PROFILES["paper"], {}, SIZE)
-    assert wrong.verify(clean).diagnosis.weights.startswith("another network: u2net-custom with ")
+    (line,) = wrong.verify(clean).diagnosis.lines()
+    assert line.startswith("weights: another network: u2net-custom with ")
 
 
 def test_the_file_from_the_wild_uses_align_corners(real_weights):
