@@ -112,7 +112,7 @@ class Reference:
 
         One layout alone is a matter of luck with kernels: on full-size u2net's hard weights at 96x128, side4 of the
         contiguous layout strays by 1.0e-5 with oneDNN's AVX2 kernels and by 1.4e-6 with its AVX-512 ones, on the same
-        processor; channels last by 8.4e-6, as every other runtime does (2026-11-25).
+        processor; channels last by 8.4e-6, TensorFlow, TFLite, OpenVINO and ncnn by 5e-6 to 1.1e-5 (2026-11-25).
         """
         layouts = (self.single, RememberingPredictor(self.checkpoint, channels_last=True))
         return farthest([in_batches(layout, self.inputs) for layout in layouts], self.exact)
