@@ -177,6 +177,8 @@ class Verifier:
         """A file with a profile in its graph: its grey levels, one of which rounding to 8 bits explains."""
         found = Pictured.of(fmt, remote, reference, profile)
         diagnosis = found.differs and replace(found.differs, weights=self._weights(path))
+        if diagnosis and diagnosis.weights.startswith(OTHER):
+            diagnosis = Diagnosis(None, None, diagnosis.weights)
         takes = "pixels; the profile is in its graph"
         return _Judged(takes, remote, found.histogram, found.report, found.precision, diagnosis)
 
