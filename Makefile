@@ -8,7 +8,7 @@ SOURCE := u2net_nano
 TO := all
 OUT := out
 
-.PHONY: convert test check format bench clean
+.PHONY: convert test test-all check format bench clean
 
 convert: $(READY)
 	$(BIN)/u2zoo convert "$(SOURCE)" --to "$(TO)" --out "$(OUT)"
@@ -16,10 +16,15 @@ convert: $(READY)
 test: $(READY)
 	$(BIN)/python -m pytest
 
+# What takes long too: full-size networks in every format, all photographs, environments of other tools.
+test-all: $(READY)
+	$(BIN)/python -m pytest -m ""
+
 check: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/python scripts/mutants.py --list >/dev/null
 
 format: $(READY)
 	$(BIN)/ruff format .

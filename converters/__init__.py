@@ -1,7 +1,11 @@
 """Converters of U²-Net checkpoints: formats, parity, and the main job.
 
-    from converters import convert, FORMATS
-    convert("u2netp.pth", "onnx,h5", "out")
+    >>> from converters import FORMATS, Options, convert
+    >>> artifact, = convert("u2net_nano", "safetensors", folder, options=Options(size=(64, 64)))
+    >>> artifact.report.ok
+    True
+    >>> "onnx" in FORMATS
+    True
 
 Importing this package loads no framework and none of the formats; using them does.
 """
@@ -10,8 +14,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .base import Format, Options, Predictor
     from .conversion import Artifact, convert
+    from .format import Format
+    from .options import Options
+    from .predictor import Predictor
     from .registry import FORMATS
 
 __all__ = ["FORMATS", "Artifact", "Format", "Options", "Predictor", "convert"]
@@ -19,9 +25,9 @@ __all__ = ["FORMATS", "Artifact", "Format", "Options", "Predictor", "convert"]
 _PLACES = {
     "FORMATS": "registry",
     "Artifact": "conversion",
-    "Format": "base",
-    "Options": "base",
-    "Predictor": "base",
+    "Format": "format",
+    "Options": "options",
+    "Predictor": "predictor",
     "convert": "conversion",
 }
 

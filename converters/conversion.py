@@ -9,24 +9,36 @@ from pathlib import Path
 from typing import Any
 
 from u2net_zoo.checkpoint import Checkpoint
-from u2net_zoo.errors import ExportError, OptionError, OutputError, ParityError, U2ZooError, UnknownNameError, one_line
+from u2net_zoo.errors import (
+    ArtifactError,
+    ExportError,
+    OptionError,
+    OutputError,
+    U2ZooError,
+    UnknownNameError,
+    one_line,
+)
 from u2net_zoo.files import staged
 from u2net_zoo.preprocessing import get_profile
 from u2net_zoo.sources import Located, in_catalog, locate
 
-from .baking import baking_of
-from .base import DEFAULT_SIZE, Format, MaskBound, Options, Predictor, output_names
-from .memory import release_memory, return_large_blocks
-from .parity import Reference, compare, size_error
+from . import sample_images
+from .embedded import embedded_of
+from .format import Format
+from .loading import format_of, read_source, stem_of
+from .memory import release_memory
+from .options import DEFAULT_SIZE, Options
+from .parity.gate import prove
+from .parity.reference import Reference
+from .parity_report import Report
 from .progress import Watcher, watched
-from .proof import Report
-from .quantise.plan import Plan
+from .quantise.mixed_precision import Plan
 from .registry import FORMATS
-from .sources import read_source, stem_of
+from .verify.known_inputs import keep
+from .verify.self_check import Agreement, agreement
 
-__all__ = ["Artifact", "convert", "formats_named"]
+__all__ = ["Artifact", "check_options", "convert", "formats_named"]
 
-AT_SIZES = MaskBound(iou=0.999, mae=0.001)  # float32 at further sizes; a resize that is off by half a pixel: 0.99
 LEAST_FREE = 1 << 16  # bytes; with less, an exporter's error is taken for a full disk, whatever it says
 
 
@@ -37,9 +49,11 @@ class Artifact:
     Attributes:
         bytes: its size on disk.
         seconds: writing and proving together.
-        report: the proof.
+        report: what the gate found.
         beside: files that were written next to it.
         plan: which layers were rounded and what each costs, at a precision that is measured.
+        source: whether the source, where it is a model itself, computes what its weights mean; None for weights.
+        assumed: what the source did not say of its weights, and what was taken for it.
     """
 
     format: str
@@ -50,27 +64,22 @@ class Artifact:
     report: Report
     beside: tuple[Path, ...] = ()
     plan: Plan | None = None
+    source: Agreement | None = None
+    assumed: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for `json.dumps`."""
-        report = self.report
-        proof = {
-            "ok": report.ok,
-            "flat": report.flat,
-            "outputs": [{**asdict(o), "ratio": o.ratio} for o in report.outputs],
-            "masks": report.masks and asdict(report.masks),
-            "pixels": report.pixels and asdict(report.pixels),
-            "sizes": [asdict(size) for size in report.sizes],
-        }
         return {
             "format": self.format,
             "path": str(self.path),
             "bytes": self.bytes,
             "seconds": round(self.seconds, 3),
             "options": {key: str(v) if isinstance(v, Path) else v for key, v in asdict(self.options).items()},
-            "parity": proof,
+            "parity": self.report.to_json(),
             "beside": [str(path) for path in self.beside],
             "quantised": self.plan and self.plan.to_json(),
+            "source": self.source and self.source.to_json(),
+            "assumed": list(self.assumed),
         }
 
 
@@ -90,6 +99,18 @@ def formats_named(names: Sequence[str] | str) -> list[Format]:
     return [FORMATS[name] for name in dict.fromkeys(chosen)]
 
 
+def check_options(formats: Sequence[Format], options: Options) -> None:
+    """What can be said before any work, a download among it.
+
+    Raises:
+        UsageError: a format cannot honour an option. InputError: the calibration folder holds no photographs.
+    """
+    for fmt in formats:
+        fmt.settle(options)
+    if options.calibration is not None:
+        sample_images.listed(options.calibration)
+
+
 def convert(
     source: str | Path | Checkpoint,
     to: Sequence[str] | str,
@@ -97,11 +118,17 @@ def convert(
     *,
     name: str | None = None,
     options: Options | None = None,
+    trust_weights: bool = False,
+    key: str | None = None,
+    arch: str | None = None,
     started: Callable[[str], None] = lambda name: None,
     finished: Callable[[Artifact], None] = lambda artifact: None,
     doing: Watcher = lambda text: None,
 ) -> list[Artifact]:
     """Writes `source` in every format of `to` into the folder `out`, and proves each file before it gets its name.
+
+    What Torch answered is remembered for the next conversion of the same weights, up to 96 MiB of it, until
+    `converters.torch_predictor.ANSWERS.clear()`.
 
     Args:
         source: a weight file, a converted model of any format, a name in the catalog, or a checkpoint.
@@ -109,25 +136,27 @@ def convert(
         name: stem of the files; the source's own by default.
         options: see `Options`; checked for every format before any work is done. The size of the catalog's weights
             is their profile's by default.
+        trust_weights: go on when the source is a model that does not compute what its weights mean.
+        key, arch: see `read_source`.
         started, finished: called with each format's name and artifact, for progress.
         doing: called with what a long step is at.
 
     Raises:
         UsageError: a format is unknown, lacks its packages, or cannot honour an option.
-        InputError: the source cannot be used. DownloadError: it could not be fetched.
-        OutputError: a file cannot be written.
+        InputError: the source cannot be used, or does not compute what its weights mean.
+        DownloadError: it could not be fetched. OutputError: a file cannot be written.
         ParityError: an artifact differs from the source; it was not kept, earlier ones were.
         ExportError: a framework's exporter broke.
     """
     formats = formats_named(to)
     asked = _sized(source, options or Options())
+    check_options(formats, asked)
     for fmt in formats:
-        fmt.settle(asked)
         fmt.require()
-    checkpoint, located = _opened(source)
+    checkpoint, located = _open_source(source, key, arch)
     stem = name or _stem(located, checkpoint)
     jobs = [_job(fmt, asked, checkpoint, located, fmt.target(Path(out), stem)) for fmt in formats]
-    return_large_blocks()
+    proof = _source_proof(located, checkpoint, trust_weights)
     reference = Reference(checkpoint, jobs[0].options.size or DEFAULT_SIZE, asked.calibration)
     reference.compute()
     release_memory()
@@ -135,7 +164,7 @@ def convert(
     for job in jobs:
         started(job.fmt.name)
         with watched(doing):
-            artifacts.append(_make(job.fmt, checkpoint, job.target, job.options, reference))
+            artifacts.append(replace(_make(job.fmt, checkpoint, job.target, job.options, reference), source=proof))
         release_memory()
         finished(artifacts[-1])
     return artifacts
@@ -150,7 +179,7 @@ class _Job:
 
 def _job(fmt: Format, asked: Options, checkpoint: Checkpoint, located: Located | None, target: Path) -> _Job:
     """One format's options in force, checked against the network and against what lies at `target`."""
-    options = _fitting(fmt, asked, _with_profile(fmt, fmt.settle(asked), located), checkpoint)
+    options = _fall_back_to_tensor(fmt, asked, _with_profile(fmt, fmt.settle(asked), located), checkpoint)
     fmt.check(checkpoint, options)
     fmt.check_target(target)
     if located and target.exists() and target.samefile(located.path):
@@ -166,11 +195,28 @@ def _check_beside(file: Path, text: str, target: Path) -> None:
         raise OutputError(f"{file}: was not written for {target.name}; move it or name another folder with -o")
 
 
-def _opened(source: str | Path | Checkpoint) -> tuple[Checkpoint, Located | None]:
+def _open_source(
+    source: str | Path | Checkpoint, key: str | None, arch: str | None
+) -> tuple[Checkpoint, Located | None]:
     if isinstance(source, Checkpoint):
         return source, None
     located = locate(source)
-    return _as_catalogued(read_source(located.path), located), located
+    return _with_catalog_notes(read_source(located.path, key, arch), located), located
+
+
+def _source_proof(located: Located | None, checkpoint: Checkpoint, trusted: bool) -> Agreement | None:
+    """A source that is a model, beside the weights that were read from it: what is written comes from these alone.
+
+    Raises:
+        ArtifactError: it does not compute what they mean.
+    """
+    fmt = format_of(located.path) if located else None
+    if located is None or fmt is None or not fmt.has_graph:
+        return None
+    found = agreement(fmt, located.path, checkpoint)
+    if found.ok or found.skipped or trusted:
+        return found
+    raise ArtifactError(f"{located.path}: {found.summary()}; --trust-weights converts its weights all the same")
 
 
 def _sized(source: str | Path | Checkpoint, options: Options) -> Options:
@@ -182,7 +228,7 @@ def _sized(source: str | Path | Checkpoint, options: Options) -> Options:
     return replace(options, size=(side, side))
 
 
-def _as_catalogued(checkpoint: Checkpoint, located: Located) -> Checkpoint:
+def _with_catalog_notes(checkpoint: Checkpoint, located: Located) -> Checkpoint:
     """With what the catalog knows of the weights, for the artifacts' metadata."""
     entry = located.entry
     if entry is None:
@@ -198,12 +244,12 @@ def _with_profile(fmt: Format, options: Options, located: Located | None) -> Opt
     return replace(options, profile=(located.profile if located else None) or "paper")
 
 
-def _fitting(fmt: Format, asked: Options, chosen: Options, checkpoint: Checkpoint) -> Options:
+def _fall_back_to_tensor(fmt: Format, asked: Options, chosen: Options, checkpoint: Checkpoint) -> Options:
     """The tensor, where pictures are a format's default but not for this network: grey ones, classes without names."""
     if chosen.io != "image" or (asked.io, asked.profile, asked.stretch) != (None, None, None):
         return chosen
     try:
-        baking_of(checkpoint.arch, chosen)
+        embedded_of(checkpoint.arch, chosen)
     except OptionError:
         return fmt.settle(replace(asked, io="tensor"))
     return chosen
@@ -221,13 +267,16 @@ def _make(fmt: Format, checkpoint: Checkpoint, target: Path, options: Options, r
     beside = fmt.companions(target, checkpoint, options)
     with staged(target) as path:
         plan = _write(fmt, checkpoint, path, options)
-        report = _prove(fmt, path, options, reference)
+        report = prove(fmt, path, options, reference)
         fmt.finish(path, checkpoint, options, report)
         size = _bytes(path)
         for file, text in beside.items():
             with staged(file) as written:
                 written.write_text(text, encoding="utf-8")
-    return Artifact(fmt.name, target, size, time.perf_counter() - start, options, report, tuple(beside), plan)
+    if fmt.has_graph and options.io != "image":
+        keep(fmt, target, "normalised")
+    seconds = time.perf_counter() - start
+    return Artifact(fmt.name, target, size, seconds, options, report, tuple(beside), plan, assumed=checkpoint.assumed)
 
 
 def _write(fmt: Format, checkpoint: Checkpoint, path: Path, options: Options) -> Plan | None:
@@ -239,40 +288,6 @@ def _write(fmt: Format, checkpoint: Checkpoint, path: Path, options: Options) ->
         if "No space left" in str(error) or shutil.disk_usage(path.parent).free < LEAST_FREE:
             raise OutputError(f"{path.name}: cannot write it: No space left on device") from error
         raise ExportError(f"{fmt.name}: the exporter failed: {one_line(error)}") from error
-
-
-def _prove(fmt: Format, path: Path, options: Options, reference: Reference) -> Report:
-    try:
-        for predictor in fmt.proofs(path):
-            report = _compared(fmt, predictor, options, reference)
-            if not report.ok:
-                break
-    except MemoryError:
-        raise
-    except Exception as error:  # runtimes raise anything; our own artifact must run, whatever they say
-        raise ParityError(f"{fmt.name}: not kept: it does not run as the network: {one_line(error)}") from error
-    if report.ok:
-        return report
-    where = report.diverges_at
-    if where is None and report.outputs and all(size.ok for size in report.sizes):
-        where = f"{report.worst.name} (no inner values to look at in this format)"
-    raise ParityError(f"{fmt.name}: not kept: {report.summary()}{f'; first divergence at {where}' if where else ''}")
-
-
-def _compared(fmt: Format, predictor: Predictor, options: Options, reference: Reference) -> Report:
-    """The report at the reference's size, and at the further sizes of a flexible artifact."""
-    bound = fmt.bounds.get(options.precision or "fp32")
-    report = compare(predictor, reference, bound, output_names(reference.checkpoint.arch, options))
-    others = [size for size in _further_sizes(options) if size != reference.size]
-    return replace(report, sizes=tuple(size_error(predictor, reference, size, bound or AT_SIZES) for size in others))
-
-
-def _further_sizes(options: Options) -> tuple[tuple[int, int], ...]:
-    """At which a flexible artifact is tried: all that are enumerated; of a range its corners, high and wide."""
-    if not options.span:
-        return options.sizes
-    low, high = options.span
-    return tuple(dict.fromkeys([low, (low[0], high[1]), (high[0], low[1]), high]))
 
 
 def _bytes(path: Path) -> int:

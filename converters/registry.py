@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .base import Format
+    from .format import Format
 
 __all__ = ["FORMATS"]
 
@@ -36,18 +36,18 @@ class _Registry(Mapping[str, "Format"]):
 
 
 FORMATS = _Registry(
-    pth="weight_files:Pth",
-    safetensors="weight_files:Safetensors",
-    onnx="onnx_format:Onnx",
-    keras="keras_formats:Keras",
-    h5="keras_formats:H5",
-    savedmodel="tensorflow_formats:SavedModel",
-    tflite="tensorflow_formats:TFLite",
-    coreml="coreml_format:CoreML",
-    mlmodel="mlmodel_format:MLModel",
-    torchscript="torch_export_formats:TorchScript",
-    pt2="torch_export_formats:PT2",
-    openvino="openvino_format:OpenVINO",
-    ncnn="ncnn_format:Ncnn",
-    web="web:Web",
+    pth="formats.torch_weights:Pth",
+    safetensors="formats.torch_weights:Safetensors",
+    onnx="formats.onnx_format:Onnx",
+    keras="formats.keras_format:Keras",
+    h5="formats.keras_format:H5",
+    savedmodel="formats.tensorflow_format:SavedModel",
+    tflite="formats.tensorflow_format:TFLite",
+    coreml="formats.coreml_format:CoreML",
+    mlmodel="formats.mlmodel_format:MLModel",
+    torchscript="formats.torch_export:TorchScript",
+    pt2="formats.torch_export:PT2",
+    openvino="formats.openvino_format:OpenVINO",
+    ncnn="formats.ncnn_format:Ncnn",
+    web="formats.web:Web",
 )

@@ -2,8 +2,9 @@
 
 import functools
 import hashlib
+import threading
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Hashable, Iterator
 from importlib.util import find_spec
 
 import numpy as np
@@ -12,11 +13,11 @@ from u2net_zoo.arch import Architecture
 from u2net_zoo.checkpoint import Checkpoint
 from u2net_zoo.errors import MissingExtraError
 
-from .base import Predictor
+from .predictor import Outputs, Predictor
 
-__all__ = ["RememberingPredictor", "TorchPredictor"]
+__all__ = ["ANSWERS", "AnswerCache", "RememberingPredictor", "TorchPredictor"]
 
-KEPT = 96 << 20  # bytes of answers that are remembered; the reference of u2netp at 320x320 takes 35 MB
+KEPT = 96 << 20  # bytes; the reference of u2netp at 320x320 takes 35 MB
 
 
 class TorchPredictor(Predictor):
@@ -28,6 +29,8 @@ class TorchPredictor(Predictor):
             authors' own sequence of operations.
         channels_last: that memory layout without folding: the authors' operations by other kernels.
     """
+
+    concurrent = True
 
     def __init__(self, checkpoint: Checkpoint, dtype: str = "float32", fold: bool = False, channels_last: bool = False):
         if find_spec("torch") is None:
@@ -43,7 +46,7 @@ class TorchPredictor(Predictor):
         if fold or channels_last:
             self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
-    def __call__(self, x: np.ndarray) -> dict[str, np.ndarray]:
+    def compute(self, x: np.ndarray) -> dict[str, np.ndarray]:
         with self.torch.inference_mode():
             maps = self.model(self.torch.from_numpy(x).to(self.dtype))
         return {name: m.numpy() for name, m in zip(self.outputs, maps, strict=True)}
@@ -64,42 +67,74 @@ class TorchPredictor(Predictor):
         return iter(found.items())
 
 
+class AnswerCache:
+    """What networks answered, by network and input: the latest `capacity` bytes of it. Threads may share one."""
+
+    def __init__(self, capacity: int = KEPT):
+        self.capacity = capacity
+        self._answers: OrderedDict[Hashable, Outputs] = OrderedDict()  # the latest stands last
+        self._lock = threading.Lock()
+
+    def answer(self, key: Hashable, compute: Callable[[], Outputs]) -> Outputs:
+        """The remembered answer, or what `compute` says; its arrays become read-only."""
+        with self._lock:
+            found = self._answers.pop(key, None)
+        if found is None:
+            found = compute()
+            for value in found.values():
+                value.flags.writeable = False
+        with self._lock:
+            self._answers[key] = found
+            while self.bytes > self.capacity:
+                self._answers.popitem(last=False)
+        return found
+
+    @property
+    def bytes(self) -> int:
+        return sum(value.nbytes for answer in self._answers.values() for value in answer.values())
+
+    def clear(self) -> None:
+        """Gives the memory back."""
+        with self._lock:
+            self._answers.clear()
+
+
+# Shared by all conversions and verifications of a process, for they are mostly of the same weights. A program that
+# goes on to other work calls `ANSWERS.clear()`.
+ANSWERS = AnswerCache()
+
+
 class RememberingPredictor(Predictor):
     """A checkpoint in Torch that is not asked twice: float64 takes five times as long as most runtimes that it judges.
 
-    Answers are remembered for the whole process, by weights, dtype, memory layout and input, the latest `KEPT` bytes of
-    them. They are read-only. The network is built when it first has to run.
+    Answers are read-only and remembered by weights, dtype, memory layout and input. The network is built when it first
+    has to run.
+
+    Args:
+        answers: where they are remembered; None: with everybody else's, in `ANSWERS`.
     """
 
-    def __init__(self, checkpoint: Checkpoint, dtype: str = "float32", channels_last: bool = False):
+    concurrent = True
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        dtype: str = "float32",
+        channels_last: bool = False,
+        answers: AnswerCache | None = None,
+    ):
         self.checkpoint, self.dtype, self.outputs = checkpoint, dtype, checkpoint.arch.outputs
         self.channels_last = channels_last
+        self.answers = ANSWERS if answers is None else answers
 
     @functools.cached_property
     def predictor(self) -> TorchPredictor:
         return TorchPredictor(self.checkpoint, self.dtype, channels_last=self.channels_last)
 
-    def __call__(self, x: np.ndarray) -> dict[str, np.ndarray]:
+    def compute(self, x: np.ndarray) -> Outputs:
         content = hashlib.sha256(np.ascontiguousarray(x).data).hexdigest()
         key = self.checkpoint.digest, self.dtype, self.channels_last, x.shape, str(x.dtype), content
-        answer = _ANSWERS.pop(key, None) or self._run(x)
-        _ANSWERS[key] = answer  # the latest stands last
-        while sum(map(_size, _ANSWERS.values())) > KEPT:
-            _ANSWERS.popitem(last=False)
-        return answer
+        return self.answers.answer(key, lambda: self.predictor(x))
 
     def taps(self, x: np.ndarray, arch: Architecture) -> Iterator[tuple[str, np.ndarray]]:
         return self.predictor.taps(x, arch)
-
-    def _run(self, x: np.ndarray) -> dict[str, np.ndarray]:
-        answer = self.predictor(x)
-        for value in answer.values():
-            value.flags.writeable = False
-        return answer
-
-
-_ANSWERS: OrderedDict[tuple[object, ...], dict[str, np.ndarray]] = OrderedDict()
-
-
-def _size(answer: dict[str, np.ndarray]) -> int:
-    return sum(value.nbytes for value in answer.values())

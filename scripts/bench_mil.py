@@ -28,7 +28,8 @@ def generated(arch_name: str) -> Any:
     """A checkpoint of that architecture whose activations stay alive."""
     from bench_convert import hard_state
 
-    from u2net_zoo.checkpoint import KNOWN, Checkpoint
+    from u2net_zoo.checkpoint import Checkpoint
+    from u2net_zoo.identify import KNOWN
 
     arch = next(known for known in KNOWN if known.name == arch_name)
     return Checkpoint.from_state(hard_state(arch), arch=arch)
@@ -95,7 +96,7 @@ def main() -> None:
     if args.child:
         peak(args.child, args.size)
         return
-    from converters.sources import read_source
+    from converters.loading import read_source
     from u2net_zoo.sources import locate
 
     with tempfile.TemporaryDirectory() as folder:

@@ -63,8 +63,8 @@ def features() -> list[str]:
 
 class Bench:
     def __init__(self, source: Path, photographs: Path, size: int, out: Path):
-        from converters.quantise.photographs import listed
-        from converters.sources import read_source, stem_of
+        from converters.loading import read_source, stem_of
+        from converters.sample_images import listed
         from converters.torch_predictor import TorchPredictor
         from u2net_zoo.preprocessing import PROFILES, read_image
 
@@ -85,7 +85,7 @@ class Bench:
 
     def row(self, name: str, precision: str, speed: bool) -> dict[str, Any]:
         from converters import FORMATS
-        from converters.proof import MaskErrors
+        from converters.mask_errors import MaskErrors
 
         fmt, path, full = FORMATS[name], self.artifact(name, precision), self.artifact(name, "fp32")
         predictor = fmt.run(path)

@@ -2,9 +2,11 @@
 """Breaks a file of every format in thousands of ways and counts what the readers say.
 
     python scripts/fuzz_readers.py --count 200 --seed 1
+    python scripts/fuzz_readers.py --count 200 --seed 1 --run
 
-Every broken file is read in a process that is watched: it has to end in a network or in one clear error, within 10
-seconds and 2 GB, and to leave no file behind. Prints a table; ends with 1 when anything else happened.
+Every broken file is read, or with --run handed to its runtime as `u2zoo mask` does, in a process that is watched: it
+has to end in a network or in one clear error, within 10 seconds and 2 GB, and to leave no file behind. Prints a table;
+ends with 1 when anything else happened.
 """
 
 import argparse
@@ -27,17 +29,23 @@ SECONDS, BYTES = 10, 2 << 30
 COLUMNS = ("network", "error", "unexpected", "crash", "hang", "memory", "left")
 
 
-def worker() -> None:
-    """Reads the file named on each line of stdin; answers with one JSON line."""
+def worker(run: bool) -> None:
+    """Reads or runs the file named on each line of stdin; answers with one JSON line."""
     out = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
-    from converters.sources import read_source
+    import numpy as np
+
+    from converters.loading import format_of, read_source
     from u2net_zoo.errors import U2ZooError
 
     for line in sys.stdin:
         answer, text = "network", ""
         try:
-            read_source(line.rstrip("\n"))
+            if run:
+                path = Path(line.rstrip("\n"))
+                format_of(path).run(path)(np.zeros((1, 3, 32, 32), np.float32))
+            else:
+                read_source(line.rstrip("\n"))
         except U2ZooError as error:
             answer, text = "error" if str(error) and "\n" not in str(error) else "unexpected", str(error)
         except BaseException as error:
@@ -51,8 +59,8 @@ def worker() -> None:
 class Watched:
     """A worker; it is started again when it dies or does not answer."""
 
-    def __init__(self, whole: Path):
-        self.whole = whole
+    def __init__(self, whole: Path, run: bool):
+        self.whole, self.run = whole, run
         self.process: Any = None
         self.peak = 0
 
@@ -71,7 +79,7 @@ class Watched:
 
     def start(self) -> Any:
         environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "OMP_NUM_THREADS": "1"}
-        command = [sys.executable, __file__, "--worker"]
+        command = [sys.executable, __file__, "--worker", *(["--run"] if self.run else [])]
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
         self.process = subprocess.Popen(command, env=environment, **pipes)
         # The frameworks are imported by a first file, which is not timed.
@@ -89,7 +97,8 @@ class Watched:
 
 def artifacts(folder: Path, names: list[str]) -> dict[str, Path]:
     """A small network in every format."""
-    from conftest import ALL, SMALL, hard_checkpoint
+    from support.artifacts import ALL
+    from support.networks import SMALL, hard_checkpoint
 
     from converters import FORMATS, Options
 
@@ -103,11 +112,11 @@ def artifacts(folder: Path, names: list[str]) -> dict[str, Path]:
     return paths
 
 
-def fuzz(name: str, source: Path, count: int, chance: random.Random) -> Counter:
-    from mutate import KINDS, broken_copy
+def fuzz(name: str, source: Path, count: int, chance: random.Random, run: bool) -> Counter:
+    from support.damage import KINDS, broken_copy
 
     counts: Counter = Counter()
-    watched = Watched(source)
+    watched = Watched(source, run)
     for _ in range(count):
         # Half of the places lie near an end, where headers and directories are.
         place = chance.choice([chance.random(), chance.choice([0.0, 0.97]) + 0.03 * chance.random()])
@@ -130,17 +139,19 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=200, help="mutations per format")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--formats", default="", help="separated by commas; all if not given")
+    parser.add_argument("--run", action="store_true", help="run the files instead of reading their weights")
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.worker:
-        worker()
+        worker(options.run)
         return 0
     total: Counter = Counter()
     with tempfile.TemporaryDirectory() as folder:
         paths = artifacts(Path(folder), [name for name in options.formats.split(",") if name])
         print(f"{'format':<12} {'files':>6} " + " ".join(f"{c:>10}" for c in COLUMNS) + "    peak MB")
         for name, path in paths.items():
-            counts = fuzz(name, path, options.count, random.Random(f"{options.seed} {name}"))  # noqa: S311
+            chance = random.Random(f"{options.seed} {name}")  # noqa: S311
+            counts = fuzz(name, path, options.count, chance, options.run)
             total.update({column: counts[column] for column in COLUMNS})
             row = " ".join(f"{counts[column]:>10}" for column in COLUMNS)
             print(f"{name:<12} {options.count:>6} {row} {counts['peak']:>10}", flush=True)

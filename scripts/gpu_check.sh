@@ -14,5 +14,5 @@ python=${PYTHON:-$([ -x .venv/bin/python ] && echo .venv/bin/python || echo pyth
 
 nvidia-smi --query-gpu=name,driver_version --format=csv,noheader
 "$python" -c 'import torch, sys; sys.exit(0 if torch.cuda.is_available() else "error: this Torch finds no CUDA device")'
-U2ZOO_GPU=required PYTHONPATH=$PWD "$python" -m pytest -n 0 -q parity_tests/test_gpu.py
+U2ZOO_GPU=required PYTHONPATH=$PWD "$python" -m pytest -n 0 -q parity_tests/models/test_gpu.py
 PYTHONPATH=$PWD "$python" -m u2net_zoo bench "$weights" --device cuda --runs 30 --markdown "$out"

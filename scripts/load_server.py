@@ -26,7 +26,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "parity_tests")]
-from serving import png_of_zeros  # noqa: E402
+from support.serving import png_of_zeros  # noqa: E402
 
 PATIENCE = 60.0  # seconds that a client waits
 BUSY = {503, 504}

@@ -4,18 +4,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 import cv2
+import nano_prune as prune
 import numpy as np
 import torch
+from nano_compose import Composer, CutOut
 from nano_pictures import load, normalise, paper_input, shrink, split
 from torch import Tensor
 
 from u2net_zoo.arch import U2NET_NANO
 from u2net_zoo.reading import read_checkpoint
 from u2net_zoo.torch_model import U2Net, build
-from u2net_zoo.train import prune
-from u2net_zoo.train.composite import Composer, CutOut
 from u2net_zoo.train.norms import balance, calibrate
-from u2net_zoo.train.start import with_norms
 
 __all__ = ["Teacher", "mask"]
 
@@ -54,7 +53,7 @@ class Teacher:
         kept = prune.channel_sets(self.checkpoint, U2NET_NANO, images)
 
         def fit() -> U2Net:
-            fitted = build(with_norms(prune.fit(self.checkpoint, U2NET_NANO, images, kept)))
+            fitted = build(prune.fit(self.checkpoint, U2NET_NANO, images, kept).unfold())
             calibrate(fitted, images.split(20))
             balance(fitted)
             return fitted

@@ -7,7 +7,7 @@ Data: the photographs of ../shared/data and those that scikit-image ships, augme
 drawn shapes. The teacher labels every picture. Kept aside, never trained on: every third photograph of `sod` and of
 `human` (by name, from the second). scikit-image's astronaut, cat (chelsea) and rocket are learnt in the second part.
 
-Recipe: least-squares pruning (`u2net_zoo.train.prune`), then two parts, each of several rounds of fresh pictures that
+Recipe: least-squares pruning (`nano_prune`), then two parts, each of several rounds of fresh pictures that
 are seen a few times:
 
 1. The whole network: sum of binary cross-entropy to the teacher's seven outputs plus the distance to its stage features
@@ -32,6 +32,7 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
+from nano_compose import Composer
 from nano_lessons import BATCH, Lesson
 from nano_pictures import SHARED, normalise, paper_input
 from nano_teacher import Teacher, mask
@@ -42,7 +43,6 @@ from u2net_zoo.checkpoint import Checkpoint
 from u2net_zoo.files import staged
 from u2net_zoo.reading import read_checkpoint
 from u2net_zoo.torch_model import U2Net, build, state_of
-from u2net_zoo.train.composite import Composer
 from u2net_zoo.train.norms import calibrate
 from u2net_zoo.train.storing import write_weights
 

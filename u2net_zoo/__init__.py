@@ -1,6 +1,10 @@
 """A model zoo and converter for the U²-Net family.
 
-    from u2net_zoo import load_torch, load_keras, Session
+    >>> from u2net_zoo import Session, load_torch
+    >>> Session("u2net_nano").mask(photograph).size == photograph.size
+    True
+    >>> len(load_torch("u2net_nano", outputs="all").eval().state_dict()) > 600
+    True
 
 Importing this package loads no framework; the functions do.
 """

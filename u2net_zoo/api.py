@@ -1,22 +1,22 @@
 """What `u2net_zoo` exports: a source in, a Torch model, a Keras model or a photograph-to-mask session out."""
 
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .checkpoint import Checkpoint
+from .conventions import NORMALISED, InputConvention
 from .errors import MissingExtraError, OptionError, UnknownNameError
 from .preprocessing import Profile, get_profile
 from .session import MaskSession
 from .sources import Located, locate
 
 if TYPE_CHECKING:
-    from converters import Predictor
+    from converters import Format, Predictor
 
     from .torch_model import U2Net
 
-WEIGHT_FILES = ("pth", "safetensors")  # formats without a graph: Torch runs them
-
-__all__ = ["Session", "load_keras", "load_torch", "open_predictor"]
+__all__ = ["Session", "load_keras", "load_torch", "run_converted"]
 
 
 def load_torch(source: str | Path | Checkpoint, *, outputs: str = "all", fold: bool = False) -> "U2Net":
@@ -69,51 +69,77 @@ class Session(MaskSession):
         runtime: a format's name: a weight file, or weights that the catalog names, are converted to it first, at the
             profile's size, into a temporary folder; an artifact must already be of that format. `torch`: the weights
             are read from the file, whatever it is, and run in Torch.
+        takes: what an artifact wants of a photograph, a name in `INPUTS`; by default what its metadata says (ONNX,
+            Core ML), or what is found out by running it beside its own weights, once for each file.
 
     Raises:
         InputError: the source cannot be used. UsageError: unknown profile or runtime, a package is missing.
     """
 
-    def __init__(self, source: str | Path | Checkpoint, *, profile: str | None = None, runtime: str | None = None):
+    def __init__(
+        self,
+        source: str | Path | Checkpoint,
+        *,
+        profile: str | None = None,
+        runtime: str | None = None,
+        takes: str | None = None,
+    ):
         chosen = get_profile(profile) if profile else None
         located = source if isinstance(source, Checkpoint) else locate(source)
         if isinstance(located, Located):
             chosen = chosen or get_profile(located.profile or "paper")
         chosen = chosen or get_profile("paper")
-        super().__init__(_predictor(located, runtime, chosen), chosen)
+        predictor, convention = _predictor(located, runtime, chosen, takes)
+        super().__init__(predictor, chosen, takes=convention)
 
 
-def open_predictor(source: str | Path | Checkpoint, *, runtime: str | None = None) -> "Predictor":
-    """The model of a weight file, an artifact, a catalog name or a checkpoint, ready to run. Raises as `Session`."""
-    located = source if isinstance(source, Checkpoint) else locate(source)
-    profile = located.profile if isinstance(located, Located) else None
-    return _predictor(located, runtime, get_profile(profile or "paper"))
-
-
-def _predictor(source: Located | Checkpoint, runtime: str | None, profile: Profile) -> "Predictor":
+def _predictor(
+    source: Located | Checkpoint, runtime: str | None, profile: Profile, takes: str | None
+) -> "tuple[Predictor, InputConvention]":
+    from converters.loading import format_of
     from converters.registry import FORMATS
-    from converters.runtime import run_checkpoint
-    from converters.sources import format_of
     from converters.torch_predictor import TorchPredictor
 
     if runtime not in (None, "torch", *FORMATS):
         raise UnknownNameError("runtime", str(runtime), ["torch", *FORMATS])
     wanted = FORMATS.get(runtime or "")
     found = format_of(source.path) if isinstance(source, Located) else None
-    if isinstance(source, Located) and found and runtime != "torch" and found.name not in WEIGHT_FILES:
+    if isinstance(source, Located) and found and runtime != "torch" and found.has_graph:
         if wanted in (None, found):
-            found.require()
-            return found.run(source.path)
+            from converters.verify.known_inputs import input_of
+
+            found.require_running()
+            predictor = found.run(source.path)
+            return predictor, input_of(found, source.path, predictor, profile, takes)
         if source.entry is None:
             raise OptionError(f"{source.path} is {found.title}: --runtime {found.name} runs it, {runtime} does not")
+    if takes is not None:
+        raise OptionError(
+            f"--input {takes}: goes with a converted model that runs in its own runtime, not with weights"
+        )
     checkpoint = _checkpoint(source.path if isinstance(source, Located) else source)
     if wanted is None:
-        return TorchPredictor(checkpoint, fold=True)
+        return TorchPredictor(checkpoint, fold=True), NORMALISED
     wanted.require()
-    return run_checkpoint(checkpoint, wanted, size=(profile.size, profile.size))
+    return run_converted(checkpoint, wanted, (profile.size, profile.size)), NORMALISED
+
+
+def run_converted(checkpoint: Checkpoint, fmt: "Format", size: tuple[int, int]) -> "Predictor":
+    """`checkpoint` in a format's own runtime: converted in a temporary folder, proof included, which goes with it.
+
+    Args:
+        size: (H, W) that it is written for; no profile goes into its graph.
+    """
+    from converters import Options, convert
+
+    options = Options(size=size, io="tensor" if "tensor" in fmt.choices.get("io", ()) else None)
+    folder = tempfile.TemporaryDirectory(prefix="u2zoo-")
+    predictor = fmt.run(convert(checkpoint, [fmt.name], folder.name, options=options)[0].path)
+    predictor.scratch = folder
+    return predictor
 
 
 def _checkpoint(source: str | Path | Checkpoint) -> Checkpoint:
-    from converters.sources import read_source
+    from converters.loading import read_source
 
     return source if isinstance(source, Checkpoint) else read_source(locate(source).path)

@@ -59,7 +59,7 @@ def fetch(entry: Entry, *, progress: Progress = silent) -> Fetched:
         DownloadError: no source did, or U2ZOO_OFFLINE forbids it; says of each what came and what was expected.
         OutputError: the cache cannot be written. OptionError: U2ZOO_TIMEOUT is no number.
     """
-    if found := _cached(entry):
+    if found := _find_cached(entry):
         return found
     if _offline():
         state = "damaged in the cache" if entry.cached() else "not in the cache"
@@ -67,9 +67,9 @@ def fetch(entry: Entry, *, progress: Progress = silent) -> Fetched:
     folder = home() / entry.name
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with _alone(folder):
+        with _locked(folder):
             # Somebody else may have fetched it while this process waited.
-            return _cached(entry) or _first(entry, folder, progress)
+            return _find_cached(entry) or _fetch_first(entry, folder, progress)
     except OSError as error:
         raise OutputError(f"{folder}: cannot write there: {error.strerror or error}") from error
 
@@ -87,7 +87,7 @@ def fetch_pinned(
         raise DownloadError(f"{what}: not in the cache ({home()}) and U2ZOO_OFFLINE is set; fetch it with a network")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with _alone(folder):
+        with _locked(folder):
             downloader = Downloader(file.bytes, file.bytes or LARGEST, _patience(), progress=progress)
             keep(_retrieve(replace(file, url=url), folder / ".partial", downloader), folder)
     except DownloadError as error:
@@ -112,7 +112,7 @@ def _patience() -> float:
 
 
 @contextlib.contextmanager
-def _alone(folder: Path) -> Iterator[None]:
+def _locked(folder: Path) -> Iterator[None]:
     """The lock of an entry; the system gives it back when its holder is killed."""
     from filelock import FileLock
 
@@ -124,17 +124,17 @@ def _alone(folder: Path) -> Iterator[None]:
             shutil.rmtree(folder / ".partial", ignore_errors=True)
 
 
-def _cached(entry: Entry) -> Fetched | None:
+def _find_cached(entry: Entry) -> Fetched | None:
     """What the cache holds of `entry`, hashes checked: a file damaged on the disk counts as missing."""
     for source in entry.sources:
         folder = entry.folder(source)
-        if all(_intact(folder / file.file, file) for file in source.files):
-            return _fetched(entry, source, folder / source.file, cached=True)
+        if all(_is_intact(folder / file.file, file) for file in source.files):
+            return _describe(entry, source, folder / source.file, cached=True)
     return None
 
 
-def _intact(path: Path, file: File) -> bool:
-    expected = file.sha256 or _seen(path)
+def _is_intact(path: Path, file: File) -> bool:
+    expected = file.sha256 or _note_of(path)
     if not path.is_file() or file.bytes not in (None, path.stat().st_size):
         return False
     return _digest(path, path.stat().st_mtime_ns) == expected
@@ -146,18 +146,18 @@ def _digest(path: Path, modified: int) -> str:
     return sha256_of(path)
 
 
-def _seen(path: Path) -> str | None:
+def _note_of(path: Path) -> str | None:
     note = path.with_name(path.name + SEEN)
     return note.read_text().strip() if note.is_file() else None
 
 
-def _fetched(entry: Entry, source: Source, path: Path, *, cached: bool) -> Fetched:
-    sha256 = source.sha256 or _seen(path) or ""
+def _describe(entry: Entry, source: Source, path: Path, *, cached: bool) -> Fetched:
+    sha256 = source.sha256 or _note_of(path) or ""
     verified = source.sha256 is not None
     return Fetched(entry.name, path, path.stat().st_size, sha256, source.url or source.kind, verified, cached)
 
 
-def _first(entry: Entry, folder: Path, progress: Progress) -> Fetched:
+def _fetch_first(entry: Entry, folder: Path, progress: Progress) -> Fetched:
     """The first source that delivers; one that fails is remembered for the message."""
     patience = _patience()
     failures = []
@@ -172,7 +172,7 @@ def _first(entry: Entry, folder: Path, progress: Progress) -> Fetched:
                 downloader = Downloader(file.bytes, limit, patience, drive=drive, progress=progress)
                 _download(entry, file, folder / ".partial", downloader)
             _publish(source, folder)
-            return _fetched(entry, source, folder / source.file, cached=False)
+            return _describe(entry, source, folder / source.file, cached=False)
         except DownloadError as error:
             failures.append(f"{urlsplit(source.url).hostname} ({source.file}): {error}")
     raise DownloadError(f"{entry.name}: not fetched: {'; '.join(failures)}")
@@ -193,7 +193,7 @@ def _download(entry: Entry, file: File, folder: Path, downloader: Downloader) ->
 
 def _retrieve(file: File, folder: Path, downloader: Downloader) -> Path:
     """`file` in `folder`. pooch writes to a temporary name, compares the hash, and only then renames."""
-    with _silent_pooch() as pooch:
+    with _silence_pooch() as pooch:
         try:
             return Path(pooch.retrieve(file.url, file.sha256, fname=file.file, path=folder, downloader=downloader))
         except ValueError:  # pooch's word for another hash
@@ -202,7 +202,7 @@ def _retrieve(file: File, folder: Path, downloader: Downloader) -> Path:
 
 
 @contextlib.contextmanager
-def _silent_pooch() -> Iterator[Any]:
+def _silence_pooch() -> Iterator[Any]:
     """pooch, which otherwise writes its own lines to stderr."""
     import pooch
 

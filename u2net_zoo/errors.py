@@ -19,13 +19,17 @@
     └── ParityError           a converted model does not compute what the checkpoint computes
 
 `exit_code` is what `u2zoo` ends with: 2, but 1 for ExportError and ParityError.
+
+AssumptionWarning is no error: weights do not say something, and what is usual was taken.
 """
 
 import difflib
+import re
 from collections.abc import Iterable
 
 __all__ = [
     "ArtifactError",
+    "AssumptionWarning",
     "CatalogError",
     "CheckpointError",
     "DownloadError",
@@ -51,6 +55,10 @@ class U2ZooError(Exception):
     """Base of all errors of this project."""
 
     exit_code = 2
+
+
+class AssumptionWarning(UserWarning):
+    """Weights do not say something that their network depends on, and what is usual was taken."""
 
 
 class UsageError(U2ZooError):
@@ -92,6 +100,10 @@ class InputError(U2ZooError):
 
 class CheckpointError(InputError):
     """A file does not hold the weights of a U²-Net."""
+
+
+class NotANetworkError(CheckpointError):
+    """A file holds weights, and they are not those of a U²-Net."""
 
 
 class ArtifactError(InputError):
@@ -140,6 +152,7 @@ class ParityError(U2ZooError):
 
 def one_line(error: BaseException, limit: int = 200) -> str:
     """`error`'s type and the first line of its text, at most `limit` characters."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    plain = re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", str(error))  # colours, of a terminal
+    lines = [line.strip() for line in plain.splitlines() if line.strip()]
     text = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
     return text if len(text) <= limit else text[: limit - 1] + "…"

@@ -3,8 +3,8 @@
 import contextlib
 import glob
 import os
+import secrets
 import shutil
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,15 +31,10 @@ def staged(target: str | Path) -> Iterator[Path]:
         OutputError: the folder of `target` cannot be made or written, or the disk is full.
     """
     target = Path(target)
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        _sweep(target)
-        folder = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=SUFFIX, dir=target.parent))
-    except OSError as error:
-        raise OutputError(f"{target}: cannot write there: {error.strerror}") from None
-    lock = FileLock(folder / "lock")
-    try:
-        with lock:
+    folder = target.parent / f".{target.name}.{secrets.token_hex(8)}{SUFFIX}"
+    try:  # the folder is made in here: a signal that comes right after has it removed too
+        _make(folder, target)
+        with FileLock(folder / "lock"):
             yield folder / target.name
             _publish(folder / target.name, target, folder)
     except BrokenPipeError:
@@ -70,6 +65,15 @@ def staged_in(room: Path, target: Path) -> Iterator[Path]:
         raise OutputError(f"{target}: cannot write there: {error.strerror or error}") from error
     finally:
         path.unlink(missing_ok=True)
+
+
+def _make(folder: Path, target: Path) -> None:
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(target)
+        folder.mkdir(mode=0o700)
+    except OSError as error:
+        raise OutputError(f"{target}: cannot write there: {error.strerror}") from None
 
 
 def _publish(result: Path, target: Path, folder: Path) -> None:

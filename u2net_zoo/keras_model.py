@@ -48,6 +48,7 @@ def build(
     if outputs not in ("all", "mask"):
         raise OptionError(f"outputs {outputs!r}; allowed: 'all', 'mask'")
     keras = load_keras_module(module)
+    checkpoint = checkpoint if outputs == "all" else checkpoint.mask_alone()
     arch = checkpoint.arch
     # `float32` is spelt out: a global mixed-precision policy must not change the model.
     image = keras.layers.Input((*(size or (None, None)), arch.in_ch), batch_size=batch, name="image", dtype="float32")

@@ -4,18 +4,21 @@ import contextlib
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from . import depth
 from .errors import ImageError, OversizeError, U2ZooError, install_hint, one_line
 from .limits import check_pixels
 
-__all__ = ["photographs_in", "picture_suffixes", "read_image", "to_rgb"]
+__all__ = ["is_resource_fork", "photographs_in", "picture_suffixes", "read_image", "to_rgb"]
 
 BAND = 256  # rows that are converted at once
+APPLE_DOUBLE = bytes.fromhex("00051607")  # RFC 1740
 HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
+ORIENTATION = 0x0112  # of EXIF
 HEIC_SUFFIXES = {".heic", ".heif", ".hif"}
 
 
@@ -27,7 +30,9 @@ def read_image(
 ) -> Image.Image:
     """The photograph, turned upright as its EXIF orientation says; its `info` still holds what metadata it has.
 
-    HEIC is read where pillow-heif is installed. Of a file with several pictures, the first.
+    HEIC is read where pillow-heif is installed. Of a file with several pictures, the first. PNG and TIFF keep the 16
+    bits of each channel for the network (see `depth`); other kinds of file have 8 where Pillow gives them several
+    channels.
 
     Args:
         kinds: Pillow's names of the kinds of file that are read; None: all that it can.
@@ -37,15 +42,18 @@ def read_image(
     """
     name = source if isinstance(source, str | Path) else "the photograph"
     try:
-        with _opened(source, kinds) as image:
+        with _open(source, kinds) as image:
             check(image.size, str(name))
-            image.load()
-            with contextlib.suppress(Exception):  # damaged metadata: the photograph is taken as it is stored
-                ImageOps.exif_transpose(image, in_place=True)
+            cut = depth.is_cut(image)
+            orientation = _load_upright(image)
+            if cut:
+                depth.keep_values(image, depth.read_values(_bytes(source), image, orientation, str(name)))
             return image
     except FileNotFoundError:
         raise ImageError(f"{name}: no such file") from None
     except UnidentifiedImageError:
+        if _start(source).startswith(APPLE_DOUBLE):
+            raise ImageError(f"{name}: macOS's notes on a file (AppleDouble), no photograph; name the file") from None
         raise ImageError(f"{name}: not a photograph that can be read (empty, corrupt or of an unknown kind)") from None
     except Image.DecompressionBombError as error:
         raise OversizeError(f"{name}: too many pixels: {one_line(error)}") from None
@@ -55,7 +63,25 @@ def read_image(
         raise ImageError(f"{name}: the photograph cannot be decoded: {one_line(error)}") from None
 
 
-def _opened(source: str | Path | BinaryIO, kinds: Sequence[str] | None) -> Image.Image:
+def _load_upright(image: Image.Image) -> int:
+    """Decodes it and turns it; returns EXIF's orientation before. Damaged metadata: it is taken as it is stored."""
+    orientation = 1
+    with contextlib.suppress(Exception):  # before: Pillow turns a TIFF itself while it decodes
+        orientation = image.getexif().get(ORIENTATION, 1)
+    image.load()
+    with contextlib.suppress(Exception):
+        ImageOps.exif_transpose(image, in_place=True)
+    return orientation
+
+
+def _bytes(source: str | Path | BinaryIO) -> bytes:
+    if isinstance(source, str | Path):
+        return Path(source).read_bytes()
+    source.seek(0)
+    return source.read()
+
+
+def _open(source: str | Path | BinaryIO, kinds: Sequence[str] | None) -> Image.Image:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # `check_pixels` is the limit here
         try:
@@ -77,14 +103,19 @@ def _known(kinds: Sequence[str] | None) -> list[str] | None:
 
 def _is_heic(source: str | Path | BinaryIO) -> bool:
     """Whether the file starts as ISO/IEC 23008-12 says: a box `ftyp` with one of HEIC's brands."""
+    start = _start(source)
+    return start[4:8] == b"ftyp" and start[8:12] in HEIC_BRANDS
+
+
+def _start(source: str | Path | BinaryIO) -> bytes:
+    """The first 12 bytes."""
     if isinstance(source, str | Path):
         with open(source, "rb") as file:
-            start = file.read(12)
-    else:
-        source.seek(0)
-        start = source.read(12)
-        source.seek(0)
-    return start[4:8] == b"ftyp" and start[8:12] in HEIC_BRANDS
+            return file.read(12)
+    source.seek(0)
+    start = source.read(12)
+    source.seek(0)
+    return start
 
 
 def _register_heic(source: object) -> None:
@@ -101,6 +132,11 @@ def picture_suffixes() -> set[str]:
     return {suffix for suffix, kind in Image.registered_extensions().items() if kind in raster} | HEIC_SUFFIXES
 
 
+def is_resource_fork(path: str | Path) -> bool:
+    """Whether a file is what macOS keeps of another one where the disk cannot (AppleDouble): `._x.jpg` of `x.jpg`."""
+    return Path(path).name.startswith("._") and _start(path).startswith(APPLE_DOUBLE)
+
+
 def photographs_in(folder: Path) -> list[Path]:
     """The files of a folder that are called as photographs are, sorted by name; hidden ones are left out."""
     known = picture_suffixes()
@@ -111,7 +147,7 @@ def photographs_in(folder: Path) -> list[Path]:
 def to_rgb(image: Image.Image) -> Image.Image:
     """8-bit RGB from any mode: 16-bit is scaled, palette and CMYK are converted, alpha is dropped as the sources do.
 
-    A photograph that is 8-bit RGB already is returned itself.
+    White is `depth.full_value`. A photograph that is 8-bit RGB already is returned itself.
     """
     if image.mode.startswith("I") or image.mode == "F":
         image = _eight_bits(image)
@@ -120,7 +156,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 def _eight_bits(image: Image.Image) -> Image.Image:
     """16-bit and floating point to "L", in bands: in float64 a whole one would be eight times its pixels."""
-    top = 65535.0 if image.mode.startswith("I") else max(float(cast(tuple, image.getextrema())[1]), 1.0)
+    top = depth.full_value(image)
     levels = np.empty(image.size[::-1], np.uint8)
     for start in range(0, image.height, BAND):
         end = min(start + BAND, image.height)

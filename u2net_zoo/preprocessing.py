@@ -6,10 +6,12 @@ masks that look almost right.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from PIL import Image
 
+from . import depth
 from .errors import UnknownNameError
 from .photographs import picture_suffixes, read_image, to_rgb
 from .resizing import half_linear, linear, opencv_linear, pillow, skimage_linear, torch_linear
@@ -31,7 +33,12 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 DARKEST = 1e-6  # a photograph that is darker than this is black: it is not divided by its maximum
 EMPTY = 1 / 255  # a map that varies less than this is empty: min-max does not stretch it further
 BAND = 64  # rows that are finished at once
-Resize = Callable[[np.ndarray, tuple[int, int]], np.ndarray]
+
+
+class Resize(Protocol):
+    """(H, W, channels) and the size (h, w) to (h, w, channels) float64 in [0, 1]; `full` is what becomes 1."""
+
+    def __call__(self, pixels: np.ndarray, size: tuple[int, int], full: float = 255.0, /) -> np.ndarray: ...
 
 
 def minmax(output: np.ndarray, limits: tuple[np.floating, np.floating] | None = None) -> np.ndarray:
@@ -61,15 +68,22 @@ def _to_8_bits(answer: np.ndarray) -> np.ndarray:
     return (answer * np.float32(255)).astype(np.uint8)
 
 
+def _divided(resized: np.ndarray) -> np.ndarray:
+    """A photograph whose maximum is 1, as the authors divide it."""
+    return resized / max(float(resized.max()), DARKEST)
+
+
 @dataclass(frozen=True)
 class Profile:
     """How one source prepares a photograph and reads the network's answer.
 
     Attributes:
         size: side of the square that is fed by default.
-        resize: (H, W, 3) uint8 and the size (H, W) to (h, w, 3) float64 in [0, 1].
+        resize: (H, W, 3) uint8 and the size (H, W) to (h, w, 3) float64 in [0, 1]; also what has more than 8 bits, as
+            it is stored, so that the depth stays until the scaling.
         mean, std: per channel, after the scaling.
-        by_maximum: scale by the maximum of the resized photograph; False: 255 is 1, whatever the photograph holds.
+        by_maximum: scale by the maximum of the resized photograph; False: 255 is 1, whatever the photograph holds;
+            of more than 8 bits `depth.full_value` is.
         grey_as_first: a greyscale photograph is normalised by the first channel's statistics, three times.
         letterbox: keep the photograph's proportions, with zeros before the normalisation around it.
         activation: what the source's wrapper does to d0 (h, w) before anything else; `np.asarray` is nothing.
@@ -101,22 +115,30 @@ class Profile:
     def tensor(self, image: Image.Image, size: tuple[int, int]) -> np.ndarray:
         """The network's input for a photograph in any mode: (1, 3, H, W) float32."""
         grey = image.mode in ("1", "L", "LA", "F") or image.mode.startswith("I")
-        return self._normalised(self._resized(image, size), grey and self.grey_as_first)
+        return self._normalise(self._resize(image, size), grey and self.grey_as_first)
 
     def pixels(self, image: Image.Image, size: tuple[int, int]) -> np.ndarray:
-        """The photograph at the size (H, W), uint8 (H, W, 3): what a model with this profile in its graph takes."""
-        return np.rint(self._resized(image, size) * 255).clip(0, 255).astype(np.uint8)
+        """The photograph at the size (H, W), uint8 (H, W, 3): what a model with this profile in its graph takes.
+
+        One of more than 8 bits is brought to the full range first where the graph divides by the maximum: 12 bits in 16
+        would else be 16 grey levels.
+        """
+        resized = self._resize(image, size)
+        if self.by_maximum and depth.values_of(image) is not None:
+            resized = _divided(resized)
+        return np.rint(resized * 255).clip(0, 255).astype(np.uint8)
 
     def normalised(self, pixels: np.ndarray) -> np.ndarray:
         """The network's input for pixels that are at its size already: uint8 (H, W, 3) to (1, 3, H, W) float32."""
-        return self._normalised(pixels / 255)
+        return self._normalise(pixels / 255)
 
-    def _resized(self, image: Image.Image, size: tuple[int, int]) -> np.ndarray:
-        pixels = np.asarray(to_rgb(image))
-        return self._boxed(pixels, size) if self.letterbox else self.resize(pixels, size)
+    def _resize(self, image: Image.Image, size: tuple[int, int]) -> np.ndarray:
+        pixels, full = depth.values_of(image) or (np.asarray(to_rgb(image)), 255.0)
+        resized = self._box(pixels, size, full) if self.letterbox else self.resize(pixels, size, full)
+        return np.repeat(resized, 3, axis=2) if resized.shape[2] == 1 else resized
 
-    def _normalised(self, resized: np.ndarray, grey: bool = False) -> np.ndarray:
-        scaled = resized / max(float(resized.max()), DARKEST) if self.by_maximum else resized
+    def _normalise(self, resized: np.ndarray, grey: bool = False) -> np.ndarray:
+        scaled = _divided(resized) if self.by_maximum else resized
         mean, std = ((values[0],) * 3 if grey else values for values in (self.mean, self.std))
         normal = (scaled - np.asarray(mean)) / np.asarray(std)
         return np.ascontiguousarray(normal.transpose(2, 0, 1)[None], np.float32)
@@ -129,7 +151,7 @@ class Profile:
 
     def mask(self, output: np.ndarray, size: tuple[int, int]) -> Image.Image:
         """Greyscale mask of size (W, H) from d0, (h, w): `answer` to 0..255, truncated, resized by `mask_filter`."""
-        output = self.activation(self._unboxed(output, size))
+        output = self.activation(self._unbox(output, size))
         if self.resize_first:
             return Image.fromarray(self._in_bands(linear(output, size[::-1])))
         return Image.fromarray(_to_8_bits(self.answer(output))).resize(size, self.mask_filter)
@@ -144,7 +166,7 @@ class Profile:
 
     def finished(self, levels: np.ndarray, size: tuple[int, int]) -> Image.Image:
         """Greyscale mask of size (W, H) from the 8 bits (h, w) of a model with the profile in its graph."""
-        grey = Image.fromarray(np.ascontiguousarray(self._unboxed(levels, size)))
+        grey = Image.fromarray(np.ascontiguousarray(self._unbox(levels, size)))
         return grey.resize(size, Image.Resampling.BILINEAR if self.resize_first else self.mask_filter)
 
     def class_map(self, output: np.ndarray, size: tuple[int, int]) -> Image.Image:
@@ -156,18 +178,18 @@ class Profile:
 
     def labels(self, indices: np.ndarray, size: tuple[int, int]) -> Image.Image:
         """As `class_map`, from the index of each pixel's class, (h, w) uint8."""
-        labels = Image.fromarray(np.ascontiguousarray(self._unboxed(indices, size)))
+        labels = Image.fromarray(np.ascontiguousarray(self._unbox(indices, size)))
         labels = labels.resize(size, Image.Resampling.NEAREST)
         labels.putpalette([value for colour in self.palette for value in colour])
         return labels
 
-    def _boxed(self, pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    def _box(self, pixels: np.ndarray, size: tuple[int, int], full: float) -> np.ndarray:
         rows, columns = letterbox((pixels.shape[0], pixels.shape[1]), size)
         canvas = np.zeros((*size, 3))
-        canvas[rows, columns] = self.resize(pixels, (rows.stop - rows.start, columns.stop - columns.start))
+        canvas[rows, columns] = self.resize(pixels, (rows.stop - rows.start, columns.stop - columns.start), full)
         return canvas
 
-    def _unboxed(self, output: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    def _unbox(self, output: np.ndarray, size: tuple[int, int]) -> np.ndarray:
         if not self.letterbox:
             return output
         rows, columns = letterbox(size[::-1], (output.shape[-2], output.shape[-1]))

@@ -3,6 +3,9 @@
 Bilinear sampling reads four pixels for each that it makes, so nothing of a photograph's own size is made on the way: a
 hundred megapixels in float64 would be 2.4 GB. The arithmetic is scipy's `ndimage.zoom(order=1, grid_mode=True)` under
 scikit-image's `resize`, in the same order, so that every bit is the same; the test compares them.
+
+Pictures of more than 8 bits come as they are stored, with the value that is full brightness; sources that round to 8
+bits on the way do not round them.
 """
 
 from collections.abc import Iterator
@@ -13,17 +16,18 @@ from PIL import Image
 
 __all__ = ["half_linear", "linear", "opencv_linear", "pillow", "skimage_linear", "torch_linear"]
 
-LEVEL = 1 / 255  # scikit-image multiplies by it; a division rounds differently
+FULL = 255.0  # of 8 bits
 BAND = 1 << 20  # values that are made at once
 
 
-def skimage_linear(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def skimage_linear(pixels: np.ndarray, size: tuple[int, int], full: float = FULL) -> np.ndarray:
     """scikit-image 0.14's `transform.resize(mode="constant")`: linear, no antialiasing; zeros around the picture.
 
-    uint8 (h, w, channels) to float64 (H, W, channels) in [0, 1].
+    uint8 (h, w, channels), or others with `full`, to float64 (H, W, channels) in [0, 1].
     """
-    out = _sampled(pixels, size, LEVEL, zeros=True)
-    low, high = pixels.min() * LEVEL, pixels.max() * LEVEL
+    level = 1 / full  # scikit-image multiplies by it; a division rounds differently
+    out = _sample(pixels, size, level, zeros=True)
+    low, high = float(pixels.min()) * level, float(pixels.max()) * level
     if out.min() <= 0:  # the zeros around it count where they came through
         low = min(low, 0.0)
     return np.clip(out, low, high, out=out)
@@ -34,37 +38,43 @@ def linear(array: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
     Values keep their range; float64.
     """
-    out = _sampled(array, size, 1.0, zeros=False)
+    out = _sample(array, size, 1.0, zeros=False)
     return np.clip(out, float(array.min()), float(array.max()), out=out)
 
 
-def torch_linear(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def torch_linear(pixels: np.ndarray, size: tuple[int, int], full: float = FULL) -> np.ndarray:
     """Torch's bilinear interpolation, its result cast to 8 bits, which truncates."""
-    return np.floor(linear(pixels, size) + 1e-4) / 255  # float32 in Torch rounds 41.99999 up to 42
+    out = linear(pixels, size)
+    return (np.floor(out + 1e-4) if full == FULL else out) / full  # float32 in Torch rounds 41.99999 up to 42
 
 
-def opencv_linear(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def opencv_linear(pixels: np.ndarray, size: tuple[int, int], full: float = FULL) -> np.ndarray:
     """OpenCV's INTER_LINEAR on 8 bits, which rounds."""
-    return np.rint(linear(pixels, size)) / 255
+    out = linear(pixels, size)
+    return (np.rint(out) if full == FULL else out) / full
 
 
-def half_linear(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def half_linear(pixels: np.ndarray, size: tuple[int, int], full: float = FULL) -> np.ndarray:
     """Halved by OpenCV's pyrDown while both sides exceed 768, then `opencv_linear`."""
     while min(pixels.shape[:2]) > 768:
         pixels = _halve(pixels)
-    return opencv_linear(pixels, size)
+    return opencv_linear(pixels, size, full)
 
 
 def pillow(filter: Image.Resampling) -> partial[np.ndarray]:
-    """Pillow's `resize` with that filter, 8 bits to [0, 1]."""
+    """Pillow's `resize` with that filter, to [0, 1]: on 8 bits, or in float32 channel by channel."""
     return partial(_pillow, filter=filter)
 
 
-def _pillow(pixels: np.ndarray, size: tuple[int, int], filter: Image.Resampling) -> np.ndarray:
-    return np.asarray(Image.fromarray(pixels).resize(size[::-1], filter), np.float64) / 255
+def _pillow(pixels: np.ndarray, size: tuple[int, int], full: float = FULL, *, filter: Image.Resampling) -> np.ndarray:
+    if pixels.dtype == np.uint8:
+        return np.asarray(Image.fromarray(pixels).resize(size[::-1], filter), np.float64) / full
+    channels = (Image.fromarray(pixels[..., n].astype(np.float32)) for n in range(pixels.shape[2]))
+    resized = np.stack([np.asarray(channel.resize(size[::-1], filter), np.float64) for channel in channels], axis=2)
+    return np.clip(resized / full, 0, 1)
 
 
-def _sampled(array: np.ndarray, size: tuple[int, int], scale: float, *, zeros: bool) -> np.ndarray:
+def _sample(array: np.ndarray, size: tuple[int, int], scale: float, *, zeros: bool) -> np.ndarray:
     """Bilinear samples of `array * scale` at half-pixel centres; beyond the border zeros, or the border again."""
     out = np.zeros((*size, *array.shape[2:]))
     across = list(_taps(array.shape[1], size[1]))
@@ -74,12 +84,12 @@ def _sampled(array: np.ndarray, size: tuple[int, int], scale: float, *, zeros: b
         for row, by_row, row_inside in _taps(array.shape[0], size[0]):
             rows = array[row[band]]
             for column, by_column, column_inside in across:
-                value = rows[:, column] * scale if scale != 1.0 else rows[:, column].astype(np.float64)
+                value = np.multiply(rows[:, column], scale, dtype=np.float64)
                 if zeros:
                     value[~row_inside[band]] = 0
                     value[:, ~column_inside] = 0
-                value *= _along(by_row[band], 0, array.ndim)
-                value *= _along(by_column, 1, array.ndim)
+                value *= _along_axis(by_row[band], 0, array.ndim)
+                value *= _along_axis(by_column, 1, array.ndim)
                 out[band] += value
     return out
 
@@ -93,19 +103,21 @@ def _taps(count: int, wanted: int) -> Iterator[tuple[np.ndarray, np.ndarray, np.
         yield index.clip(0, count - 1), weight, (index >= 0) & (index < count)
 
 
-def _along(weights: np.ndarray, axis: int, ndim: int) -> np.ndarray:
+def _along_axis(weights: np.ndarray, axis: int, ndim: int) -> np.ndarray:
     """`weights` as an array that multiplies along one axis of `ndim`."""
     return weights.reshape([-1 if i == axis else 1 for i in range(ndim)])
 
 
 def _halve(pixels: np.ndarray) -> np.ndarray:
     """Half the size, rounded down, as OpenCV's pyrDown: every second pixel of a Gaussian blur, borders mirrored."""
-    half = np.empty((pixels.shape[0] // 2, pixels.shape[1] // 2, *pixels.shape[2:]), np.uint8)
+    whole = pixels.dtype in (np.uint8, np.uint16)
+    shape = (pixels.shape[0] // 2, pixels.shape[1] // 2, *pixels.shape[2:])
+    half = np.empty(shape, pixels.dtype if whole else np.float64)
     for channel in range(pixels.shape[2]):  # one at a time: in 32 bits each is four times the photograph's channel
-        wide = np.pad(pixels[..., channel].astype(np.uint32), 2, mode="reflect")
+        wide = np.pad(pixels[..., channel].astype(np.uint32 if whole else np.float64), 2, mode="reflect")
         rows = _every_second(wide, half.shape[0])
         both = _every_second(rows.T, half.shape[1]).T
-        half[..., channel] = (both + 128) >> 8
+        half[..., channel] = (both + 128) >> 8 if whole else both / 256
     return half
 
 

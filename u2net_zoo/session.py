@@ -1,19 +1,21 @@
 """A predictor and a profile: photograph in, mask out."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 from PIL import Image
 
+from .conventions import NORMALISED, InputConvention
 from .errors import ArtifactError
 from .preprocessing import Profile
 
 __all__ = ["MaskSession", "Preparation", "RunnablePredictor"]
 
 
-class Baked(Protocol):
-    """What is in the graph of a model that takes pixels; see `converters.baking.Baking`."""
+class Embedded(Protocol):
+    """What is in the graph of a model that takes pixels; see `converters.embedded.EmbeddedPreprocessing`."""
 
     @property
     def profile(self) -> Profile: ...
@@ -31,11 +33,24 @@ class RunnablePredictor(Protocol):
     outputs: tuple[str, ...]
 
     @property
-    def baking(self) -> Baked | None: ...
+    def embedded(self) -> Embedded | None: ...
 
     def __call__(self, x: np.ndarray) -> dict[str, np.ndarray]: ...
 
     def share(self, lanes: int) -> int: ...
+
+
+def _mask_among(result: dict[str, np.ndarray], names: Sequence[str], size: tuple[int, ...]) -> str:
+    """Which of a model's outputs is d0: `mask`; in other makers' files the first map of the input's size.
+
+    Features beside the maps have more channels or another size; logits beside probabilities leave [0, 1].
+    """
+    if "mask" in result or len(names) == 1:
+        return "mask" if "mask" in result else names[0]
+    maps = [name for name in names if result[name].ndim == 4 and result[name].shape[2:] == size] or list(names)
+    fewest = min(result[name].shape[1] for name in maps)
+    maps = [name for name in maps if result[name].shape[1] == fewest]
+    return next((name for name in maps if result[name].min() >= 0 and result[name].max() <= 1), maps[0])
 
 
 @dataclass(frozen=True)
@@ -49,17 +64,21 @@ class Preparation:
         size: (H, W) that the network is fed.
         pixels: the profile is in the model's graph: it takes pixels and answers grey levels or classes.
         classes: how many classes such a graph tells apart; 1: a mask.
+        takes: what a model without a profile in its graph is fed.
     """
 
     profile: Profile
     size: tuple[int, int]
     pixels: bool = False
     classes: int = 1
+    takes: InputConvention = NORMALISED
 
     def input(self, image: Image.Image) -> np.ndarray:
         """A photograph in any mode as the model takes it: (1, 3, H, W), float32, or uint8 where `pixels`."""
         if self.pixels:
             return self.profile.pixels(image, self.size).transpose(2, 0, 1)[None]
+        if self.takes.scale is not None:
+            return self.takes.of(self.profile.pixels(image, self.size))
         return self.profile.tensor(image, self.size)
 
     def mask(self, output: np.ndarray, size: tuple[int, int]) -> Image.Image:
@@ -78,21 +97,30 @@ class Preparation:
 
 
 class MaskSession:
-    """Masks of photographs.
+    """Masks of photographs. Threads may share a session: every mask is the one that it gives alone.
 
     Args:
         predictor: the model that runs; a session never goes and finds one.
         profile: how photographs are prepared; it belongs to the weights. A model that has a profile in its graph is
             fed by that one, so that nothing is normalised twice.
         size: (H, W) that the model is fed; by default its own, or the profile's where it takes any.
+        takes: what a model without a profile in its graph wants of a photograph.
     """
 
-    def __init__(self, predictor: RunnablePredictor, profile: Profile, *, size: tuple[int, int] | None = None):
+    def __init__(
+        self,
+        predictor: RunnablePredictor,
+        profile: Profile,
+        *,
+        size: tuple[int, int] | None = None,
+        takes: InputConvention = NORMALISED,
+    ):
         self.predictor = predictor
-        baked = predictor.baking
-        self.profile = baked.profile if baked else profile
+        embedded = predictor.embedded
+        self.profile = embedded.profile if embedded else profile
         fed = size or predictor.size or predictor.default or (self.profile.size, self.profile.size)
-        self.preparation = Preparation(self.profile, fed, bool(baked), baked.classes if baked else 1)
+        classes = embedded.classes if embedded else 1
+        self.preparation = Preparation(self.profile, fed, bool(embedded), classes, takes)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -102,8 +130,7 @@ class MaskSession:
     def answer(self, x: np.ndarray) -> np.ndarray:
         """d0 of one prepared photograph (`Preparation.input`), (out_ch, h, w)."""
         result = self.predictor(np.repeat(x, self.predictor.batch or 1, axis=0))
-        name = "mask" if "mask" in result else self.predictor.outputs[0]
-        return result[name][0]
+        return result[_mask_among(result, self.predictor.outputs or tuple(result), x.shape[2:])][0]
 
     def predict(self, image: Image.Image) -> np.ndarray:
         """d0 of a photograph in any mode: (out_ch, h, w) float32 at the network's size.

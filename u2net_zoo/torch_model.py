@@ -7,9 +7,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from .arch import BN_EPS, BN_MOMENTUM, POOL, RSU, Architecture, Unit
+from .batch_norm import batch_norm
 from .checkpoint import Checkpoint
 
 __all__ = ["U2Net", "build", "fold", "state_of"]
@@ -134,7 +134,7 @@ def state_of(model: U2Net) -> Checkpoint:
 def fold(model: U2Net) -> U2Net:
     """A copy for inference with batch norm folded into the convolutions; `model` stays as it is.
 
-    Of the same dtype and on the same device; computed in float64 and rounded once, as `Checkpoint.fold` does.
+    Of the same dtype and on the same device; computed in NumPy's float64 and rounded once, as `Checkpoint.fold` does.
     """
     if model.arch.folded:
         return copy.deepcopy(model).eval()
@@ -142,18 +142,19 @@ def fold(model: U2Net) -> U2Net:
         folded = U2Net(model.arch.fold(), model.outputs)
     state: dict[str, Tensor] = {}
     for unit in model.arch.units():
-        weight, bias = _folded(model, unit)
+        weight, bias = _fold_unit(model, unit)
         state |= {f"{unit.conv_path}.weight": weight, f"{unit.conv_path}.bias": bias}
     folded.load_state_dict(state, strict=True, assign=True)
     return folded.eval()
 
 
-def _folded(model: U2Net, unit: Unit) -> tuple[Tensor, Tensor]:
+def _fold_unit(model: U2Net, unit: Unit) -> tuple[Tensor, Tensor]:
+    """Kernel and bias, of the kernel's dtype and on its device."""
     conv: Any = model.get_submodule(unit.conv_path)
     if not unit.norm:
         return conv.weight.clone(), conv.bias.clone()
     norm: Any = model.get_submodule(unit.norm_path)
-    values = (conv.weight, conv.bias, norm.running_mean, norm.running_var, norm.weight, norm.bias)
-    weight, bias, mean, var, gamma, beta = (value.cpu().double() for value in values)
-    folded = fuse_conv_bn_weights(weight, bias, mean, var, BN_EPS, gamma, beta)
-    return tuple(value.to(conv.weight) for value in folded)  # type: ignore[return-value]
+    values = (norm.weight, norm.bias, norm.running_mean, norm.running_var, conv.weight, conv.bias)
+    *of_norm, weight, bias = (value.cpu().double().numpy() for value in values)
+    kernel, bias = batch_norm(*of_norm).folded_into(weight, bias)
+    return torch.from_numpy(kernel).to(conv.weight), torch.from_numpy(bias).to(conv.weight)

@@ -5,7 +5,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..sources import format_of
+from ..isolated import ARTIFACT
+from ..loading import format_of
+from ..registry import FORMATS
 
 __all__ = ["ON_CUDA", "Contestant", "for_artifact", "for_weights"]
 
@@ -16,9 +18,9 @@ ON_CUDA = {
     "NVIDIA_TF32_OVERRIDE": "0",
     "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
 }
+TORCH_VARIANT = "converters.bench.torch_variants:TorchVariant"
+KERAS_VARIANT = "converters.bench.keras_variants:KerasVariant"
 KERAS_BACKENDS = ("tensorflow", "jax", "torch")
-RUNTIMES = {"onnx": "onnxruntime", "openvino": "OpenVINO f32", "tflite": "TFLite (XNNPACK)",
-            "savedmodel": "TensorFlow", "ncnn": "ncnn"}  # fmt: skip
 TORCH = {"eager": "Torch eager", "folded": "Torch folded", "channels_last": "Torch channels-last",
          "compiled": "Torch compiled"}  # fmt: skip
 
@@ -29,7 +31,7 @@ class Contestant:
 
     Attributes:
         name: for people.
-        opener, arguments, environment: see `remote.RemotePredictor`.
+        opener, arguments, environment: see `isolated.IsolatedPredictor`.
         converted: name of the format that the weights are to be converted to first; its path becomes the argument.
         dtype: what products are computed in: Torch's name, or `tf32`.
         refusal: why it cannot take part; empty when it can.
@@ -52,10 +54,14 @@ def for_artifact(path: Path, name: str, device: str) -> Contestant:
     """A converted model in its own runtime: on `cuda` ONNX alone, without TF32. Raises InputError: of no known kind."""
     arguments = {"path": str(path)}
     if device == "cpu":
-        return Contestant(name, "artifact", arguments, CPU_ONLY)
+        return Contestant(name, ARTIFACT, arguments, CPU_ONLY)
     fmt = format_of(path)
-    refusal = "" if fmt.name == "onnx" else f"{fmt.title} runs on the CPU here; on cuda: weights and ONNX files"
-    return Contestant(name, "onnxruntime", {**arguments, "tf32": False}, refusal=refusal)
+    lane = next((lane for lane in fmt.lanes if lane.device == device and lane.artifacts), None)
+    if lane:
+        return Contestant(name, lane.opener, {**arguments, **lane.arguments})
+    able = [each.title for each in FORMATS.values() if any(lane.artifacts for lane in each.lanes)]
+    refusal = f"{fmt.title} runs on the CPU here; on {device}: weights and {', '.join(able)} files"
+    return Contestant(name, ARTIFACT, arguments, refusal=refusal)
 
 
 def for_weights(path: Path, size: Sequence[int], device: str, bf16: bool) -> Iterator[Contestant]:
@@ -65,14 +71,11 @@ def for_weights(path: Path, size: Sequence[int], device: str, bf16: bool) -> Ite
 
 def _on_cpu(path: Path, size: Sequence[int], bf16: bool) -> Iterator[Contestant]:
     for step, name in TORCH.items():
-        yield Contestant(name, "torch", {"path": str(path), "step": step}, CPU_ONLY)
+        yield Contestant(name, TORCH_VARIANT, {"path": str(path), "step": step}, CPU_ONLY)
     if bf16:
         arguments = {"path": str(path), "step": "channels_last", "dtype": "bfloat16"}
-        yield Contestant("Torch channels-last bf16", "torch", arguments, CPU_ONLY, dtype="bfloat16")
-    for fmt, name in RUNTIMES.items():
-        yield Contestant(name, "artifact", {}, CPU_ONLY, fmt)
-    if bf16:
-        yield Contestant("OpenVINO bf16", "openvino", {"precision": "bf16"}, CPU_ONLY, "openvino", "bfloat16")
+        yield Contestant("Torch channels-last bf16", TORCH_VARIANT, arguments, CPU_ONLY, dtype="bfloat16")
+    yield from (each for each in _of_formats("cpu", CPU_ONLY) if bf16 or each.exact)
     for backend in KERAS_BACKENDS:
         yield _keras(path, size, backend, "cpu")
 
@@ -84,14 +87,21 @@ def _on_cuda(path: Path, size: Sequence[int]) -> Iterator[Contestant]:
         ("compiled", "tf32"), ("compiled", "float16"),
     ):  # fmt: skip
         arguments = {"path": str(path), "step": step, "dtype": dtype, "device": "cuda"}
-        yield Contestant(f"{TORCH[step]} {dtype}", "torch", arguments, dtype=dtype)
-    for dtype in ("float32", "tf32"):
-        yield Contestant(f"onnxruntime CUDA {dtype}", "onnxruntime", {"tf32": dtype == "tf32"}, {}, "onnx", dtype)
+        yield Contestant(f"{TORCH[step]} {dtype}", TORCH_VARIANT, arguments, dtype=dtype)
+    yield from _of_formats("cuda", {})
     for backend in ("torch", "jax"):
         yield _keras(path, size, backend, "cuda")
+
+
+def _of_formats(device: str, environment: Mapping[str, str]) -> Iterator[Contestant]:
+    """The formats' own runtimes; weights are converted first."""
+    for fmt in FORMATS.values():
+        for lane in (lane for lane in fmt.lanes if lane.device == device):
+            opener = lane.opener or ARTIFACT
+            yield Contestant(lane.name, opener, lane.arguments, environment, fmt.name, lane.dtype)
 
 
 def _keras(path: Path, size: Sequence[int], backend: str, device: str) -> Contestant:
     arguments = {"path": str(path), "size": list(size), "device": device}
     environment = ON_CUDA if device == "cuda" else CPU_ONLY
-    return Contestant(f"Keras on {backend}", "keras", arguments, {**environment, "KERAS_BACKEND": backend})
+    return Contestant(f"Keras on {backend}", KERAS_VARIANT, arguments, {**environment, "KERAS_BACKEND": backend})

@@ -8,9 +8,9 @@ import numpy as np
 from u2net_zoo import keras_model
 from u2net_zoo.errors import OptionError
 
-from .. import keras_running
-from ..base import Predictor
-from ..sources import read_source
+from ..formats import keras_runtime
+from ..loading import read_source
+from ..predictor import Predictor
 
 __all__ = ["KerasVariant"]
 
@@ -27,20 +27,20 @@ class KerasVariant(Predictor):
 
     def __init__(self, path: str, size: list[int], device: str = "cpu"):
         self.size = (size[0], size[1])
-        if device == "cuda" and not keras_running.on_gpu():
+        if device == "cuda" and not keras_runtime.on_gpu():
             raise OptionError("CUDA: Keras' backend finds no such device")
         self.model = keras_model.build(read_source(path).fold(), size=self.size, outputs="mask")
-        self.run = keras_running.compiled(self.model)
-        self.facts = {"backend": keras_running.backend_of(self.model)}
+        self.run = keras_runtime.compiled(self.model)
+        self.facts = {"backend": keras_runtime.backend_of(self.model)}
 
-    def __call__(self, x: np.ndarray) -> dict[str, np.ndarray]:
-        answer = keras_running.to_numpy(self.run(self._tensor(x)))
+    def compute(self, x: np.ndarray) -> dict[str, np.ndarray]:
+        answer = keras_runtime.to_numpy(self.run(self._tensor(x)))
         return {"mask": np.ascontiguousarray(answer.transpose(0, 3, 1, 2))}
 
     def timed(self, x: np.ndarray) -> Callable[[], Any]:
         """One run on a tensor that is the backend's already, as is the answer; returns when it is computed."""
         tensor = self._tensor(x)
-        return lambda: keras_running.finished(self.run(tensor))
+        return lambda: keras_runtime.finished(self.run(tensor))
 
     def _tensor(self, x: np.ndarray) -> Any:
         import keras

@@ -3,15 +3,14 @@
 import os
 import platform
 from contextlib import suppress
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import packages_distributions, version
 from pathlib import Path
+
+from ..registry import FORMATS
 
 __all__ = ["machine", "versions"]
 
-PACKAGES = (
-    "torch", "onnxruntime", "onnxruntime-gpu", "openvino", "ai-edge-litert",
-    "tensorflow", "keras", "jax", "ncnn", "numpy",
-)  # fmt: skip
+ALSO = ("torch", "numpy", "jax")  # of the weights' own rows, and of a Keras backend
 
 
 def machine(device: str) -> str:
@@ -29,9 +28,8 @@ def machine(device: str) -> str:
 
 
 def versions() -> dict[str, str]:
-    """Installed packages that a contestant may need."""
-    found = {}
-    for package in PACKAGES:
-        with suppress(PackageNotFoundError):
-            found[package] = version(package)
-    return found
+    """Installed distributions of what runs a format."""
+    modules = {*ALSO, *(name for fmt in FORMATS.values() for name in fmt.running or fmt.packages)}
+    installed = packages_distributions()
+    found = {name for module in modules for name in installed.get(module, ())}
+    return {name: version(name) for name in sorted(found)}

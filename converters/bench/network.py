@@ -9,8 +9,8 @@ from u2net_zoo.arch import Architecture
 from u2net_zoo.checkpoint import Checkpoint
 from u2net_zoo.errors import InputError, U2ZooError
 
-from ..remote import open_remote
-from ..sources import read_source
+from ..isolated import open_isolated
+from ..loading import read_source
 
 __all__ = ["fixed_size", "one_network", "row_names"]
 
@@ -49,7 +49,7 @@ def fixed_size(artifacts: Iterable[Path]) -> tuple[int, int] | None:
     """(H, W) of the first artifact that takes one size alone; else the first that one is described with; else None."""
     default = None
     for path in artifacts:
-        with suppress(U2ZooError), open_remote(path) as predictor:
+        with suppress(U2ZooError), open_isolated(path) as predictor:
             if predictor.size:
                 return predictor.size
             default = default or predictor.default

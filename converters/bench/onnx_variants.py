@@ -8,8 +8,8 @@ import numpy as np
 
 from u2net_zoo.errors import OptionError
 
-from ..layout import check_input
-from ..onnx_format import CPU, Runtime
+from ..formats.layout import check_input
+from ..formats.onnx_runtime import CPU, Runtime
 
 __all__ = ["OnnxVariant"]
 
@@ -48,7 +48,7 @@ class OnnxVariant(Runtime):
         import onnxruntime
 
         check_input(self, x)
-        given = onnxruntime.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(self._laid_out(x)), self.device, 0)
+        given = onnxruntime.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(self.laid_out(x)), self.device, 0)
         binding = self.session.io_binding()
         binding.bind_ortvalue_input(self.session.get_inputs()[0].name, given)
         for name in self.outputs:

@@ -6,7 +6,8 @@ import numpy as np
 
 from u2net_zoo.errors import OptionError
 
-from ..base import Predictor
+from ..formats.openvino_reports import unreported
+from ..predictor import Predictor
 
 __all__ = ["OpenVINOVariant"]
 
@@ -17,7 +18,8 @@ class OpenVINOVariant(Predictor):
     outputs = ("mask",)
 
     def __init__(self, path: str, precision: str = "bf16"):
-        import openvino
+        with unreported():
+            import openvino
 
         xml = Path(path) / "model.xml" if Path(path).is_dir() else Path(path)
         self.model = openvino.Core().compile_model(str(xml), "CPU", {"INFERENCE_PRECISION_HINT": precision})
@@ -26,5 +28,5 @@ class OpenVINOVariant(Predictor):
         if taken != precision:
             raise OptionError(f"OpenVINO computes in {taken} on this processor, not in {precision}")
 
-    def __call__(self, x: np.ndarray) -> dict[str, np.ndarray]:
+    def compute(self, x: np.ndarray) -> dict[str, np.ndarray]:
         return {"mask": np.array(self.model([np.ascontiguousarray(x)])[0])}

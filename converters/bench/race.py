@@ -12,14 +12,14 @@ import numpy as np
 from u2net_zoo.checkpoint import Checkpoint
 from u2net_zoo.errors import OptionError, U2ZooError, one_line
 
-from ..baking import Baking
-from ..base import Options
-from ..bent import Answer
-from ..matching import difference
-from ..parity import Reference, picture_of
+from ..embedded import EmbeddedPreprocessing
+from ..isolated import LIMIT, IsolatedPredictor
+from ..loading import format_of
+from ..options import Options
+from ..parity.outputs import difference
+from ..parity.reference import Reference, picture_of
+from ..predictor import Outputs
 from ..registry import FORMATS
-from ..remote import LIMIT, RemotePredictor
-from ..sources import format_of
 from .contestants import Contestant
 from .operations import flops
 
@@ -96,7 +96,7 @@ class Race:
         """A row for each contestant, in their order; a failure is a row too. Their names differ."""
         rows: dict[str, Row] = {}
         with tempfile.TemporaryDirectory(prefix="u2zoo-") as folder:
-            ready: dict[str, RemotePredictor] = {}
+            ready: dict[str, IsolatedPredictor] = {}
             try:
                 for contestant in contestants:
                     tell(f"{contestant.name}: loading")
@@ -107,7 +107,7 @@ class Race:
                     predictor.close()
         return [self._measured(rows[c.name], times.get(c.name, []), self.peaks.get(c.dtype)) for c in contestants]
 
-    def _prepared(self, contestant: Contestant, folder: Path, ready: dict[str, RemotePredictor]) -> Row:
+    def _prepared(self, contestant: Contestant, folder: Path, ready: dict[str, IsolatedPredictor]) -> Row:
         """Its row so far: size, load time, error against the reference. It is in `ready` when it runs."""
         row = Row(contestant.name, contestant.exact)
         try:
@@ -117,33 +117,33 @@ class Race:
             if contestant.converted:
                 arguments["path"] = str(self._converted(contestant.converted, folder))
             row = replace(row, bytes=_bytes(Path(arguments["path"])))
-            predictor = RemotePredictor(contestant.opener, arguments, contestant.environment, self.limit)
+            predictor = IsolatedPredictor(contestant.opener, arguments, contestant.environment, self.limit)
             ready[contestant.name] = predictor
             results = predictor(self._fed(predictor))
             facts = {key: str(value) for key, value in predictor.facts.items()}
             row = replace(row, load=predictor.load, facts=facts)
-            return self._judged(row, {k: v[:1] for k, v in results.items()}, predictor.baking)
+            return self._judged(row, {k: v[:1] for k, v in results.items()}, predictor.embedded)
         except Exception as error:  # a runtime that is missing, refuses or breaks is a row, whatever it raises
             if contestant.name in ready:
                 ready.pop(contestant.name).close()
             return _failed(row, error)
 
-    def _fed(self, predictor: RemotePredictor) -> np.ndarray:
+    def _fed(self, predictor: IsolatedPredictor) -> np.ndarray:
         """The tensor or, for a file that takes pictures, the photograph in 8 bits; as often as its batch asks for."""
-        baking = predictor.baking
-        x = self._pixels(baking).transpose(2, 0, 1)[None] if baking else self.x
+        embedded = predictor.embedded
+        x = self._pixels(embedded).transpose(2, 0, 1)[None] if embedded else self.x
         return np.repeat(x, predictor.batch or 1, axis=0)
 
-    def _pixels(self, baking: Baking) -> np.ndarray:
+    def _pixels(self, embedded: EmbeddedPreprocessing) -> np.ndarray:
         """uint8 (H, W, 3)."""
-        return baking.profile.pixels(self.reference.images[0], self.reference.size)
+        return embedded.profile.pixels(self.reference.images[0], self.reference.size)
 
-    def _judged(self, row: Row, results: Answer, baking: Baking | None) -> Row:
+    def _judged(self, row: Row, results: Outputs, embedded: EmbeddedPreprocessing | None) -> Row:
         """With its error: `results` are for one input."""
-        if baking:
-            wanted = picture_of(self.reference.single, baking, self._pixels(baking)).astype(np.int16)
+        if embedded:
+            wanted = picture_of(self.reference.single, embedded, self._pixels(embedded)).astype(np.int16)
             off = np.abs(results["mask"][0, 0] - wanted)
-            if baking.classes > 1:
+            if embedded.classes > 1:
                 share = float((off > 0).mean())
                 return replace(row, max_abs=share, mean_abs=share, unit="of pixels")
             return replace(row, max_abs=float(off.max()), mean_abs=float(off.mean()), unit="grey levels")
@@ -162,7 +162,7 @@ class Race:
         return path
 
     def _alternate(
-        self, ready: dict[str, RemotePredictor], rows: dict[str, Row], runs: int, tell: Callable[[str], None]
+        self, ready: dict[str, IsolatedPredictor], rows: dict[str, Row], runs: int, tell: Callable[[str], None]
     ) -> dict[str, list[float]]:
         """Seconds of each run. A first round, which allocates and compiles, is not counted."""
         times: dict[str, list[float]] = {name: [] for name in ready}

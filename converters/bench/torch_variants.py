@@ -7,8 +7,8 @@ import numpy as np
 
 from u2net_zoo.errors import OptionError
 
-from ..base import Predictor
-from ..sources import read_source
+from ..loading import read_source
+from ..predictor import Predictor
 
 __all__ = ["STEPS", "TorchVariant"]
 
@@ -48,7 +48,7 @@ class TorchVariant(Predictor):
         self.model: Any = torch.compile(model) if rank >= 3 else model
         self.facts = {"device": torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "cpu"}
 
-    def __call__(self, x: np.ndarray) -> dict[str, np.ndarray]:
+    def compute(self, x: np.ndarray) -> dict[str, np.ndarray]:
         with self.torch.inference_mode():
             return {"mask": self.model(self._tensor(x)).float().cpu().numpy()}
 

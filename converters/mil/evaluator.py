@@ -4,12 +4,12 @@ Arithmetic: what the program says. Where it says float32, float32. Where it says
 values, computes in float32 and rounds its result to float16 once: what a float16 device does that accumulates in
 float32. (Devices that accumulate in float16 lose more; the Neural Engine's inner workings are not documented.)
 
-Memory: a value is dropped after the last operation that takes it. Constants are decoded once, at the first evaluation,
-and kept.
+Memory: a value is dropped after the last operation that takes it. Constants are decoded once, when the
+machine is made, and kept.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,11 +17,10 @@ import torch
 from u2net_zoo.errors import ArtifactError, UnknownNameError, UsageError, one_line
 
 from .dtypes import DataType
+from .ops import find
+from .package import Package
 from .program import MAX_ELEMENTS, Literal, Operation, ValueType
-from .registry import Entry, find
-
-if TYPE_CHECKING:
-    from .package import Package
+from .registry import Entry
 
 __all__ = ["Machine"]
 
@@ -39,7 +38,7 @@ OP_ERRORS = (RuntimeError, ValueError, LookupError, TypeError, AttributeError, A
 class Machine:
     """Evaluates one package; its constants are shared by all evaluations."""
 
-    def __init__(self, package: "Package"):
+    def __init__(self, package: Package):
         self.package = package
         self.function = package.function
         self.constants = self._constants()
@@ -47,6 +46,19 @@ class Machine:
         self._last = {name: step for step, operation in enumerate(self.steps) for name in operation.reads()}
 
     def evaluate(self, inputs: Mapping[str, np.ndarray], taps: Iterable[str] = ()) -> dict[str, np.ndarray]:
+        """The model's outputs by name, as Core ML would return them.
+
+        Args:
+            inputs: one array per input. Multi-arrays: any real type, in an allowed shape. Images: uint8 (H, W, 3) in
+                RGB order whatever order the model wants, uint8 (H, W) for greyscale, float16 (H, W) for float16
+                greyscale.
+            taps: names of intermediate values to return as well, in the type in which the program holds them.
+
+        Raises:
+            UsageError: an input is missing, unknown, or of a shape or type that the model does not take.
+            ArtifactError: the program cannot be evaluated: an op that is not there (with the list of those that are),
+                or one whose parameters make no sense.
+        """
         wanted = tuple(taps)
         self._check_taps(wanted)
         keep = {*wanted, *self.function.outputs}
@@ -58,6 +70,7 @@ class Machine:
         return answers | {name: found[name] for name in wanted if name not in answers}
 
     def trace(self, inputs: Mapping[str, np.ndarray]) -> Iterator[tuple[str, np.ndarray]]:
+        """(name, value) of every operation's results, as they are computed; raises what `evaluate` raises."""
         for name, value in self._walk(self._encode(inputs), set(), {}):
             yield name, _array(value)
 
@@ -74,7 +87,7 @@ class Machine:
             if kind.dtype is None:
                 raise ArtifactError(f"input {name!r} is no tensor in the program")
             env[name] = torch.from_numpy(np.ascontiguousarray(array).astype(kind.dtype.array))
-            self._checked(name, kind, env[name])
+            self._check(name, kind, env[name])
         return env
 
     def _walk(self, given: dict[str, Any], keep: set[str], env: dict[str, Any]) -> Iterator[tuple[str, Any]]:
@@ -108,13 +121,13 @@ class Machine:
             arguments = {key: self._argument(value, env) for key, value in operation.arguments.items()}
             _check_parameters(arguments, entry)
             if not entry.exact:
-                arguments = {key: _widened(value) for key, value in arguments.items()}
+                arguments = {key: _widen(value) for key, value in arguments.items()}
             results = entry.function(**arguments)
             results = results if isinstance(results, tuple) else (results,)
             if len(results) != len(operation.outputs):
                 raise ArtifactError(f"{len(operation.outputs)} results are declared, {len(results)} are computed")
             pairs = zip(operation.outputs, results, strict=True)
-            return {name: self._checked(name, kind, _rounded(value, kind.dtype)) for (name, kind), value in pairs}
+            return {name: self._check(name, kind, _round(value, kind.dtype)) for (name, kind), value in pairs}
         except (ArtifactError, *OP_ERRORS) as error:
             what = str(error) if isinstance(error, ArtifactError) else one_line(error)
             raise ArtifactError(
@@ -129,7 +142,7 @@ class Machine:
         return env[argument] if argument in env else self.constants[argument]
 
     @staticmethod
-    def _checked(name: str, kind: ValueType, value: Any) -> Any:
+    def _check(name: str, kind: ValueType, value: Any) -> Any:
         """`value`, when it is what the program declares; axes that it leaves open may have any size."""
         if not isinstance(value, torch.Tensor) or kind.dtype is None:
             return value
@@ -170,15 +183,15 @@ def _array(value: Any) -> np.ndarray:
     return value.numpy() if isinstance(value, torch.Tensor) else np.asarray(value)
 
 
-def _widened(value: Any) -> Any:
+def _widen(value: Any) -> Any:
     if isinstance(value, list):
-        return [_widened(item) for item in value]
+        return [_widen(item) for item in value]
     if isinstance(value, torch.Tensor) and value.dtype in WIDER:
         return value.to(WIDER[value.dtype])
     return value
 
 
-def _rounded(value: Any, dtype: DataType | None) -> Any:
+def _round(value: Any, dtype: DataType | None) -> Any:
     """`value` in the declared type, when that is narrower than what the op computed in."""
     if not isinstance(value, torch.Tensor) or dtype is None:
         return value

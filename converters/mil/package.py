@@ -6,12 +6,9 @@ Model.proto). Constants beyond a few numbers are in weight files beside it, name
 
 import importlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import cached_property
+from collections.abc import Callable, Mapping
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import Any
 
 from u2net_zoo.errors import ArtifactError, UnknownNameError, one_line
 
@@ -19,10 +16,6 @@ from . import proto
 from .features import Feature, feature
 from .program import Function, decode
 from .storage import WeightFile
-
-if TYPE_CHECKING:
-    from .evaluator import Machine
-    from .weights import Convolution
 
 __all__ = ["Package"]
 
@@ -32,7 +25,7 @@ MODEL_PATH = "@model_path/"
 
 
 class Package:
-    """An ML Program, ready to be evaluated.
+    """An ML Program as data: what goes in and comes out, the operations, where the constants lie.
 
     Attributes:
         path: the package.
@@ -79,26 +72,6 @@ class Package:
                 raise ArtifactError(f"its program has no function {name!r}; it has {sorted(program.functions)}")
             raise UnknownNameError("function", name, program.functions)
         return cls(path, spec, decode(program.functions[name], _weight_files(path, model.parent)), name)
-
-    def evaluate(self, inputs: Mapping[str, np.ndarray], taps: Iterable[str] = ()) -> dict[str, np.ndarray]:
-        """What the model answers to `inputs`, and the values named by `taps`; see `converters.mil.evaluate`."""
-        return self._machine.evaluate(inputs, taps)
-
-    def trace(self, inputs: Mapping[str, np.ndarray]) -> Iterator[tuple[str, np.ndarray]]:
-        """Every value as it is computed; see `converters.mil.trace`."""
-        return self._machine.trace(inputs)
-
-    def convolutions(self) -> "tuple[Convolution, ...]":
-        """Every convolution in execution order; see `converters.mil.convolutions`."""
-        from .weights import convolutions
-
-        return convolutions(self.function, self._machine.constants)
-
-    @cached_property
-    def _machine(self) -> "Machine":
-        from .evaluator import Machine
-
-        return Machine(self)
 
     def _check_names(self) -> None:
         missing = [name for name in self.function.inputs if name not in self.inputs]

@@ -1,8 +1,7 @@
 """A program's main function as plain data: operations in the order in which they run, with what they take and give."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from math import prod
 from typing import Any
 
@@ -91,16 +90,12 @@ class Operation:
         """Whether its result depends on no input of the model."""
         return self.kind == "const" or self.kind.startswith("constexpr_")
 
-    def bindings(self) -> Iterator["str | Literal"]:
-        for argument in self.arguments.values():
-            if isinstance(argument, tuple):
-                yield from argument
-            else:
-                yield argument
-
-    def reads(self) -> set[str]:
-        """Names of the values that it takes."""
-        return {binding for binding in self.bindings() if isinstance(binding, str)}
+    def reads(self) -> tuple[str, ...]:
+        """Names of the values that it takes, in the order of its parameters' names; `x` and `values` come first."""
+        order = sorted(self.arguments, key=lambda key: (key not in ("x", "values"), key))
+        bound = (self.arguments[key] for key in order)
+        each = (item for argument in bound for item in (argument if isinstance(argument, tuple) else (argument,)))
+        return tuple(dict.fromkeys(item for item in each if isinstance(item, str)))
 
 
 @dataclass(frozen=True)
@@ -110,15 +105,6 @@ class Function:
     inputs: Mapping[str, ValueType]
     operations: tuple[Operation, ...]
     outputs: tuple[str, ...]
-
-    @cached_property
-    def consumers(self) -> Mapping[str, tuple[Operation, ...]]:
-        """Operations that take a value, by the value's name."""
-        found: dict[str, list[Operation]] = {}
-        for operation in self.operations:
-            for name in operation.reads():
-                found.setdefault(name, []).append(operation)
-        return {name: tuple(users) for name, users in found.items()}
 
 
 def decode(spec: Any, weights: Any) -> Function:

@@ -1,14 +1,11 @@
 """Which function computes which op. To add an op: one function below `ops/`, one test case."""
 
-import importlib
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from u2net_zoo.errors import ArtifactError
-
-__all__ = ["REGISTRY", "Entry", "find", "load", "op"]
+__all__ = ["REGISTRY", "Entry", "op"]
 
 
 @dataclass(frozen=True)
@@ -40,21 +37,3 @@ def op(name: str, *, exact: bool = False) -> Callable[[Callable[..., Any]], Call
         return function
 
     return register
-
-
-def load() -> dict[str, Entry]:
-    """The registry with every op in it; loads Torch."""
-    importlib.import_module(f"{__package__}.ops")
-    return REGISTRY
-
-
-def find(kind: str) -> Entry:
-    """The entry of op `kind`.
-
-    Raises:
-        ArtifactError: there is none; names it and lists those there.
-    """
-    known = load()
-    if kind not in known:
-        raise ArtifactError(f"op {kind!r} is not supported; there are: {', '.join(sorted(known))}")
-    return known[kind]

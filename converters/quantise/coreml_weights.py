@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from .plan import Plan
+from .mixed_precision import Plan
 
 __all__ = ["compressed"]
 

@@ -19,7 +19,7 @@ def rounded(kernel: np.ndarray, scheme: str) -> np.ndarray:
     if scheme == "int8":
         codes, scale = int8_codes(kernel)
         return codes.astype(np.float32) * scale[:, None, None, None]
-    return _palettised(kernel, 1 << BITS[scheme])
+    return _palettise(kernel, 1 << BITS[scheme])
 
 
 def int8_codes(kernel: np.ndarray, steps: int = STEPS) -> tuple[np.ndarray, np.ndarray]:
@@ -36,7 +36,7 @@ def int8_codes(kernel: np.ndarray, steps: int = STEPS) -> tuple[np.ndarray, np.n
     return codes.astype(np.int8).reshape(kernel.shape), np.where(scale > 0, scale, np.float32(1))
 
 
-def _palettised(kernel: np.ndarray, size: int) -> np.ndarray:
+def _palettise(kernel: np.ndarray, size: int) -> np.ndarray:
     """Every weight replaced by the nearest of at most `size` values: k-means in one dimension, deterministic.
 
     Lloyd's algorithm on sorted values, where clusters are ranges and prefix sums give their means. It starts from the
@@ -45,7 +45,7 @@ def _palettised(kernel: np.ndarray, size: int) -> np.ndarray:
     """
     values = np.sort(kernel.ravel().astype(np.float64))
     sums = np.concatenate([[0.0], np.cumsum(values)])
-    edges = _halved(values, sums, size)
+    edges = _halve(values, sums, size)
     for _ in range(ROUNDS):
         centres = np.diff(sums[edges]) / np.diff(edges)
         inner = np.searchsorted(values, (centres[1:] + centres[:-1]) / 2)
@@ -59,7 +59,7 @@ def _palettised(kernel: np.ndarray, size: int) -> np.ndarray:
     return palette[nearest].reshape(kernel.shape)
 
 
-def _halved(values: np.ndarray, sums: np.ndarray, size: int) -> np.ndarray:
+def _halve(values: np.ndarray, sums: np.ndarray, size: int) -> np.ndarray:
     """Edges of at most `size` ranges of `values` (sorted; `sums`: of those before): at the mean of the worst, again."""
     squares = np.concatenate([[0.0], np.cumsum(values**2)])
 

@@ -1,5 +1,11 @@
 """What people do with a mask: functions of Pillow images, and the applications that the commands and the server run.
 
+    >>> from u2net_zoo.apps import crop_box, cutout, objects
+    >>> cutout(photograph, mask).mode
+    'RGBA'
+    >>> [box.area > 100 for box in objects(mask)]
+    [True]
+
 Functions take a photograph, its mask, or both; `thresholded` and `postprocessed` are the options that refine masks.
 `human` and `sky` have no function: they are the masks of other weights, `Session("u2net_human_seg")` and
 `Session("skyseg")`. So is `portrait`: of a `face_crop`, by `Session("u2net_portrait", profile="portrait-demo")`.

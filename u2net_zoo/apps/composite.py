@@ -32,16 +32,16 @@ def composite(image: Image.Image, drawing: Image.Image, *, sigma: float = 20.0, 
     from scipy.ndimage import gaussian_filter
 
     pixels = np.asarray(as_rgb(image))
-    lines = _at_size(np.asarray(drawing.convert("L"), np.float32), pixels.shape[:2])
+    lines = _resize(np.asarray(drawing.convert("L"), np.float32), pixels.shape[:2])
     lines *= np.float32(255 * (1 - alpha) / (float(lines.max()) + TINY))
     result = np.empty(pixels.shape, np.float32)
     for channel in range(3):
         plane = pixels[..., channel].astype(np.float32)
         result[..., channel] = gaussian_filter(plane, sigma, mode="nearest", truncate=4.0) * np.float32(alpha) + lines
-    return Image.fromarray(_stretched(result))
+    return Image.fromarray(_stretch(result))
 
 
-def _at_size(drawing: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
+def _resize(drawing: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
     from skimage.transform import resize
 
     if drawing.shape == size:
@@ -49,7 +49,7 @@ def _at_size(drawing: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
     return resize(drawing, size, order=2, mode="constant", anti_aliasing=False, preserve_range=True)
 
 
-def _stretched(array: np.ndarray) -> np.ndarray:
+def _stretch(array: np.ndarray) -> np.ndarray:
     """0..255 from the least to the largest value, rounded as imageio does, uint8; a flat picture keeps its value."""
     low, high = float(array.min()), float(array.max())
     if high > low:

@@ -35,7 +35,7 @@ def crop_box(
     sides = [(box[axis] - added, box[axis + 2] + added) for axis in (0, 1)]
     longest = max(high - low for low, high in sides)
     spans = [
-        _inside(low, high, longest if square else high - low, most, square)
+        _fit_span(low, high, longest if square else high - low, most, square)
         for (low, high), most in zip(sides, mask.size, strict=True)
     ]
     return spans[0][0], spans[1][0], spans[0][1], spans[1][1]
@@ -52,7 +52,7 @@ def crop(
     return image.crop(crop_box(mask, margin=margin, square=square, threshold=threshold) or (0, 0, *image.size))
 
 
-def _inside(low: int, high: int, length: int, most: int, move: bool) -> tuple[int, int]:
+def _fit_span(low: int, high: int, length: int, most: int, move: bool) -> tuple[int, int]:
     """A span of `length` about the middle of (low, high), moved or cut so that it lies in 0..most."""
     low -= (length - (high - low)) // 2
     if move:

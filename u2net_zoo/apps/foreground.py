@@ -31,11 +31,11 @@ def object_colours(photograph: Image.Image, alpha: Image.Image) -> Image.Image:
         elif part.getbbox():
             layers = layers or estimate(floats(small), floats(alpha.resize(small.size, Image.Resampling.BOX)))
             colours = (enlarged(layer, photograph.size, box) for layer in layers)
-            result.paste(Image.fromarray(to_bytes(_detailed(floats(pixels), floats(part), *colours))), box)
+            result.paste(Image.fromarray(to_bytes(_add_detail(floats(pixels), floats(part), *colours))), box)
     return result
 
 
-def _detailed(photograph: np.ndarray, alpha: np.ndarray, front: np.ndarray, back: np.ndarray) -> np.ndarray:
+def _add_detail(photograph: np.ndarray, alpha: np.ndarray, front: np.ndarray, back: np.ndarray) -> np.ndarray:
     a = alpha[..., None]
     return np.where(a > 0, front + a * (photograph - a * front - (1 - a) * back), 0)
 
@@ -61,10 +61,10 @@ def estimate(photograph: np.ndarray, alpha: np.ndarray) -> tuple[np.ndarray, np.
     for level in range(levels + 1):
         size = round(height ** (level / levels)), round(width ** (level / levels))
         whole = size == alpha.shape
-        layers = _solved(
-            _nearest(layers, size),
-            pixels if whole else _nearest(pixels, size),
-            alpha if whole else _nearest(alpha, size),
+        layers = _solve(
+            _resize_nearest(layers, size),
+            pixels if whole else _resize_nearest(pixels, size),
+            alpha if whole else _resize_nearest(alpha, size),
             SMALL_SWEEPS if max(size) <= SMALL else SWEEPS,
         )
     front, back = (np.ascontiguousarray(layer.transpose(1, 2, 0)) for layer in layers)
@@ -77,7 +77,7 @@ def _mean(pixels: np.ndarray, weight: np.ndarray) -> np.ndarray:
     return ((pixels * weight).sum((1, 2), keepdims=True) / total).astype(np.float32)
 
 
-def _solved(layers: np.ndarray, pixels: np.ndarray, alpha: np.ndarray, sweeps: int) -> np.ndarray:
+def _solve(layers: np.ndarray, pixels: np.ndarray, alpha: np.ndarray, sweeps: int) -> np.ndarray:
     """`sweeps` Jacobi steps: every pixel's two-by-two system, given its neighbours. (2, 3, h, w) in and out."""
     weights = [RELUCTANCE + np.abs(alpha - other) for other in _neighbours(alpha)]
     shares, pull = (alpha, 1 - alpha), sum(weights)
@@ -99,7 +99,7 @@ def _neighbours(array: np.ndarray) -> tuple[np.ndarray, ...]:
     return wide[..., :-2, 1:-1], wide[..., 2:, 1:-1], wide[..., 1:-1, :-2], wide[..., 1:-1, 2:]
 
 
-def _nearest(array: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def _resize_nearest(array: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """(…, h, w) at another size, by nearest neighbour."""
     rows, columns = (np.arange(new) * old // new for new, old in zip(size, array.shape[-2:], strict=True))
     return array[..., rows[:, None], columns]

@@ -48,12 +48,12 @@ class Trimap:
     def of(self, mask: np.ndarray) -> np.ndarray:
         """(h, w) uint8 to float32: 1 object, 0 background, 0.5 unknown. As rembg's `alpha_matting_cutout`."""
         known = np.full(mask.shape, UNKNOWN)
-        known[_worn(mask > self.foreground, self.erode, beyond=0)] = 1
-        known[_worn(mask < self.background, self.erode, beyond=1)] = 0
+        known[_erode(mask > self.foreground, self.erode, beyond=0)] = 1
+        known[_erode(mask < self.background, self.erode, beyond=1)] = 0
         return known
 
 
-def _worn(sure: np.ndarray, side: int, *, beyond: int) -> np.ndarray:
+def _erode(sure: np.ndarray, side: int, *, beyond: int) -> np.ndarray:
     """Erosion by a square of that side, by a cross of 3x3 where it is 0; `beyond`: what the border counts as.
 
     The least value under the square: SciPy's binary erosion by a large square needs memory of its side's fourth power.
@@ -103,13 +103,14 @@ def matted(photograph: Image.Image, mask: Image.Image, method: str, trimap: Trim
     levels = mask if small is photograph else mask.resize(small.size, Image.Resampling.BOX)
     if method == "guided":
         hard = floats(thresholded(levels, 0.5))  # as the paper's own matting starts from
-        return _at_size(photograph, np.dstack([guided_filter(floats(small), hard, WINDOW, SMOOTHING), hard, hard >= 0]))
+        slopes = guided_filter(floats(small), hard, WINDOW, SMOOTHING)
+        return _enlarge_alpha(photograph, np.dstack([slopes, hard, hard >= 0]))
     known = trimap.of(np.asarray(levels))
     found = _closed_form(small, known)
     if found is None or small is photograph:
-        return found if found is None else _truncated(found)
+        return found if found is None else _to_image(found)
     layers = guided_filter(floats(small), found.astype(np.float32), FITTED, EXACT)
-    return _at_size(photograph, np.dstack([layers, found.astype(np.float32), known == UNKNOWN]))
+    return _enlarge_alpha(photograph, np.dstack([layers, found.astype(np.float32), known == UNKNOWN]))
 
 
 def _closed_form(photograph: Image.Image, known: np.ndarray) -> np.ndarray | None:
@@ -149,15 +150,15 @@ def _means(array: np.ndarray, radius: int) -> np.ndarray:
     return uniform_filter(array, (side, side) + (1,) * (array.ndim - 2), mode="nearest")
 
 
-def _at_size(photograph: Image.Image, layers: np.ndarray) -> Image.Image:
+def _enlarge_alpha(photograph: Image.Image, layers: np.ndarray) -> Image.Image:
     """Alpha at the photograph's size from (h, w, 6): slopes, offset, alpha itself, and where the slopes replace it."""
     result = Image.new("L", photograph.size)
     for box in bands(photograph.size):
         part = enlarged(layers, photograph.size, box)
         followed = (part[..., :3] * floats(photograph.crop(box))).sum(axis=-1) + part[..., 3]
-        result.paste(_truncated(part[..., 4] + part[..., 5] * (np.clip(followed, 0, 1) - part[..., 4])), box)
+        result.paste(_to_image(part[..., 4] + part[..., 5] * (np.clip(followed, 0, 1) - part[..., 4])), box)
     return result
 
 
-def _truncated(alpha: np.ndarray) -> Image.Image:
+def _to_image(alpha: np.ndarray) -> Image.Image:
     return Image.fromarray((np.clip(alpha, 0, 1) * 255).astype(np.uint8))

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from ..depth import copied
 from .base import Application, Result
 from .optional import opencv
 from .refine import as_rgb
@@ -50,15 +51,15 @@ def face_crop(image: Image.Image, face: Face) -> Image.Image:
     cv2 = opencv("the portrait's crop")
     x, y, w, h = face
     beside, above, below = int(w * BESIDE), int(h * ABOVE), int(h * BELOW)
-    window = _on_white(as_rgb(image), (x - beside, y - above, x + w + beside, y + h + below))
+    window = _crop_on_white(as_rgb(image), (x - beside, y - above, x + w + beside, y + h + below))
     width, height = window.size
     if abs(height - width) > 2:
         across, down = max(0, height - width) // 2, max(0, width - height) // 2
-        window = _on_white(window, (-across, -down, width + across, height + down))
+        window = _crop_on_white(window, (-across, -down, width + across, height + down))
     return Image.fromarray(cv2.resize(np.asarray(window), (SIDE, SIDE), interpolation=cv2.INTER_AREA))
 
 
-def _on_white(picture: Image.Image, box: tuple[int, int, int, int]) -> Image.Image:
+def _crop_on_white(picture: Image.Image, box: tuple[int, int, int, int]) -> Image.Image:
     """`picture.crop(box)`, white where the box leaves the picture."""
     left, top, right, bottom = box
     canvas = Image.new("RGB", (right - left, bottom - top), "white")
@@ -98,7 +99,7 @@ class Portrait(Application):
         if self.ready:
             return image
         face = find_face(image)
-        seen = image.copy() if face is None else face_crop(image, face)
+        seen = copied(image) if face is None else face_crop(image, face)
         seen.info[FACE] = face
         return seen
 

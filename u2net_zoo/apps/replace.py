@@ -30,9 +30,9 @@ def parse_background(text: str) -> Background:
     Raises OptionError, also for a colour with transparency.
     """
     if text.startswith(BLUR):
-        return _sigma(text)
+        return _parse_sigma(text)
     try:
-        return _opaque(text, *ImageColor.getrgb(text))
+        return _check_opaque(text, *ImageColor.getrgb(text))
     except ValueError:
         pass
     if not text or not os.path.isfile(text):
@@ -43,7 +43,7 @@ def parse_background(text: str) -> Background:
     return Path(text)
 
 
-def _opaque(text: str, red: int, green: int, blue: int, alpha: int = 255) -> tuple[int, int, int]:
+def _check_opaque(text: str, red: int, green: int, blue: int, alpha: int = 255) -> tuple[int, int, int]:
     if alpha != 255:
         raise OptionError(
             f"background {text!r}: results are opaque; name the colour without transparency, "
@@ -52,7 +52,7 @@ def _opaque(text: str, red: int, green: int, blue: int, alpha: int = 255) -> tup
     return red, green, blue
 
 
-def _sigma(text: str) -> float:
+def _parse_sigma(text: str) -> float:
     try:
         sigma = float(text.removeprefix(BLUR))
     except ValueError:
@@ -79,32 +79,32 @@ def replace(image: Image.Image, mask: Image.Image, background: Background | str)
     """
     background = parse_background(background) if isinstance(background, str) else background
     photograph, mask = as_rgb(image), foreground_of(mask)
-    result = _behind(photograph, mask, background)
+    result = _make_background(photograph, mask, background)
     result.paste(object_colours(photograph, mask), mask=with_own_alpha(mask, image))
     return result
 
 
-def _behind(photograph: Image.Image, mask: Image.Image, background: Background) -> Image.Image:
+def _make_background(photograph: Image.Image, mask: Image.Image, background: Background) -> Image.Image:
     """The background at the photograph's size, "RGB", to be painted on."""
     if isinstance(background, Path):
-        return _fitted_file(background, background.stat().st_mtime_ns, photograph.size).copy()
+        return _fit_file(background, background.stat().st_mtime_ns, photograph.size).copy()
     if isinstance(background, Image.Image):
-        return _fitted(background, photograph.size)
+        return _fit(background, photograph.size)
     if isinstance(background, tuple):
         return Image.new("RGB", photograph.size, background)
-    return _blurred(photograph, mask, background)
+    return _blur(photograph, mask, background)
 
 
 @functools.lru_cache(maxsize=1)  # a film's frames and a folder's photographs are often of one size
-def _fitted_file(path: Path, changed: int, size: tuple[int, int]) -> Image.Image:
-    return _fitted(read_image(path), size)
+def _fit_file(path: Path, changed: int, size: tuple[int, int]) -> Image.Image:
+    return _fit(read_image(path), size)
 
 
-def _fitted(background: Image.Image, size: tuple[int, int]) -> Image.Image:
+def _fit(background: Image.Image, size: tuple[int, int]) -> Image.Image:
     return ImageOps.fit(to_rgb(background), size, Image.Resampling.LANCZOS)
 
 
-def _blurred(photograph: Image.Image, mask: Image.Image, sigma: float) -> Image.Image:
+def _blur(photograph: Image.Image, mask: Image.Image, sigma: float) -> Image.Image:
     """The background alone, blurred: a blur of (1 - a) I over a blur of 1 - a."""
     if sigma == 0:
         return photograph.copy()

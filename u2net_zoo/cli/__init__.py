@@ -1,14 +1,18 @@
-"""`u2zoo`: one small module per command, each a thin face of the Python functions."""
+"""`u2zoo`: one small module per command, each a thin face of the Python functions.
+
+>>> from u2net_zoo.cli.options import parse_size
+>>> parse_size("320x512")
+(320, 512)
+"""
 
 __all__ = ["main"]
 
 
 def main() -> None:
-    """Entry point of `u2zoo`; see `main.main`.
+    """Entry point of `u2zoo`; see `commands.main`.
 
     Imported when called: worker processes import the console script again, and with it this package.
     """
-    from .main import main as run
+    from .commands import main as run
 
-    globals()["main"] = run  # the module of that name has taken its place
     run()

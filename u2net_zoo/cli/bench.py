@@ -68,7 +68,7 @@ def _measure(
     from ..sources import locate
 
     located = [locate(source) for source in sources]
-    weights, artifacts = _sorted_out([found.path for found in located])
+    weights, artifacts = _sort_paths([found.path for found in located])
     against, checkpoint = one_network(weights, artifacts)
     side = get_profile(next((found.profile for found in located if found.profile), "paper")).size
     size = size or fixed_size(artifacts) or (side, side)
@@ -88,16 +88,14 @@ def _measure(
     }
 
 
-def _sorted_out(paths: list[Path]) -> tuple[list[Path], list[Path]]:
+def _sort_paths(paths: list[Path]) -> tuple[list[Path], list[Path]]:
     """Weight files and artifacts; each once. Raises InputError: of no known kind."""
-    from converters.sources import format_of
-
-    from ..api import WEIGHT_FILES
+    from converters.loading import format_of
 
     once: dict[str, Path] = {}
     for path in paths:
         once.setdefault(os.path.abspath(path), path)
-    weights = [path for path in once.values() if format_of(path).name in WEIGHT_FILES]
+    weights = [path for path in once.values() if not format_of(path).has_graph]
     return weights, [path for path in once.values() if path not in weights]
 
 
@@ -165,7 +163,7 @@ def _show(rows: "list[Row]", document: dict[str, Any]) -> None:
     from converters.bench.tables import aligned
 
     state.result(_title(document))
-    state.result(_against(document))
+    state.result(_reference_line(document))
     for line in aligned(rows):
         state.result(line)
     for row in rows:
@@ -178,7 +176,7 @@ def _title(document: dict[str, Any]) -> str:
     return f"{document['architecture']} {height}x{width}, {document['gflop']} GFLOP, {document['machine']}"
 
 
-def _against(document: dict[str, Any]) -> str:
+def _reference_line(document: dict[str, Any]) -> str:
     return f"Errors are against {document['against']} in Torch float64."
 
 
@@ -194,7 +192,7 @@ def _write(rows: "list[Row]", document: dict[str, Any], plot: Path | None, markd
         versions = ", ".join(f"{name} {version}" for name, version in document["versions"].items())
         peaks = ", ".join(f"{peak:,} in {dtype}" for dtype, peak in document["matmul_gflops"].items())
         peaks = f" A matrix product reaches, in GFLOP/s: {peaks}." if peaks else ""
-        text = f"# {_title(document)}\n\n{versions}\n\n{_against(document)}{peaks}\n\n{tables.markdown(rows)}"
+        text = f"# {_title(document)}\n\n{versions}\n\n{_reference_line(document)}{peaks}\n\n{tables.markdown(rows)}"
         with staged(markdown) as path:
             path.write_text(text, encoding="utf-8")
         state.result(str(markdown))

@@ -7,9 +7,12 @@ import os
 import sys
 import tempfile
 import traceback
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NoReturn, TextIO
+
+from ..errors import AssumptionWarning
 
 __all__ = ["State", "human_bytes", "state"]
 
@@ -33,7 +36,7 @@ class State:
     def document(self, value: Any) -> None:
         """The one JSON object on stdout, under --json."""
         if self.json:
-            print(json.dumps(_finite(value), indent=2, allow_nan=False), file=self.out or sys.stdout, flush=True)
+            print(json.dumps(_finite_values(value), indent=2, allow_nan=False), file=self.out or sys.stdout, flush=True)
 
     def warn(self, text: str) -> None:
         with self._without_bar():
@@ -59,13 +62,37 @@ class State:
     @contextlib.contextmanager
     def quiet(self) -> Iterator[None]:
         """Hides what libraries write to the process's stdout and stderr, below Python too; our own lines still show."""
-        if self.debug:
+        with self._assumptions():
+            if self.debug:
+                yield
+            else:
+                with self._hidden():
+                    yield
+
+    @contextlib.contextmanager
+    def _assumptions(self) -> Iterator[None]:
+        """An AssumptionWarning is a line of ours, once each."""
+        said: set[str] = set()
+        with warnings.catch_warnings():
+            warnings.simplefilter("always", AssumptionWarning)
+            usual = warnings.showwarning
+
+            def show(message: Warning | str, category: type[Warning], *rest: Any, **kwargs: Any) -> None:
+                if not issubclass(category, AssumptionWarning):
+                    usual(message, category, *rest, **kwargs)
+                elif str(message) not in said:
+                    said.add(str(message))
+                    self.warn(str(message))
+
+            warnings.showwarning = show
             yield
-            return
+
+    @contextlib.contextmanager
+    def _hidden(self) -> Iterator[None]:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         with contextlib.ExitStack() as stack:
             sink = stack.enter_context(tempfile.TemporaryFile())
-            self.out, self.err = (stack.enter_context(_diverted(number, sink.fileno())) for number in (1, 2))
+            self.out, self.err = (stack.enter_context(_divert(number, sink.fileno())) for number in (1, 2))
             try:
                 yield
             finally:
@@ -94,7 +121,7 @@ class State:
 
 
 @contextlib.contextmanager
-def _diverted(descriptor: int, sink: int) -> Iterator[TextIO]:
+def _divert(descriptor: int, sink: int) -> Iterator[TextIO]:
     """The process's stream `descriptor` goes to `sink`; yields a stream to where it went before."""
     streams = {1: sys.stdout, 2: sys.stderr}
     streams[descriptor].flush()
@@ -109,12 +136,12 @@ def _diverted(descriptor: int, sink: int) -> Iterator[TextIO]:
         os.close(saved)
 
 
-def _finite(value: Any) -> Any:
+def _finite_values(value: Any) -> Any:
     """Plain values with null where a number is none: JSON knows no infinity."""
     if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
+        return {key: _finite_values(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
+        return [_finite_values(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

@@ -14,6 +14,7 @@ from .options import parse_batch, parse_sizes
 
 if TYPE_CHECKING:
     from converters import Artifact
+    from converters.verify.self_check import Agreement
 
 __all__ = ["convert"]
 
@@ -22,7 +23,7 @@ def convert(
     source: Annotated[
         Path, typer.Argument(help="Weights, a converted model of any format, or a name that `u2zoo list` shows.")
     ],
-    to: Annotated[str, typer.Option("--to", help=f"Formats, or all (but web): {', '.join(FORMATS)}.")],
+    to: Annotated[str, typer.Option("--to", help=f"Formats, or all that need no network: {', '.join(FORMATS)}.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder of the artifacts.")] = Path("."),
     size: Annotated[
         str | None,
@@ -50,14 +51,23 @@ def convert(
     target: Annotated[str | None, typer.Option(help="Core ML: lowest system, iOS15 to iOS18.")] = None,
     legacy: Annotated[bool, typer.Option("--legacy", help="Core ML for iOS 14: the old .mlmodel.")] = False,
     opset: Annotated[int | None, typer.Option(help="Opset of ONNX.")] = None,
+    key: Annotated[str | None, typer.Option(help="Which network of a file that holds several, such as ema.")] = None,
+    arch: Annotated[
+        str | None, typer.Option(help="Where weights leave it open: dilated, plain, or each block: 7,6,5,4,4F …")
+    ] = None,
     via: Annotated[str | None, typer.Option(help="native, or onnx2tf for savedmodel and tflite.")] = None,
+    trust_weights: Annotated[
+        bool,
+        typer.Option("--trust-weights", help="Convert a model's weights although it answers otherwise than they do."),
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
     """Convert weights to other formats; an artifact is kept only when it computes what the weights compute."""
     state.json = json
-    from converters.base import Options
+    from converters.conversion import check_options, formats_named
     from converters.conversion import convert as run
-    from converters.conversion import formats_named
+    from converters.memory import return_large_blocks
+    from converters.options import Options
 
     options = Options(
         **(parse_sizes(size) if size is not None else {}),
@@ -72,10 +82,10 @@ def convert(
         via=via,
         calibration=calibration,
     )
-    chosen = formats_named(_legacy(to) if legacy else to)
-    for fmt in chosen:
-        fmt.settle(options)  # before a download, not after it
+    chosen = formats_named(_legacy_formats(to) if legacy else to)
+    check_options(chosen, options)  # before a download, not after it
     fetch_source(source)
+    return_large_blocks()  # this process is ours: what is good for exporters need not be good for a host's own work
     with state.quiet(), state.progress(total=len(chosen)) as bar:
 
         def started(name: str) -> None:
@@ -91,24 +101,42 @@ def convert(
             bar.update(bar.task_ids[0], description=text)
 
         names = [fmt.name for fmt in chosen]
-        artifacts = run(source, names, out, options=options, started=started, finished=finished, doing=doing)
+        artifacts = run(
+            source, names, out, options=options, key=key, arch=arch, trust_weights=trust_weights,
+            started=started, finished=finished, doing=doing,
+        )  # fmt: skip
+    _say_of_the_source(source, artifacts[0].source)
     if any(artifact.report.flat for artifact in artifacts):
         state.warn("the masks of these weights hardly vary; agreement on an untrained network proves little")
-    if any(artifact.options.target == "iOS15" and artifact.options.io == "image" for artifact in artifacts):
-        state.warn("iOS 15 has no grey pictures as outputs: the mask comes out as a multi-array of grey levels")
+    for remark in dict.fromkeys(text for a in artifacts for text in FORMATS[a.format].remarks(a.options)):
+        state.warn(remark)
     state.document({"source": str(source), "artifacts": [artifact.to_json() for artifact in artifacts]})
 
 
-def _legacy(to: str) -> list[str]:
-    """The formats that were asked for, Core ML's in its old form."""
+def _say_of_the_source(source: Path, found: "Agreement | None") -> None:
+    if found is None:
+        return
+    if found.ok:
+        state.result(f"{'source':<12} {found.summary()}")
+    elif found.skipped:
+        state.warn(f"{source}: the weights are taken as they were read; the model was {found.summary()}")
+    else:
+        state.warn(f"{source}: only the weights are taken; the model {found.summary()}")
+
+
+def _legacy_formats(to: str) -> list[str]:
+    """The formats that were asked for, those that have an older form in it."""
+    from converters.conversion import formats_named
+    from converters.registry import FORMATS
+
+    older = {name: fmt.legacy for name, fmt in FORMATS.items() if fmt.legacy}
     names = [name.strip().lower() for name in to.split(",")]
     if "all" in names:
-        from converters.conversion import formats_named
-
-        return [fmt.name for fmt in formats_named(names) if fmt.name != "coreml"]
-    if "coreml" not in names:
-        raise OptionError(f"--legacy is an old form of coreml; --to {to} asks for no coreml")
-    return ["mlmodel" if name == "coreml" else name for name in names]
+        return [fmt.name for fmt in formats_named(names) if fmt.name not in older]
+    if not set(names) & set(older):
+        known = ", ".join(older)
+        raise OptionError(f"--legacy is an old form of {known}; --to {to} asks for no {known}")
+    return [older.get(name, name) for name in names]
 
 
 def _line(artifact: "Artifact") -> str:

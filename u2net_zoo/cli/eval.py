@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..conventions import INPUTS
 from ..errors import OptionError
 from .console import state
 from .fetch import fetch_source
 
 if TYPE_CHECKING:
+    from ..session import MaskSession
     from ..train.evaluate import Report
 
 __all__ = ["evaluate"]
@@ -31,6 +33,10 @@ def evaluate(
         str | None,
         typer.Option(help="How a model's photographs are prepared: paper, rembg …; else as the catalog says."),
     ] = None,
+    takes: Annotated[
+        str | None,
+        typer.Option("--input", help=f"What an artifact takes, if that cannot be found out: {', '.join(INPUTS)}."),
+    ] = None,
     workers: Annotated[int, typer.Option(min=0, help="Processes; 0: one per core.")] = 0,
     json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
@@ -42,14 +48,18 @@ def evaluate(
                 raise OptionError(f"--images with the predictions in {source}; it is for a model that is to be run")
             report = _compare(_listing(source), masks, workers)
         else:
-            report = _run_model(source, images, masks, profile, workers)
+            report = _run_model(source, images, masks, profile, takes, workers)
         written = _write(report, out, source)
     _show(report, written)
 
 
 def _is_predictions(source: Path) -> bool:
     """Whether a folder holds predictions; a folder may also be a model (.mlpackage, SavedModel)."""
-    return source.is_dir() and not source.suffix and not (source / "saved_model.pb").exists()
+    from converters.registry import FORMATS
+
+    if not source.is_dir() or source.suffix:
+        return False
+    return not any(fmt.accepts(source) for fmt in FORMATS.values())
 
 
 def _listing(folder: Path) -> dict[str, Path]:
@@ -71,24 +81,26 @@ def _compare(predictions: Mapping[str, Path], masks: Path, workers: int) -> "Rep
         )
 
 
-def _run_model(model: Path, images: Path | None, masks: Path, profile: str | None, workers: int) -> "Report":
+def _run_model(
+    model: Path, images: Path | None, masks: Path, profile: str | None, takes: str | None, workers: int
+) -> "Report":
     """Masks of every photograph that can be read go to a temporary folder first; the others are named."""
     if images is None:
         raise OptionError(f"no --images for the model {model}; or give a folder of predicted masks")
+    from ..api import Session
+
     photographs = _listing(images)
     _listing(masks)  # before a download, not after it
     fetch_source(model)
     with tempfile.TemporaryDirectory() as folder:
-        _predict(model, photographs, profile, Path(folder))
+        _predict(Session(model, profile=profile, takes=takes), photographs, Path(folder))
         return _compare({path.stem: path for path in Path(folder).iterdir()}, masks, workers)
 
 
-def _predict(model: Path, photographs: Mapping[str, Path], profile: str | None, folder: Path) -> None:
-    from ..api import Session
+def _predict(session: "MaskSession", photographs: Mapping[str, Path], folder: Path) -> None:
     from ..errors import ImageError
     from ..preprocessing import read_image
 
-    session = Session(model, profile=profile)
     with state.progress(total=len(photographs)) as bar:
         for stem, photograph in photographs.items():
             try:

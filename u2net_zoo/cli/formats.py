@@ -35,7 +35,7 @@ def _names() -> list[str]:
 
 
 def _row(name: str) -> dict:
-    from converters.base import describe
+    from converters.options import describe
     from converters.registry import FORMATS
 
     fmt = FORMATS[name]

@@ -9,7 +9,7 @@ from .console import human_bytes, state
 from .fetch import fetch_source
 
 if TYPE_CHECKING:
-    from converters.inspection import Agreement
+    from converters.verify.self_check import Agreement
 
     from ..checkpoint import Checkpoint
 
@@ -21,12 +21,16 @@ def info(
     run: Annotated[
         bool, typer.Option("--run/--no-run", help="Run the file beside the Torch model of its weights.")
     ] = True,
+    key: Annotated[str | None, typer.Option(help="Which network of a file that holds several, such as ema.")] = None,
+    arch: Annotated[
+        str | None, typer.Option(help="Where weights leave it open: dilated, plain, or each block: 7,6,5,4,4F …")
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
     """Show what a file holds, and whether it computes what its weights mean."""
     state.json = json
-    from converters.inspection import agreement
-    from converters.sources import format_of, read_source
+    from converters.loading import format_of, read_source
+    from converters.verify.self_check import agreement
 
     from ..sources import locate
 
@@ -34,9 +38,9 @@ def info(
     with state.quiet(), state.progress(total=1) as bar:
         source = locate(source).path
         bar.update(bar.task_ids[0], description=f"{source.name}: reading")
-        fmt, checkpoint = format_of(source), read_source(source)
+        fmt, checkpoint = format_of(source), read_source(source, key, arch)
         bar.update(bar.task_ids[0], description=f"{source.name}: running")
-        found = agreement(fmt, source, checkpoint) if run else None
+        found = agreement(fmt, source, checkpoint) if run and key is None else None
         document = _document(source, checkpoint, found)
         for line in _lines(document, found):
             state.result(line)
@@ -44,10 +48,13 @@ def info(
 
 
 def _document(source: Path, checkpoint: "Checkpoint", found: "Agreement | None") -> dict[str, Any]:
-    from converters.sources import format_of
+    from converters.loading import format_of
+    from converters.verify.quantised_files import precision_of
+
+    from ..dilation import kinds_of
 
     fmt, arch = format_of(source), checkpoint.arch
-    own = ("source", "sha256", "format")
+    own = ("source", "sha256", "format", "quantised")
     return {
         "path": str(source),
         "format": fmt.name,
@@ -55,25 +62,18 @@ def _document(source: Path, checkpoint: "Checkpoint", found: "Agreement | None")
         "sha256": checkpoint.meta["sha256"],
         "files": [file.name for file in fmt.files(source)],
         "architecture": arch.name,
+        "blocks": kinds_of(arch),
         "widths": [[block.mid_ch, block.out_ch] for block in arch.blocks],
         "parameters": arch.parameters(),
         "in_channels": arch.in_ch,
         "out_channels": arch.out_ch,
         "outputs": list(arch.outputs),
         "final": arch.final,
-        "precision": precision(checkpoint),
+        "precision": precision_of(checkpoint),
+        "quantised": checkpoint.meta.get("quantised"),
         "metadata": {key: value for key, value in checkpoint.meta.items() if key not in own},
         "agreement": found and found.to_json(),
     }
-
-
-def precision(checkpoint: "Checkpoint") -> str:
-    """`fp16` when every kernel lies on float16's grid, whatever type it is stored in; `fp32` otherwise."""
-    import numpy as np
-
-    kernels = [value for key, value in checkpoint.state.items() if value.ndim == 4]
-    with np.errstate(over="ignore"):
-        return "fp16" if all((k.astype(np.float16) == k).all() for k in kernels) else "fp32"
 
 
 def _lines(document: dict[str, Any], found: "Agreement | None") -> list[str]:
@@ -83,9 +83,10 @@ def _lines(document: dict[str, Any], found: "Agreement | None") -> list[str]:
         "file": f"{document['path']}  {document['format']}  {human_bytes(document['bytes'])}",
         "sha256": document["sha256"],
         "network": f"{document['architecture']}, {document['parameters']:,} parameters",
+        "blocks": f"{document['blocks']} (height; F: dilated)",
         "widths": f"{widths} (mid/out per stage)",
         "outputs": f"{', '.join(document['outputs'])}; {document['out_channels']} channel(s), {meaning}",
-        "precision": f"{document['precision']} (what the weights carry)",
+        "precision": f"{document['quantised'] or document['precision']} (what the weights carry)",
         **{f"meta {key}": value for key, value in document["metadata"].items()},
         "agreement": found.summary() if found else "not run (--no-run)",
     }

@@ -29,11 +29,11 @@ def list_weights(json: Annotated[bool, typer.Option("--json", help="One JSON obj
     for entry in entries:
         sizes = [source.total for source in entry.sources if source.total]
         size = human_bytes(sizes[0]) if sizes else "unconfirmed"
-        table.add_row(entry.name, entry.purpose, size, entry.licence, _here(entry))
+        table.add_row(entry.name, entry.purpose, size, entry.licence, _is_cached(entry))
     Console().print(table)
 
 
-def _here(entry: "Entry") -> str:
+def _is_cached(entry: "Entry") -> str:
     cached = entry.cached()
     if cached is None:
         return ""

@@ -29,6 +29,10 @@ def serve(
         None
     ),
     runtime: Annotated[str | None, typer.Option(help="What runs the weights: torch (the default), onnx …")] = None,
+    takes: Annotated[
+        str | None,
+        typer.Option("--input", help="What an artifact takes, if that cannot be found out: normalised, pixels …"),
+    ] = None,
     max_pixels: Annotated[int, typer.Option(help="Of one photograph.")] = 24_000_000,
     max_bytes: Annotated[int, typer.Option(help="Of one upload.")] = 32 << 20,
     queue: Annotated[int, typer.Option(help="Photographs that may wait; the next one is answered with 503.")] = 16,
@@ -59,7 +63,13 @@ def serve(
     # two busy cores a mask took 0.89 s with two threads and 0.26 s with one (2026-11-21).
     os.environ.setdefault("OMP_NUM_THREADS", str(max((os.cpu_count() or 1) - 1, 1)))
     listening = server.listen(host, port)
-    sessions = Sessions(lambda source, chosen: _opened(source, chosen, runtime), model, profile)
+
+    def opened(source: str, chosen: str | None) -> "MaskSession":
+        return _open(
+            source, chosen, runtime, takes if source == str(model) else None
+        )  # others have weights of their own
+
+    sessions = Sessions(opened, model, profile)
     with state.quiet():
         sessions.open_model()
     address = listening.getsockname()
@@ -71,10 +81,10 @@ def serve(
         state.result("ended")
 
 
-def _opened(source: str, profile: str | None, runtime: str | None) -> "MaskSession":
+def _open(source: str, profile: str | None, runtime: str | None, takes: str | None) -> "MaskSession":
     from ..api import Session
 
-    return Session(source, profile=profile, runtime=runtime)
+    return Session(source, profile=profile, runtime=runtime, takes=takes)
 
 
 def _check_extra() -> None:

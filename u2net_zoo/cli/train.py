@@ -127,7 +127,7 @@ def _run(given: dict[str, Any], recipe: Recipe) -> "Outcome | None":
 
 
 def _weights(source: Path) -> "Checkpoint":
-    from converters.sources import read_source
+    from converters.loading import read_source
 
     from ..sources import locate
 

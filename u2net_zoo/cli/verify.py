@@ -16,7 +16,7 @@ from .options import parse_size
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from converters.verify import Verdict
+    from converters.verify.verifier import VerificationResult
 
     from ..checkpoint import Checkpoint
 
@@ -43,19 +43,19 @@ def verify(
     Ends with 0 when all agree, 1 when one differs, 2 when something cannot be read.
     """
     state.json = json
-    from converters.sources import format_of, read_source
-    from converters.verify import Verifier
+    from converters.loading import format_of, read_source
+    from converters.registry import FORMATS
+    from converters.verify.verifier import Verifier
 
     from ..preprocessing import get_profile
     from ..sources import locate
 
     wanted = parse_size(size) if size is not None else None
     chosen = get_profile(profile) if profile else None
-    files = [path for path in dict.fromkeys(artifacts) if path.suffix != ".swift"]  # it stands beside Core ML packages
-    if not files:
-        raise InputError(f"{artifacts[0]}: Swift is no model; name the package beside it")
+    beside = {fmt.companion for fmt in FORMATS.values() if fmt.companion}
+    files = [path for path in dict.fromkeys(artifacts) if path.suffix not in beside] or artifacts[:1]
     for path in files:
-        format_of(path).require()
+        format_of(path).require_running()
     openers = _photographs(images)
     fetch_source(against)
     total = len(files) * len(openers)
@@ -76,7 +76,9 @@ def verify(
     _conclude(verdicts, against, report, checkpoint)
 
 
-def _conclude(verdicts: "list[Verdict]", against: Path, report: Path | None, checkpoint: "Checkpoint") -> None:
+def _conclude(
+    verdicts: "list[VerificationResult]", against: Path, report: Path | None, checkpoint: "Checkpoint"
+) -> None:
     if any(verdict.report.flat for verdict in verdicts):
         state.warn("the masks of these weights hardly vary; agreement on an untrained network proves little")
     if report:
@@ -92,8 +94,8 @@ class _Page:
     """What the page will show, gathered while artifacts are verified; nothing where none is asked for."""
 
     def __init__(self, target: Path | None, openers: "Openers", artifacts: int):
-        from converters.album import LazyPhotographs
-        from converters.report import Gallery
+        from converters.verify.photograph_cache import LazyPhotographs
+        from converters.verify.report import Gallery
 
         self.target, self.gallery = target, Gallery(len(openers), artifacts)
         self.photographs = LazyPhotographs(openers, self.gallery.add_photograph if target else None)
@@ -108,8 +110,8 @@ class _Page:
 
         return show
 
-    def finish(self, verdicts: "list[Verdict]", checkpoint: "Checkpoint", profile: str) -> None:
-        from converters.report import write_report
+    def finish(self, verdicts: "list[VerificationResult]", checkpoint: "Checkpoint", profile: str) -> None:
+        from converters.verify.report import write_report
 
         if self.target:
             write_report(self.target, verdicts, self.gallery, list(self.photographs), checkpoint, profile)
@@ -134,9 +136,9 @@ def _photographs(images: Path | None) -> "Openers":
     from ..photographs import photographs_in, picture_suffixes, read_image
 
     if images is None:
-        from converters.quantise import photographs
+        from converters import sample_images
 
-        return {name: partial(photographs.bundled, name) for name in photographs.BUNDLED}
+        return {name: partial(sample_images.bundled, name) for name in sample_images.BUNDLED}
     if not images.exists():
         raise InputError(f"{images}: no such file or folder")
     files = [images] if images.is_file() else photographs_in(images)
@@ -145,7 +147,9 @@ def _photographs(images: Path | None) -> "Openers":
     return {file.name: partial(read_image, file) for file in files}
 
 
-def _lines(verdict: "Verdict") -> Iterator[str]:
+def _lines(verdict: "VerificationResult") -> Iterator[str]:
+    from converters.parity.outputs import listed
+
     result = (
         "differs" if not verdict.ok else "agrees" if verdict.precision == "fp32" else f"agrees as {verdict.precision}"
     )
@@ -154,6 +158,10 @@ def _lines(verdict: "Verdict") -> Iterator[str]:
     picture = picture if verdict.pictures else "none, no profile feeds this network or reads its answers"
     took = f"{1000 * verdict.seconds:.0f} ms  {human_bytes(verdict.usage.memory)}"
     yield f"{result:<9} {verdict.path}  tensor: {model}  pictures: {picture}  {took}"
+    if ", as " in verdict.takes:
+        yield f"          takes: {verdict.takes}"
+    if verdict.others:
+        yield f"          beside the maps it answers {listed(verdict.others)}"
     if verdict.diagnosis:
         for line in verdict.diagnosis.lines():
             yield f"          {line}"

@@ -8,6 +8,7 @@ import typer
 from converters.registry import FORMATS
 
 from .. import BUNDLED
+from ..conventions import INPUTS
 from ..errors import OutputError
 from .console import state
 from .fetch import fetch_source
@@ -44,6 +45,10 @@ def video(
     runtime: Annotated[
         str | None, typer.Option(help=f"What runs the weights: torch (the default), {', '.join(FORMATS)}.")
     ] = None,
+    takes: Annotated[
+        str | None,
+        typer.Option("--input", help=f"What the artifact takes, if that cannot be found out: {', '.join(INPUTS)}."),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
     """A video in; out comes its main object with alpha, or before another background, or the masks. Sound is kept."""
@@ -63,7 +68,7 @@ def video(
     fetch_source(model)
     with state.quiet(), state.progress() as bar:
         bar.update(bar.task_ids[0], description=source.name)
-        session = Session(model, profile=profile, runtime=runtime)
+        session = Session(model, profile=profile, runtime=runtime, takes=takes)
         summary = job.run(session, lambda done, total: bar.update(bar.task_ids[0], completed=done, total=total))
     _say(job, summary)
     chosen = {"source": str(source), "out": str(out), "show": job.show, "background": background, "smooth": smooth}

@@ -44,7 +44,7 @@ async def receive(request: "Request", limits: Limits) -> Upload:
     try:
         async with asyncio.timeout(limits.timeout):
             form = request.headers.get("content-type", "").lower().startswith("multipart/")
-            upload = await (_form(request, limits) if form else _raw(request, limits))
+            upload = await (_read_form(request, limits) if form else _read_raw(request, limits))
     except TimeoutError:
         raise RefusalError(
             408, f"the body did not arrive within {limits.timeout:g} s; send a smaller photograph"
@@ -73,7 +73,7 @@ def _too_large(limits: Limits) -> RefusalError:
     return RefusalError(413, f"the body is larger than {limits.bytes} bytes; send a smaller photograph")
 
 
-async def _limited(request: "Request", limits: Limits) -> AsyncGenerator[bytes, None]:
+async def _read_limited(request: "Request", limits: Limits) -> AsyncGenerator[bytes, None]:
     count = 0
     async for chunk in request.stream():
         count += len(chunk)
@@ -84,15 +84,15 @@ async def _limited(request: "Request", limits: Limits) -> AsyncGenerator[bytes, 
     request.state.whole = True
 
 
-async def _raw(request: "Request", limits: Limits) -> Upload:
-    with _closed_on_error(SpooledTemporaryFile(IN_MEMORY)) as file:
-        async for chunk in _limited(request, limits):
+async def _read_raw(request: "Request", limits: Limits) -> Upload:
+    with _close_on_error(SpooledTemporaryFile(IN_MEMORY)) as file:
+        async for chunk in _read_limited(request, limits):
             file.write(chunk)
     return Upload(file)
 
 
 @contextlib.contextmanager
-def _closed_on_error(file: IO[bytes]) -> Iterator[IO[bytes]]:
+def _close_on_error(file: IO[bytes]) -> Iterator[IO[bytes]]:
     try:
         yield file
     except BaseException:
@@ -100,11 +100,11 @@ def _closed_on_error(file: IO[bytes]) -> Iterator[IO[bytes]]:
         raise
 
 
-async def _form(request: "Request", limits: Limits) -> Upload:
+async def _read_form(request: "Request", limits: Limits) -> Upload:
     from starlette.datastructures import UploadFile
     from starlette.formparsers import MultiPartException, MultiPartParser
 
-    parser = MultiPartParser(request.headers, _limited(request, limits), max_files=FILES, max_fields=0)
+    parser = MultiPartParser(request.headers, _read_limited(request, limits), max_files=FILES, max_fields=0)
     try:
         parts = (await parser.parse()).multi_items()
     except MultiPartException as error:

@@ -5,8 +5,8 @@ from typing import Any
 
 from .. import __version__
 from ..apps import APPLICATIONS, Application
-from .choices import file_fields, parameters
 from .limits import Limits
+from .query import file_fields, parameters
 
 __all__ = ["openapi_of", "reference"]
 

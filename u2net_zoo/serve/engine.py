@@ -12,12 +12,12 @@ from typing import IO, Any, TypeVar
 from PIL import Image
 
 from ..apps import Application, Result
-from ..apps.pictures import kept_of, png
+from ..apps.saving import kept_of, png
 from ..errors import ArtifactError, MissingExtraError, U2ZooError
 from ..session import MaskSession
-from .choices import chosen
+from .decoding import SPEED, decode
 from .limits import DECODING, Limits, RefusalError
-from .photographs import SPEED, decode
+from .query import chosen
 
 __all__ = ["Answer", "Engine", "Job"]
 
@@ -43,7 +43,7 @@ class Job:
 
 
 @dataclass(frozen=True)
-class _Came:
+class _Original:
     """What is still known of a photograph when an application has cut or replaced it.
 
     Attributes:
@@ -94,7 +94,7 @@ class Engine:
         started = asyncio.Event()
         task = asyncio.create_task(self._turn(job, started))
         self.inside += 1
-        task.add_done_callback(self._left)
+        task.add_done_callback(self._leave)
         try:
             async with asyncio.timeout(self.limits.timeout):
                 await started.wait()
@@ -104,19 +104,19 @@ class Engine:
         # The clock starts anew with the turn: what waited for long would else be worked on for nobody.
         done, _ = await asyncio.wait({task}, timeout=self.limits.timeout)
         if not done:  # its thread cannot be stopped, so it keeps its place until that ends
-            raise self._late()
+            raise self._timeout_refusal()
         return task.result()
 
     def close(self) -> None:
         for pool in (self.helpers, self.model):
             pool.shutdown(wait=False, cancel_futures=True)
 
-    def _left(self, task: "asyncio.Task[Answer]") -> None:
+    def _leave(self, task: "asyncio.Task[Answer]") -> None:
         self.inside -= 1
         if not task.cancelled():
             task.exception()  # seen: the one who waited may have gone
 
-    def _late(self) -> RefusalError:
+    def _timeout_refusal(self) -> RefusalError:
         return RefusalError(504, f"not finished within {self.limits.timeout:g} s; send a smaller photograph")
 
     async def _turn(self, job: Job, started: asyncio.Event) -> Answer:
@@ -127,15 +127,15 @@ class Engine:
             begun = time.perf_counter()
             step = self._steps(begun + self.limits.timeout)
             image = await step(self.helpers, decode, job.image, self.limits)
-            came = _Came(begun, image.size, kept_of(image) if job.kind.photographic else None)
+            original = _Original(begun, image.size, kept_of(image) if job.kind.photographic else None)
             with TemporaryDirectory(prefix="u2zoo-") as folder:
-                application = await step(self.helpers, _application, job, Path(folder), self.limits)
-                image = await step(self.helpers, _prepared, application, image)
+                application = await step(self.helpers, _make_application, job, Path(folder), self.limits)
+                image = await step(self.helpers, _prepare, application, image)
                 session = await step(self.model, self.session, job.kind)
                 x = await step(self.helpers, session.preparation.input, image)
                 output = await step(self.model, session.answer, x)
                 del x
-                return await step(self.helpers, _finished, job, application, session, image, output, came)
+                return await step(self.helpers, _finish, job, application, session, image, output, original)
 
     def _steps(self, end: float) -> Callable[..., Awaitable[Any]]:
         """Runs a function in a pool's thread; after `end` none is begun any more, for nobody waits for it."""
@@ -143,7 +143,7 @@ class Engine:
         async def step(pool: ThreadPoolExecutor, function: Callable[..., T], *arguments: Any) -> T:
             def in_time() -> T:
                 if time.perf_counter() > end:
-                    raise self._late()
+                    raise self._timeout_refusal()
                 return function(*arguments)
 
             return await asyncio.get_running_loop().run_in_executor(pool, in_time)
@@ -151,7 +151,7 @@ class Engine:
         return step
 
 
-def _application(job: Job, folder: Path, limits: Limits) -> Application:
+def _make_application(job: Job, folder: Path, limits: Limits) -> Application:
     """The application; files of the form are decoded within the same limits and stand in `folder` while it runs."""
     paths = {}
     for number, (name, file) in enumerate(job.files.items()):
@@ -160,22 +160,22 @@ def _application(job: Job, folder: Path, limits: Limits) -> Application:
     return chosen(job.kind, job.query, paths)
 
 
-def _prepared(application: Application, image: Image.Image) -> Image.Image:
-    return _told(application, lambda: application.before(image))
+def _prepare(application: Application, image: Image.Image) -> Image.Image:
+    return _answer_refusals(application, lambda: application.before(image))
 
 
-def _finished(
-    job: Job, application: Application, session: MaskSession, image: Image.Image, output: Any, came: _Came
+def _finish(
+    job: Job, application: Application, session: MaskSession, image: Image.Image, output: Any, original: _Original
 ) -> Answer:
-    mask = _told(application, lambda: session.preparation.mask(output, image.size))
-    result: Result = _told(application, lambda: application.after(image, mask))
+    mask = _answer_refusals(application, lambda: session.preparation.mask(output, image.size))
+    result: Result = _answer_refusals(application, lambda: application.after(image, mask))
     facts = {
         "application": job.kind.name,
         "profile": session.profile.name,
-        "size": list(came.size),
+        "size": list(original.size),
         "pictures": list(result.pictures),
         "facts": result.facts,
-        "seconds": round(time.perf_counter() - came.begun, 3),
+        "seconds": round(time.perf_counter() - original.begun, 3),
     }
     if job.picture is None or (not result.pictures and not job.picture):
         return Answer(None, facts)
@@ -183,10 +183,10 @@ def _finished(
         raise RefusalError(422, f"no picture {job.picture[:40]!r}; pictures: {', '.join(map(repr, result.pictures))}")
     picture = result.pictures[job.picture]
     beside = job.picture and picture.mode == "L"  # a mask, whatever else there is
-    return Answer(png(picture, None if beside else came.kept, compress_level=SPEED), facts)
+    return Answer(png(picture, None if beside else original.kept, compress_level=SPEED), facts)
 
 
-def _told(application: Application, function: Callable[[], T]) -> T:
+def _answer_refusals(application: Application, function: Callable[[], T]) -> T:
     """What an application refuses is the request's fault; what it lacks, and a model that is none for it, is not."""
     try:
         return function()

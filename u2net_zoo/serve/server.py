@@ -20,15 +20,16 @@ from ..errors import OptionError, UnknownNameError
 from ..session import MaskSession
 from . import documents
 from .body import Upload, drain, receive
-from .choices import chosen, file_fields
 from .engine import Answer, Engine, Job
 from .guard import LOOPBACK, Asgi, Guard, patient
 from .limits import Limits, RefusalError
+from .query import chosen, file_fields
 
 __all__ = ["create_app", "listen", "serve"]
 
 CONNECTIONS = 512  # more are turned away before anything of theirs is read
-PAGE = files(__package__) / "page"
+PAGE = files("u2net_zoo") / "page"  # shared with the page of `--to web`
+OWN = ("u2net_zoo.serve", "page")  # package and folder of what the server's page has for itself: its engine.js
 log = logging.getLogger(__name__)
 
 
@@ -84,18 +85,18 @@ def create_app(
         title="u2net-zoo", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None, redirect_slashes=False
     )
     app.state.limits, app.state.uploads = limits, 0
-    app.add_exception_handler(HTTPException, _plain)
-    app.add_exception_handler(Exception, _ours)
+    app.add_exception_handler(HTTPException, _answer_http_error)
+    app.add_exception_handler(Exception, _answer_fault)
     for kind in APPLICATIONS.values():
         app.add_api_route(
-            f"/api/{kind.name}", _address(kind), methods=["POST"], summary=kind.title, name=kind.name,
+            f"/api/{kind.name}", _endpoint(kind), methods=["POST"], summary=kind.title, name=kind.name,
             responses=documents.responses(), openapi_extra=documents.openapi_of(kind), response_class=Response,
         )  # fmt: skip
-    app.add_api_route("/api/{application}", _unknown, methods=["POST"], include_in_schema=False)
+    app.add_api_route("/api/{application}", _answer_unknown, methods=["POST"], include_in_schema=False)
     app.add_api_route("/health", _health, methods=["GET"], summary="How many photographs wait")
     app.add_api_route("/", _page("index.html"), methods=["GET", "HEAD"], include_in_schema=False)
     app.add_api_route("/docs", _reference, methods=["GET"], include_in_schema=False)
-    app.mount("/page", StaticFiles(directory=str(PAGE)))
+    app.mount("/page", StaticFiles(directory=str(PAGE), packages=[OWN]))
     return Guard(app, names)
 
 
@@ -116,13 +117,13 @@ async def _health(request: Request) -> dict[str, Any]:
     return {"status": "ok", "version": __version__, "applications": list(APPLICATIONS), **waiting}
 
 
-async def _unknown(request: Request) -> Response:
+async def _answer_unknown(request: Request) -> Response:
     await drain(request, request.app.state.limits)
     name = request.path_params["application"][:40]
     return _error(RefusalError(404, str(UnknownNameError("application", name, APPLICATIONS))))
 
 
-def _address(kind: type[Application]) -> Callable[[Request], Awaitable[Response]]:
+def _endpoint(kind: type[Application]) -> Callable[[Request], Awaitable[Response]]:
     async def answer(request: Request) -> Response:
         try:
             return _response(await _answer(kind, request))
@@ -144,7 +145,7 @@ async def _answer(kind: type[Application], request: Request) -> Answer:
     if not file_fields(kind):
         chosen(kind, query, {})  # before the body is read, not after it
     engine.check_room()
-    upload = await _uploaded(request)
+    upload = await _read_upload(request)
     try:
         wanted = None if _wants_facts(request) else request.query_params.get("picture", "")
         return await engine.run(Job(kind, query, upload.image, upload.files, request.is_disconnected, wanted))
@@ -152,7 +153,7 @@ async def _answer(kind: type[Application], request: Request) -> Answer:
         upload.close()
 
 
-async def _uploaded(request: Request) -> Upload:
+async def _read_upload(request: Request) -> Upload:
     state = request.app.state
     if state.uploads >= state.limits.uploads:
         raise RefusalError(503, f"{state.uploads} photographs are on their way already; come back in a moment", again=2)
@@ -180,7 +181,7 @@ def _error(error: RefusalError) -> Response:
     return JSONResponse({"error": str(error)}, error.status, headers)
 
 
-async def _plain(request: Request, error: Exception) -> Response:
+async def _answer_http_error(request: Request, error: Exception) -> Response:
     """404 and 405 of the framework, in our own form."""
     status = error.status_code if isinstance(error, HTTPException) else 500
     headers = dict(getattr(error, "headers", None) or {})
@@ -188,6 +189,6 @@ async def _plain(request: Request, error: Exception) -> Response:
     return JSONResponse({"error": words.get(status, str(getattr(error, "detail", error)))}, status, headers)
 
 
-async def _ours(request: Request, error: Exception) -> Response:
+async def _answer_fault(request: Request, error: Exception) -> Response:
     """A fault of ours: said without its inner life; the server's log has that."""
     return JSONResponse({"error": "unexpected; the server's log says more"}, 500, {"connection": "close"})

@@ -31,14 +31,14 @@ class Sessions:
         """The session of that application. Raises RefusalError: 503, its weights are not here."""
         model = self.model if kind.model == BUNDLED else kind.model
         if model not in self.opened:
-            self.opened[model] = self._made(model, kind)
+            self.opened[model] = self._make(model, kind)
         return self.opened[model]
 
     def open_model(self) -> None:
         """Opens `model` now: an error is said to whom starts the server. Raises U2ZooError."""
         self.opened[self.model] = self.open(self.model, self.profile)
 
-    def _made(self, model: str, kind: type[Application]) -> MaskSession:
+    def _make(self, model: str, kind: type[Application]) -> MaskSession:
         entry = in_catalog(model)
         if entry and not entry.cached():
             raise RefusalError(503, f"{kind.name} needs the weights {model}; fetch them: u2zoo fetch {model}")

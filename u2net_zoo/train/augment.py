@@ -4,6 +4,7 @@ So a picture does not depend on how many workers load it, on how many processes 
 interrupted.
 """
 
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -21,6 +22,8 @@ Planes = tuple[np.ndarray, np.ndarray | None]
 
 class Augment:
     """Callable: (image (H, W, 3) uint8, mask (H, W) float32 or None, epoch, index) -> the same two, as they are fed.
+
+    An image of more than 8 bits is uint16.
 
     The image comes out as (3, S, S) float32, normalised by the authors' profile; the mask as (1, S, S) float32 in
     [0, 1]. S is `recipe.crop`, or `recipe.size` when `training` is off.
@@ -58,9 +61,11 @@ class Augment:
 
     def _strong(self, image: np.ndarray, mask: np.ndarray | None, rng: np.random.Generator) -> Planes:
         self.strong.set_random_seed(int(rng.integers(2**31)))
+        full = 255 if image.dtype == np.uint8 else 1
+        image = image if image.dtype == np.uint8 else image.astype(np.float32) / np.float32(65535)
         planes = {"image": image} if mask is None else {"image": image, "mask": mask}
         drawn = self.strong(**planes)
-        return drawn["image"].astype(np.float64) / 255, drawn.get("mask")
+        return drawn["image"].astype(np.float64) / full, drawn.get("mask")
 
 
 def normalise(image: np.ndarray) -> np.ndarray:
@@ -72,12 +77,13 @@ def normalise(image: np.ndarray) -> np.ndarray:
 
 def _resize(image: np.ndarray, mask: np.ndarray | None, size: int) -> Planes:
     """A square; the mask by the nearest pixel, so that it stays as hard as it was."""
-    square = PROFILES["paper"].resize(image, (size, size))
+    square = PROFILES["paper"].resize(image, (size, size), float(np.iinfo(image.dtype).max))
     return square, None if mask is None else cv2.resize(mask, (size, size), interpolation=cv2.INTER_NEAREST_EXACT)
 
 
 def _strong(size: int) -> Any:
     """Scale, side, turn, colour and noise, by albumentations."""
+    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it asks the package index for a newer one otherwise
     try:
         import albumentations as A
     except ModuleNotFoundError:

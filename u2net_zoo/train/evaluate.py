@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ..depth import values_of
 from ..errors import InputError, MissingExtraError
 from ..files import staged
 from . import pairs
@@ -94,7 +95,7 @@ def _row(job: tuple[str, Path | None, Path | None]) -> Row:
     if prediction is None:
         return Row(name, None, ("no prediction",))
     try:
-        ours, theirs = (_bytes(path) for path in (prediction, mask))
+        ours, theirs = _bytes(prediction), _bytes(mask, by_maximum=True)
     except InputError as error:
         return Row(name, None, (str(error),))
     if ours.shape != theirs.shape:
@@ -104,13 +105,21 @@ def _row(job: tuple[str, Path | None, Path | None]) -> Row:
     return Row(name, measure(ours, theirs), tuple(flags))
 
 
-def _bytes(path: Path) -> np.ndarray:
-    """A grey picture as (H, W) uint8; one in 0/1 is stretched, and so is a 16-bit one."""
+def _bytes(path: Path, *, by_maximum: bool = False) -> np.ndarray:
+    """A grey picture as (H, W) uint8; one in 0/1 is stretched.
+
+    Of more than 8 bits 255 is the full brightness of the file (see `depth`), or its maximum, which is what a true mask
+    is divided by in training: it may hold 12 bits in 16.
+    """
     picture = pairs.grey_image(path)
-    values = np.asarray(picture)
-    if values.dtype == bool:
-        return values.astype(np.uint8) * 255
-    return values if values.dtype == np.uint8 else (values / 65535 * 255).round().clip(0, 255).astype(np.uint8)
+    deep = values_of(picture)
+    if deep is None:
+        values = np.asarray(picture)
+        return values.astype(np.uint8) * 255 if values.dtype == bool else values
+    values, full = deep[0][..., 0], deep[1]
+    if by_maximum and values.max() > 0:
+        full = float(values.max())
+    return (values / full * 255).round().clip(0, 255).astype(np.uint8)
 
 
 def _blank(plane: np.ndarray) -> str:

@@ -19,7 +19,6 @@ from .recipe import Recipe
 from .result import Outcome
 from .samples import Samples
 from .schedule import rate_at, steps_per_epoch, total_steps
-from .start import with_norms
 from .storing import write_weights
 from .watch import Silent, Watcher
 
@@ -39,7 +38,7 @@ def compile_model(start: Checkpoint, recipe: Recipe, side: int | None = None, to
     side = side or recipe.crop
     _refuse(start, recipe, side)
     keras = load_keras_module()
-    model = build(with_norms(start), size=(side, side))
+    model = build(start.unfold(), size=(side, side))
     logits = [model.get_layer(name).input for name in start.arch.outputs]
     training = keras.Model(model.inputs[0], logits, name=f"{model.name}_logits")
     average = {"use_ema": True, "ema_momentum": recipe.ema} if recipe.ema else {}
@@ -103,7 +102,7 @@ def fit(
         TrainingError, OptionError, OutputError; CheckpointError, InputError: the snapshot is not of this run.
     """
     started = time.time()
-    arch = with_norms(start).arch
+    arch = start.arch.unfold()
     total, per_epoch = total_steps(recipe, len(train)), steps_per_epoch(len(train), recipe.batch)
     model = compile_model(start, recipe, total=total)
     answer = teacher_of(teacher) if teacher else None
@@ -185,7 +184,7 @@ class _Follow:
         self.watcher.step(self.step, mean)
 
     def after_epoch(self, model: Any) -> None:
-        with _averaged(model, bool(self.recipe.ema)):
+        with _use_average(model, bool(self.recipe.ema)):
             value = self._validate(model, self.check) if self.check else None
             better = value is None or value < self.best
             if better:
@@ -232,7 +231,7 @@ class _Follow:
 
 
 @contextmanager
-def _averaged(model: Any, on: bool) -> Iterator[None]:
+def _use_average(model: Any, on: bool) -> Iterator[None]:
     """Inside, the model holds the running average of its weights."""
     variables = model.trainable_variables if on else []
     present = [_numpy(variable) for variable in variables]

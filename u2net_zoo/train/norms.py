@@ -7,11 +7,12 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from ..arch import BN_MOMENTUM
+from ..batch_norm import batch_norm
 from ..checkpoint import Checkpoint
 from ..torch_model import U2Net, build, state_of
 from .recipe import Recipe
 from .samples import Order, Samples
-from .start import lacks_statistics, with_norms
+from .start import lacks_statistics
 from .torch_data import loader
 
 __all__ = ["balance", "calibrate", "prepare", "share_statistics"]
@@ -24,6 +25,15 @@ class _SharedNorm(nn.BatchNorm2d):
 
     Every process must hold as many pixels as the others, which the loader sees to.
     """
+
+    @classmethod
+    def like(cls, norm: nn.BatchNorm2d) -> "_SharedNorm":
+        """A norm with the parameters and buffers of `norm` themselves."""
+        with torch.device("meta"):  # nothing is allocated that is replaced at once
+            shared = cls(norm.num_features, norm.eps, norm.momentum)
+        for name, value in (*norm.named_parameters(), *norm.named_buffers()):
+            setattr(shared, name, value)
+        return shared.train(norm.training)
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.training or not dist.is_initialized() or dist.get_world_size() == 1:
@@ -57,15 +67,16 @@ def share_statistics(model: U2Net, on_gpu: bool) -> nn.Module:
     """The model with norms that see the whole batch, however many processes share it; its state dict stays the same."""
     if on_gpu:
         return nn.SyncBatchNorm.convert_sync_batchnorm(model)
-    for module in model.modules():
-        if type(module) is nn.BatchNorm2d:
-            module.__class__ = _SharedNorm
+    for parent in list(model.modules()):
+        for name, module in parent.named_children():
+            if type(module) is nn.BatchNorm2d:
+                setattr(parent, name, _SharedNorm.like(module))
     return model
 
 
 def prepare(start: Checkpoint, samples: Samples, recipe: Recipe) -> Checkpoint:
     """Weights that can be trained: folded ones get batch norm back, identity norms the statistics of the samples."""
-    start = with_norms(start)
+    start = start.unfold()
     if not lacks_statistics(start):
         return start
     model = build(start)
@@ -102,16 +113,19 @@ def calibrate(model: U2Net, batches: Iterable[Tensor]) -> None:
     for hook in hooks:
         hook.remove()
     for norm in norms:
-        _set(norm, *(torch.stack(values).mean(0) for values in zip(*moments[norm], strict=True)))
+        _set_statistics(norm, *(torch.stack(values).mean(0) for values in zip(*moments[norm], strict=True)))
     model.train(was_training)
 
 
-def _set(norm: nn.BatchNorm2d, mean: Tensor, square: Tensor) -> None:
+def _set_statistics(norm: nn.BatchNorm2d, mean: Tensor, square: Tensor) -> None:
+    """Other statistics for the same function: what the norm makes of the new mean becomes its bias."""
     running_mean, running_var = _statistics(norm)
     var = (square - mean**2).clamp(min=0)
-    gain = norm.weight.double() / (running_var.double() + norm.eps).sqrt()
-    norm.bias.copy_(norm.bias.double() + gain * (mean - running_mean.double()))
-    norm.weight.copy_(gain * (var + norm.eps).sqrt())
+    values = (norm.weight, norm.bias, running_mean, running_var)
+    gamma, beta, old_mean, old_var = (value.cpu().double().numpy() for value in values)
+    before = batch_norm(gamma, beta, old_mean, old_var, norm.eps)
+    norm.bias.copy_(torch.from_numpy(before(mean.cpu().numpy())))
+    norm.weight.copy_(torch.from_numpy(before.scale).to(var) * (var + norm.eps).sqrt())
     running_mean.copy_(mean)
     running_var.copy_(var)
 

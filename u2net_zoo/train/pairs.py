@@ -8,15 +8,17 @@ from typing import TypeVar
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from ..depth import sixteen_bits, values_of
 from ..errors import ImageError, InputError
+from ..identify import shortlist
 from ..preprocessing import read_image, to_rgb
 
 __all__ = ["Pair", "check", "find", "grey_image", "listing", "read", "split"]
 
 KINDS = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
-SHOWN = 3
+
 T = TypeVar("T")
-GREY = ("1", "L", "I;16", "I")
+GREY = ("1", "L", "I;16", "I;16B", "I;16L", "I;16N", "I", "F")
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,9 @@ def find(images: str | Path, masks: str | Path | None) -> list[Pair]:
     answers = listing(masks)
     missing = [path.name for stem, path in photographs.items() if stem not in answers]
     if missing:
-        raise InputError(f"{masks}: no mask for {_some(missing)} ({len(missing)} of {len(photographs)} photographs)")
+        raise InputError(
+            f"{masks}: no mask for {shortlist(missing)} ({len(missing)} of {len(photographs)} photographs)"
+        )
     return [Pair(path, answers[stem]) for stem, path in photographs.items()]
 
 
@@ -67,18 +71,21 @@ def check(pairs: Sequence[Pair]) -> None:
     """
     complaints = [text for pair in pairs if pair.mask is not None and (text := _complaint(pair.image, pair.mask))]
     if complaints:
-        raise InputError(f"{_some(complaints, '; ')} ({len(complaints)} of {len(pairs)} masks cannot be used)")
+        raise InputError(f"{shortlist(complaints, '; ')} ({len(complaints)} of {len(pairs)} masks cannot be used)")
 
 
 def read(pair: Pair) -> tuple[np.ndarray, np.ndarray | None]:
     """The photograph, (H, W, 3) uint8, and its mask, (H, W) float32 in [0, 1] with its maximum at 1 unless it is empty.
+
+    A photograph of more than 8 bits is uint16.
 
     Raises:
         ImageError: one of them is not readable.
         InputError: the mask is of another size or not grey.
     """
     photograph = read_image(pair.image)
-    image = np.asarray(to_rgb(photograph))
+    deep = sixteen_bits(photograph)
+    image = np.asarray(to_rgb(photograph)) if deep is None else deep
     if pair.mask is None:
         return image, None
     mask = grey(pair.mask)
@@ -103,7 +110,8 @@ def grey_image(path: Path) -> Image.Image:
     picture = read_image(path)
     if picture.mode in GREY:
         return picture
-    colours = np.asarray(picture.convert("RGB"))
+    deep = values_of(picture)
+    colours = np.asarray(picture.convert("RGB")) if deep is None else deep[0]
     if (colours != colours[..., :1]).any():
         raise InputError(f"{path}: the mask is not grey (mode {picture.mode}); save it with one channel")
     return Image.fromarray(colours[..., 0])
@@ -120,11 +128,11 @@ def split(pairs: Sequence[Pair], part: float, seed: int) -> tuple[list[Pair], li
 
 def _complaint(image: Path, mask: Path) -> str | None:
     """What is wrong with a mask; None also where the photograph itself cannot be read."""
-    sizes = _quiet(lambda: (_upright_size(image), _upright_size(mask)))
+    sizes = _read_quietly(lambda: (_upright_size(image), _upright_size(mask)))
     if sizes and sizes[0] != sizes[1]:
         return _sizes(mask, sizes[1], sizes[0])
     try:
-        if _quiet(lambda: Image.open(mask).mode) not in GREY:
+        if _read_quietly(lambda: Image.open(mask).mode) not in GREY:
             grey(mask)
     except ImageError:
         return f"{mask}: the mask cannot be read"
@@ -139,7 +147,7 @@ def _upright_size(path: Path) -> tuple[int, int]:
         return picture.size[::-1] if turned else picture.size
 
 
-def _quiet(read: Callable[[], T]) -> T | None:
+def _read_quietly(read: Callable[[], T]) -> T | None:
     try:
         return read()
     except (OSError, ValueError, SyntaxError, UnidentifiedImageError):
@@ -148,7 +156,3 @@ def _quiet(read: Callable[[], T]) -> T | None:
 
 def _sizes(mask: Path, got: tuple[int, ...], expected: tuple[int, ...]) -> str:
     return f"{mask}: the mask is {got[0]}x{got[1]}, its photograph {expected[0]}x{expected[1]}"
-
-
-def _some(texts: Sequence[str], joint: str = ", ") -> str:
-    return joint.join(texts[:SHOWN]) + (f"{joint}… {len(texts) - SHOWN} more" if len(texts) > SHOWN else "")

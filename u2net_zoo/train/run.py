@@ -5,14 +5,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..arch import U2NET, Architecture
-from ..checkpoint import KNOWN, Checkpoint
+from ..checkpoint import Checkpoint
 from ..errors import CheckpointError, MissingExtraError, OptionError, UnknownNameError
+from ..identify import KNOWN
 from . import pairs, snapshots
 from .augment import Augment
 from .recipe import Recipe
 from .result import Outcome
 from .samples import Samples
-from .start import fresh, lacks_statistics, with_norms
+from .start import fresh, lacks_statistics
 
 if TYPE_CHECKING:
     from .setting import Setting
@@ -75,7 +76,7 @@ def _start(request: Request, recipe: Recipe, learn: list[pairs.Pair]) -> Checkpo
         return start
     if request.start is None:
         return fresh(arch_named(request.arch or U2NET.name), recipe.seed)
-    if not lacks_statistics(with_norms(request.start)):
+    if not lacks_statistics(request.start.unfold()):
         return request.start
     try:
         from .norms import prepare

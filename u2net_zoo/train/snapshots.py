@@ -45,7 +45,7 @@ def save(content: dict[str, Any], folder: Path) -> Path:
     """
     import torch
 
-    target = _place(folder, content["step"], "torch")
+    target = _path_of(folder, content["step"], "torch")
     packed = io.BytesIO()  # Torch itself hides a full disk behind a RuntimeError about positions
     torch.save({"format": FORMAT, **content}, packed)
     with staged(target) as beside:
@@ -61,15 +61,15 @@ def load(path: Path) -> dict[str, Any]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged file fails in many ways inside torch
-        raise _damaged(path, error) from None
-    return _complete(path, content, NEEDED)
+        raise _damage_error(path, error) from None
+    return _check_complete(path, content, NEEDED)
 
 
 def save_arrays(content: Arrays, folder: Path) -> Path:
     """Keras' `folder/step-NNNNNNN.safetensors`; otherwise as `save`."""
     from safetensors.numpy import save as pack
 
-    target = _place(folder, content.notes["step"], "keras")
+    target = _path_of(folder, content.notes["step"], "keras")
     arrays = {f"model.{key}": np.array(value, order="C") for key, value in content.model.items()}
     arrays |= {f"optimizer.{n}": np.array(value, order="C") for n, value in enumerate(content.optimizer)}
     with staged(target) as beside:
@@ -87,8 +87,8 @@ def load_arrays(path: Path) -> Arrays:
             notes = json.loads((file.metadata() or {}).get(NOTES, "{}"))
             arrays = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dictionary
     except Exception as error:  # a damaged file fails in several ways inside safetensors
-        raise _damaged(path, error) from None
-    _complete(path, notes, [name for name in NEEDED if name not in ("model", "optimizer")])
+        raise _damage_error(path, error) from None
+    _check_complete(path, notes, [name for name in NEEDED if name not in ("model", "optimizer")])
     model = {key.removeprefix("model."): value for key, value in arrays.items() if key.startswith("model.")}
     return Arrays(model, [arrays[f"optimizer.{n}"] for n in range(len(arrays) - len(model))], notes)
 
@@ -110,9 +110,9 @@ def latest(source: str | Path, engine: str = "torch") -> Path:
     path = Path(source)
     other = next(name for name in KINDS if name != engine)
     if path.is_dir():
-        found = _all(path, engine)
+        found = _list_all(path, engine)
         if not found:
-            hint = f"; those of --engine {other} are there" if _all(path, other) else ""
+            hint = f"; those of --engine {other} are there" if _list_all(path, other) else ""
             raise InputError(f"{path}: holds no snapshot step-*{KINDS[engine]} to resume from{hint}")
         return found[-1]
     if not path.is_file():
@@ -122,22 +122,22 @@ def latest(source: str | Path, engine: str = "torch") -> Path:
     return path
 
 
-def _place(folder: Path, step: int, engine: str) -> Path:
+def _path_of(folder: Path, step: int, engine: str) -> Path:
     return folder / f"step-{step:07d}{KINDS[engine]}"
 
 
 def _keep_newest(folder: Path, engine: str) -> None:
-    for old in _all(folder, engine)[:-KEEP]:
+    for old in _list_all(folder, engine)[:-KEEP]:
         old.unlink(missing_ok=True)
 
 
-def _all(folder: Path, engine: str) -> list[Path]:
+def _list_all(folder: Path, engine: str) -> list[Path]:
     suffix = KINDS[engine]
     found = folder.glob(f"step-*{suffix}")
     return sorted(path for path in found if re.fullmatch(r"step-\d{7,}", path.name.removesuffix(suffix)))
 
 
-def _complete(path: Path, content: Any, needed: Any) -> dict[str, Any]:
+def _check_complete(path: Path, content: Any, needed: Any) -> dict[str, Any]:
     missing = [key for key in needed if not isinstance(content, dict) or key not in content]
     if missing:
         raise CheckpointError(
@@ -146,5 +146,5 @@ def _complete(path: Path, content: Any, needed: Any) -> dict[str, Any]:
     return content
 
 
-def _damaged(path: Path, error: Exception) -> CheckpointError:
+def _damage_error(path: Path, error: Exception) -> CheckpointError:
     return CheckpointError(f"{path}: damaged, or not a snapshot of a training run ({one_line(error)})")

@@ -1,14 +1,14 @@
-"""Weights to start from: fresh ones, or a checkpoint's made fit to train. NumPy, so that all engines start alike."""
+"""Weights to start from: fresh ones, and whether a checkpoint's are fit to train. NumPy: all engines start alike."""
 
 import zlib
-from dataclasses import replace
 
 import numpy as np
 
-from ..arch import BN_EPS, Architecture
+from ..arch import Architecture
+from ..batch_norm import IDENTITY
 from ..checkpoint import Checkpoint
 
-__all__ = ["fresh", "lacks_statistics", "with_norms"]
+__all__ = ["fresh", "lacks_statistics"]
 
 FRESH = "fresh"
 
@@ -34,27 +34,9 @@ def fresh(arch: Architecture, seed: int) -> Checkpoint:
     return Checkpoint.from_state(state, arch=arch, meta={"source": FRESH})
 
 
-def with_norms(checkpoint: Checkpoint) -> Checkpoint:
-    """A folded checkpoint under identity norms (gamma 1, beta 0, mean 0, var 1 - eps): the same function, trainable."""
-    if not checkpoint.arch.folded:
-        return checkpoint
-    encoder, decoder = (
-        tuple(replace(b, norm=True) for b in side) for side in (checkpoint.arch.encoder, checkpoint.arch.decoder)
-    )
-    arch = replace(checkpoint.arch, encoder=encoder, decoder=decoder, folded=False)
-    values = {"weight": 1.0, "bias": 0.0, "running_mean": 0.0, "running_var": 1 - BN_EPS}
-    norms = {
-        key: np.full(shape, values[key.rsplit(".", 1)[1]], np.float32)
-        for key, shape in arch.state_shapes().items()
-        if ".bn_s1." in key and not key.endswith("num_batches_tracked")
-    }
-    return Checkpoint.from_state({**checkpoint.state, **norms}, arch=arch, meta=checkpoint.meta)
-
-
 def lacks_statistics(checkpoint: Checkpoint) -> bool:
     """Whether every norm is the identity though the weights are trained, as when norms were folded into them."""
     if checkpoint.meta.get("source") == FRESH:
         return False
-    leaves = {"weight": 1.0, "bias": 0.0, "running_mean": 0.0, "running_var": 1.0}
     norms = [(key, value) for key, value in checkpoint.state.items() if ".bn_s1." in key and value.ndim]
-    return all(np.allclose(value, leaves[key.rsplit(".", 1)[1]], atol=2e-3) for key, value in norms)
+    return all(np.allclose(value, IDENTITY[key.rsplit(".", 1)[1]], atol=2e-3) for key, value in norms)

@@ -24,7 +24,6 @@ from .result import Outcome
 from .samples import Order, Samples
 from .schedule import rate_at, steps_per_epoch, total_steps
 from .setting import Setting
-from .start import with_norms
 from .storing import write_weights
 from .torch_data import Batch, loader
 
@@ -69,7 +68,7 @@ class Trainer:
         world = self.fabric.world_size
         if self.recipe.batch % world:
             raise OptionError(f"batch {self.recipe.batch} cannot be shared by {world} processes; take a multiple")
-        start = with_norms(start)
+        start = start.unfold()
         self.arch = start.arch
         core = build(start)
         if world > 1:
@@ -175,7 +174,7 @@ class Trainer:
     @torch.no_grad()
     def validate(self, samples: Samples) -> float:
         """Mean loss over the pairs, with the averaged weights if there are any."""
-        core = self._averaged()
+        core = self._averaged_model()
         core.eval()
         total = torch.zeros(2, dtype=torch.float64)
         for batch in self._batches(samples, epoch=0, first=0):
@@ -207,9 +206,9 @@ class Trainer:
 
     def weights(self) -> Checkpoint:
         """The weights to use: the running average if there is one."""
-        return state_of(self._averaged())
+        return state_of(self._averaged_model())
 
-    def _averaged(self) -> U2Net:
+    def _averaged_model(self) -> U2Net:
         return self.core if self.average is None else cast(U2Net, self.average.module)
 
     def _write_weights(self) -> None:

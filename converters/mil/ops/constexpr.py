@@ -46,7 +46,7 @@ def constexpr_lut_to_dense(
     block of indices; entries are vectors of v values that lie along `vector_axis` of the result.
     """
     if shape is None:
-        return _from_tables(indices, lut, vector_axis)
+        return _look_up(indices, lut, vector_axis)
     sizes = check_size(integers(shape))
     bits = _bits(lut.numel())
     places = unpack(indices.numpy().tobytes(), BY_NAME[f"uint{bits}"], prod(sizes))
@@ -59,7 +59,7 @@ def constexpr_sparse_to_dense(nonzero_data: Tensor, mask: Tensor, shape: Tensor 
     if shape is not None:
         sizes = check_size(integers(shape))
         mask = torch.from_numpy(unpack(mask.numpy().tobytes(), BY_NAME["uint1"], prod(sizes))).reshape(sizes)
-    return _scattered(nonzero_data, mask)
+    return _scatter(nonzero_data, mask)
 
 
 @op("constexpr_lut_to_sparse", exact=True)
@@ -67,7 +67,7 @@ def constexpr_lut_to_sparse(
     indices_mask: Tensor, indices_nonzero_data: Tensor, lut: Tensor, vector_axis: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
     """Mask and values of a sparse tensor whose values are indices into tables."""
-    dense = _from_tables(_scattered(indices_nonzero_data, indices_mask), lut, vector_axis)
+    dense = _look_up(_scatter(indices_nonzero_data, indices_mask), lut, vector_axis)
     mask = indices_mask
     if vector_axis is not None:
         mask = mask.repeat_interleave(lut.shape[-1], integer(vector_axis))
@@ -79,7 +79,7 @@ def constexpr_sparse_blockwise_shift_scale(
     data_mask: Tensor, nonzero_data: Tensor, scale: Tensor, offset: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
     """Mask and values of a sparse tensor whose values are quantised by blocks."""
-    dense = constexpr_blockwise_shift_scale(_scattered(nonzero_data, data_mask), scale, offset)
+    dense = constexpr_blockwise_shift_scale(_scatter(nonzero_data, data_mask), scale, offset)
     return data_mask, dense[data_mask != 0]
 
 
@@ -106,7 +106,7 @@ def _bits(entries: int) -> int:
     return bits
 
 
-def _from_tables(indices: Tensor, lut: Tensor, vector_axis: Tensor | None) -> Tensor:
+def _look_up(indices: Tensor, lut: Tensor, vector_axis: Tensor | None) -> Tensor:
     if lut.ndim != indices.ndim + 2:
         raise ValueError(f"tables of rank {lut.ndim} for indices of rank {indices.ndim}")
     entries, width = lut.shape[-2:]
@@ -122,7 +122,7 @@ def _from_tables(indices: Tensor, lut: Tensor, vector_axis: Tensor | None) -> Te
     return found.movedim(-1, place + 1).flatten(place, place + 1)
 
 
-def _scattered(values: Tensor, mask: Tensor) -> Tensor:
+def _scatter(values: Tensor, mask: Tensor) -> Tensor:
     chosen = mask != 0
     if values.ndim != 1 or int(chosen.sum()) != values.numel():
         raise ValueError(f"{values.numel()} values for {int(chosen.sum())} places in the mask")

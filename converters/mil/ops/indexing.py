@@ -29,7 +29,7 @@ def slice_by_index(
             x = x.select(axis, first)
             continue
         places = slice(None if from_start else first, None if to_end else last, step).indices(x.shape[axis])
-        x = _taken(x, axis, range(*places))
+        x = _take(x, axis, range(*places))
     return x
 
 
@@ -101,11 +101,11 @@ def pad(x: Tensor, pad: Tensor, mode: str = "constant", constant_val: Tensor | f
     if mode not in ("reflect", "replicate"):
         raise ValueError(f"mode {mode!r}; there are: constant, reflect, replicate")
     for axis, (before, after) in enumerate(pairs, start=x.ndim - len(pairs)):
-        x = _extended(x, axis, before, after, mode)
+        x = _extend(x, axis, before, after, mode)
     return x
 
 
-def _extended(x: Tensor, axis: int, before: int, after: int, mode: str) -> Tensor:
+def _extend(x: Tensor, axis: int, before: int, after: int, mode: str) -> Tensor:
     size = x.shape[axis]
     if max(before, after) > (size - 1 if mode == "reflect" else size):
         raise ValueError(f"{mode} padding ({before}, {after}) of an axis of size {size}")
@@ -115,7 +115,7 @@ def _extended(x: Tensor, axis: int, before: int, after: int, mode: str) -> Tenso
     return x.index_select(axis, places.clamp(0, size - 1))
 
 
-def _taken(x: Tensor, axis: int, places: range) -> Tensor:
+def _take(x: Tensor, axis: int, places: range) -> Tensor:
     if places.step == 1:
         return x.narrow(axis, places.start, len(places)) if len(places) else x.narrow(axis, 0, 0)
     return x.index_select(axis, torch.tensor(places, dtype=torch.long))

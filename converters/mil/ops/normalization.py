@@ -31,7 +31,7 @@ def instance_norm(
 ) -> Tensor:
     """x (N, C, *D), normalised over D."""
     shape = (-1, *[1] * (x.ndim - 2))
-    result = _standardized(x, list(range(2, x.ndim)), epsilon)
+    result = _standardize(x, list(range(2, x.ndim)), epsilon)
     result = result if gamma is None else result * gamma.reshape(shape)
     return result if beta is None else result + beta.reshape(shape)
 
@@ -47,7 +47,7 @@ def layer_norm(
     """Normalised over `axes`, all by default; gamma and beta have the shape of these axes."""
     over = axes_of(axes, x.ndim)
     shape = [size if axis in over else 1 for axis, size in enumerate(x.shape)]
-    result = _standardized(x, over, epsilon)
+    result = _standardize(x, over, epsilon)
     result = result if gamma is None else result * gamma.reshape(shape)
     return result if beta is None else result + beta.reshape(shape)
 
@@ -59,6 +59,6 @@ def l2_norm(x: Tensor, epsilon: Tensor | float = 1e-6) -> Tensor:
     return x / torch.sqrt(x.square().sum(over, keepdim=True) + epsilon)
 
 
-def _standardized(x: Tensor, axes: list[int], epsilon: Tensor | float) -> Tensor:
+def _standardize(x: Tensor, axes: list[int], epsilon: Tensor | float) -> Tensor:
     centred = x - x.mean(axes, keepdim=True)
     return centred / torch.sqrt(centred.square().mean(axes, keepdim=True) + epsilon)

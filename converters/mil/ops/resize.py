@@ -40,7 +40,7 @@ def upsample_bilinear(
     if corners and centers:
         raise ValueError("align_corners and half_pixel_centers exclude each other")
     mode = "STRICT_ALIGN_CORNERS" if corners else "UNALIGN_CORNERS" if centers else "DEFAULT"
-    return bilinear(x, _scaled(x, scale_factor_height, scale_factor_width), mode)
+    return bilinear(x, _scale(x, scale_factor_height, scale_factor_width), mode)
 
 
 @op("resize_bilinear")
@@ -58,13 +58,13 @@ def upsample_nearest_neighbor(
     x: Tensor, scale_factor_height: Tensor | float = 1, scale_factor_width: Tensor | float = 1
 ) -> Tensor:
     """To floor(size * factor); pixel floor(i n / m), as TensorFlow's without half-pixel centres is lowered to it."""
-    return _picked(x, _scaled(x, scale_factor_height, scale_factor_width), centre=0.0)
+    return _pick(x, _scale(x, scale_factor_height, scale_factor_width), centre=0.0)
 
 
 @op("resize_nearest_neighbor", exact=True)
 def resize_nearest_neighbor(x: Tensor, target_size_height: Tensor, target_size_width: Tensor) -> Tensor:
     """Pixel floor((i + 1/2) n / m), as TensorFlow's with half-pixel centres is lowered to it."""
-    return _picked(x, (integer(target_size_height), integer(target_size_width)), centre=0.5)
+    return _pick(x, (integer(target_size_height), integer(target_size_width)), centre=0.5)
 
 
 @op("resize")
@@ -91,7 +91,7 @@ def resize(
         return bilinear(x, size, sampling_mode)
     if interpolation_mode != "NEAREST_NEIGHBOR" or sampling_mode != "DEFAULT":
         raise ValueError(f"{interpolation_mode} with sampling mode {sampling_mode}")
-    return _picked(x, size, centre=0.5)
+    return _pick(x, size, centre=0.5)
 
 
 def bilinear(x: Tensor, size: tuple[int, int], mode: str) -> Tensor:
@@ -103,10 +103,10 @@ def bilinear(x: Tensor, size: tuple[int, int], mode: str) -> Tensor:
         planes = x if x.ndim == 4 else x.reshape(1, -1, *x.shape[-2:])
         result = F.interpolate(planes, size=size, mode="bilinear", align_corners=mode == "STRICT_ALIGN_CORNERS")
         return result.reshape(*x.shape[:-2], *size)
-    return _along(_along(x, -2, size[0], mode), -1, size[1], mode)
+    return _along_axis(_along_axis(x, -2, size[0], mode), -1, size[1], mode)
 
 
-def _along(x: Tensor, axis: int, m: int, mode: str) -> Tensor:
+def _along_axis(x: Tensor, axis: int, m: int, mode: str) -> Tensor:
     """Linear interpolation at `m` points of one axis."""
     n = x.shape[axis]
     points = _grid(n, m, mode).clamp(0, n - 1)
@@ -130,7 +130,7 @@ def _grid(n: int, m: int, mode: str) -> Tensor:
     return (i + 0.5) * n / m - 0.5
 
 
-def _picked(x: Tensor, size: tuple[int, int], centre: float) -> Tensor:
+def _pick(x: Tensor, size: tuple[int, int], centre: float) -> Tensor:
     check_size([*x.shape[:-2], *size])
     for axis, m in zip((-2, -1), size, strict=True):
         n = x.shape[axis]
@@ -139,6 +139,6 @@ def _picked(x: Tensor, size: tuple[int, int], centre: float) -> Tensor:
     return x
 
 
-def _scaled(x: Tensor, height: Tensor | float, width: Tensor | float) -> tuple[int, int]:
+def _scale(x: Tensor, height: Tensor | float, width: Tensor | float) -> tuple[int, int]:
     """floor(size * factor). coremltools writes ratios a little too large, so that no pixel is lost to rounding."""
     return floor(number(height) * x.shape[-2]), floor(number(width) * x.shape[-1])

@@ -1,8 +1,10 @@
 """Video: every frame's mask, and what is made of it, with the sound, the times and the colours of the source.
 
-    from u2net_zoo.apps.video import VideoJob
+    VideoJob("in.mp4", "out.webm", smooth=0.5).run(Session("u2netp.onnx"))
 
-    summary = VideoJob("in.mp4", "out.webm", smooth=0.5).run(Session("u2netp.onnx"))
+    >>> from u2net_zoo.apps.video import LOOKS
+    >>> sorted(LOOKS)
+    ['cutout', 'mask', 'replace']
 
 Importing this loads no codec; `VideoJob` asks for PyAV (the extra `video`) when it is made.
 """

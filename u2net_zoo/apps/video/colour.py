@@ -46,7 +46,7 @@ class Colour:
     def decoded(self, frame: "VideoFrame") -> np.ndarray:
         """The frame in 8-bit RGB, (H, W, 3) uint8."""
         source = {} if _is_rgb(frame) else {"src_colorspace": SWSCALE[self.matrix], "src_color_range": self.range}
-        return frame.reformat(format="rgb24", dst_color_range=FULL, interpolation=_exact(), **source).to_ndarray()
+        return frame.reformat(format="rgb24", dst_color_range=FULL, interpolation=_scaling(), **source).to_ndarray()
 
     def encoded(self, picture: Image.Image, pixels: str) -> "VideoFrame":
         """An "RGB" or "RGBA" picture as a frame of the pixel format `pixels`, tagged."""
@@ -55,7 +55,7 @@ class Colour:
         frame = VideoFrame.from_ndarray(np.asarray(picture), "rgba" if picture.mode == "RGBA" else "rgb24")
         result = frame.reformat(
             format=pixels, dst_colorspace=SWSCALE[self.matrix], src_color_range=FULL, dst_color_range=self.range,
-            interpolation=_exact(),
+            interpolation=_scaling(),
         )  # fmt: skip
         self.tag(result)
         return result
@@ -70,7 +70,7 @@ def _is_rgb(frame: "VideoFrame") -> bool:
     return frame.colorspace == RGB or frame.format.is_rgb
 
 
-def _exact() -> Any:
+def _scaling() -> Any:
     """Bicubic, rounded rather than truncated, chroma interpolated at full resolution."""
     from av.video.reformatter import Interpolation as Sws
 

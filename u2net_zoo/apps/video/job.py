@@ -98,14 +98,14 @@ class VideoJob:
         """
         start = time.perf_counter()
         smoother = Smoother(self.smooth)
-        with VideoReader(self.source) as reader, staged(self.target) as path, self._writing():
+        with VideoReader(self.source) as reader, staged(self.target) as path, self._translate_errors():
             audio = reader.sound if self.audio else []
             with self._writer(path, reader.facts, audio) as writer:
                 count, end = self._frames(reader, writer, session, smoother, progress)
         return self._summary(reader.facts, writer, count, end, smoother.cuts, time.perf_counter() - start)
 
     @contextlib.contextmanager
-    def _writing(self) -> Iterator[None]:
+    def _translate_errors(self) -> Iterator[None]:
         """FFmpeg's errors as ours; those of reading are already."""
         from av.error import FFmpegError
 

@@ -81,8 +81,8 @@ class VideoReader:
             raise VideoError(f"{path}: no such file")
         self.container = self._open()
         try:
-            with self._reading():
-                self._look_around()
+            with self._translate_errors():
+                self._inspect()
         except BaseException:
             self.container.close()
             raise
@@ -96,15 +96,15 @@ class VideoReader:
     def _open(self) -> "InputContainer":
         import av
 
-        with self._reading():
+        with self._translate_errors():
             return av.open(f"file:{self.path}", options=LOCAL, metadata_errors="replace")
 
-    def _look_around(self) -> None:
+    def _inspect(self) -> None:
         self.stream = self._picture()
         self.sound = [stream for stream in self.container.streams.audio if stream.codec_context is not None]
         self.start = max(Fraction(self.container.start_time or 0, 1_000_000), Fraction(0))
         with contextlib.closing(self._open()) as other:  # looked at apart, so that reading starts at the beginning
-            frame = self._first(other)
+            frame = self._decode_first(other)
         self.turn = orientation(frame)
         self.facts = self._facts(frame)
         self.stream.thread_type = "AUTO"
@@ -119,7 +119,7 @@ class VideoReader:
         kinds = ", ".join(stream.type for stream in self.container.streams) or "nothing"
         raise VideoError(f"{self.path}: holds no video stream, but {kinds}")
 
-    def _first(self, container: "InputContainer") -> "VideoFrame":
+    def _decode_first(self, container: "InputContainer") -> "VideoFrame":
         stream = container.streams.video[self.container.streams.video.index(self.stream)]
         for count, packet in enumerate(container.demux(stream)):
             for frame in stream.decode(packet):
@@ -147,7 +147,7 @@ class VideoReader:
         """Frames, and the packets of `sound`, their times counted from `start`. Raises VideoError at damage."""
         end, last = Fraction(0), -1
         step = max(1, round(1 / (self.facts.rate * self.facts.time_base)))
-        with self._reading():
+        with self._translate_errors():
             for packet in self.container.demux([self.stream, *self.sound]):
                 if packet.is_corrupt:
                     raise VideoError(f"{self.path}: damaged or cut short at {float(end):.2f} s; nothing was kept")
@@ -183,13 +183,13 @@ class VideoReader:
         """Raises VideoError when the file ends well before its header says; only pictures and sound are measured."""
         if len(self.container.streams) > 1 + len(self.sound):
             return
-        missing = self._stated() - (end - self.start)
+        missing = self._stated_duration() - (end - self.start)
         if missing > max(MISSING, float(2 / self.facts.rate)):
             raise VideoError(
                 f"{self.path}: cut short: it ends {float(missing):.2f} s before its header says; nothing was kept"
             )
 
-    def _stated(self) -> Fraction:
+    def _stated_duration(self) -> Fraction:
         """How many seconds the header promises; 0 where FFmpeg only guesses, as it does for AVI by the file's size."""
         name = self.container.format.name
         if name == "avi":
@@ -198,7 +198,7 @@ class VideoReader:
         return Fraction(self.container.duration or 0, 1_000_000) if known else Fraction(0)
 
     @contextlib.contextmanager
-    def _reading(self) -> Iterator[None]:
+    def _translate_errors(self) -> Iterator[None]:
         """FFmpeg's errors as ours, in one line."""
         from av.error import FFmpegError
 

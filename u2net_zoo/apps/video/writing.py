@@ -104,18 +104,18 @@ def container_for(target: Path, alpha: bool) -> Container | None:
         raise OptionError(
             f"{target}: {suffix} has no place for transparency; name a .mov, a .webm or a folder, or --show replace"
         )
-    _need(encoding.codec)
+    _require_encoder(encoding.codec)
     return container
 
 
-def _need(codec: str) -> None:
+def _require_encoder(codec: str) -> None:
     """Raises OutputError when PyAV's FFmpeg was built without an encoder."""
-    if not _has(codec):
-        usable = [suffix for suffix, kind in CONTAINERS.items() if _has(kind.opaque.codec)]
+    if not _has_encoder(codec):
+        usable = [suffix for suffix, kind in CONTAINERS.items() if _has_encoder(kind.opaque.codec)]
         raise OutputError(f"PyAV's FFmpeg has no encoder {codec}; it writes {', '.join([*usable, 'and folders'])}")
 
 
-def _has(codec: str) -> bool:
+def _has_encoder(codec: str) -> bool:
     from av.codec.codec import Codec, UnknownCodecError
 
     try:
@@ -176,7 +176,7 @@ class ContainerWriter(Writer):
 
         encoding = kind.alpha if alpha and kind.alpha else kind.opaque
         self.output = av.open(f"file:{path}", "w", format=kind.muxer, container_options=dict(kind.options))
-        self.pixels, self.colour = encoding.pixels, _ranged(facts.colour, kind)
+        self.pixels, self.colour = encoding.pixels, _with_range(facts.colour, kind)
         w, h = facts.size
         self.size = (w + w % 2, h + h % 2) if kind.even else facts.size
         self.padded = self.size != facts.size
@@ -202,7 +202,7 @@ class ContainerWriter(Writer):
 
     def frame(self, frame: Frame) -> None:
         picture = frame.image.convert("RGB") if frame.image.mode == "L" else frame.image
-        picture = _padded(picture, self.size) if self.padded else picture
+        picture = _pad(picture, self.size) if self.padded else picture
         encoded = self.colour.encoded(picture, self.pixels)
         encoded.pts, encoded.duration, encoded.time_base = frame.pts, frame.duration, self.time_base
         self.output.mux(self.stream.encode(encoded))
@@ -214,14 +214,14 @@ class ContainerWriter(Writer):
         self.output.close()
 
     def abandon(self) -> None:
-        _shut(self.output)
+        _close(self.output)
 
 
-def _ranged(colour: Colour, kind: Container) -> Colour:
+def _with_range(colour: Colour, kind: Container) -> Colour:
     return Colour(colour.matrix, LIMITED, colour.primaries, colour.transfer) if kind.limited else colour
 
 
-def _padded(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+def _pad(image: Image.Image, size: tuple[int, int]) -> Image.Image:
     """The picture at an even size, its last row or column repeated."""
     import numpy as np
 
@@ -263,10 +263,10 @@ class FolderWriter(Writer):
     def abandon(self) -> None:
         self.times.close()
         if self.output:
-            _shut(self.output)
+            _close(self.output)
 
 
-def _shut(output: Any) -> None:
+def _close(output: Any) -> None:
     """Closes a file that will not be kept; that its trailer cannot be written does not matter."""
     import contextlib
 

@@ -1,0 +1,120 @@
+"""`onnx`: exported by Torch from the folded model, run by onnxruntime."""
+
+import re
+import warnings
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar
+
+from u2net_zoo.checkpoint import Checkpoint
+from u2net_zoo.containers import Signature
+from u2net_zoo.errors import OptionError
+
+from ..embedded import metadata_of
+from ..format import Format, Lane
+from ..mask_errors import MaskBound
+from ..options import DYNAMIC, Options, output_names
+from ..predictor import Predictor
+from ..quantise.mixed_precision import Plan
+from ..quantise.onnx_int8 import int8
+from . import onnx_reader
+from .onnx_runtime import Runtime
+from .traced_torch import exportable
+
+__all__ = ["Onnx"]
+
+CUDA = "converters.bench.onnx_variants:OnnxVariant"
+PER_CHANNEL = 13  # the opset in which scales per channel came
+# A message that starts with `ir_version`, and goes on with its producer's name in letters or with the graph.
+START = re.compile(rb"\x08[\x01-\x20](?:\x12[\x01-\x40][A-Za-z][\w .+-]*|:)")
+OPSETS = (17, 11, 12, 13, 14, 15, 16, 18, 19, 20)
+
+
+class Onnx(Format):
+    name = "onnx"
+    title = "ONNX"
+    suffix = ".onnx"
+    signature: ClassVar[Signature | None] = Signature(START)
+    extra = "onnx"
+    packages = ("torch", "onnx", "onnxruntime")
+    running = ("onnxruntime",)
+    lanes: ClassVar[tuple[Lane, ...]] = (
+        Lane("onnxruntime"),
+        Lane("onnxruntime CUDA float32", "cuda", CUDA, {"tf32": False}, artifacts=True),
+        Lane("onnxruntime CUDA tf32", "cuda", CUDA, {"tf32": True}, "tf32"),
+    )
+    choices = {
+        "batch": (DYNAMIC,),
+        "precision": ("fp32", "fp16", "int8"),
+        "outputs": ("mask", "all"),
+        "io": ("tensor", "image"),
+        "opset": OPSETS,
+        "via": ("native",),
+    }
+    # int8 measured on u2netp and 18 photographs that are not calibrated on, 2026-11-21: 0.9874, worst 0.9607, 0.0024.
+    bounds = {
+        "fp16": MaskBound(iou=0.990, worst=0.975, mae=0.003),
+        "int8": MaskBound(iou=0.985, worst=0.96, mae=0.008),
+    }
+
+    def settle(self, asked: Options) -> Options:
+        settled = super().settle(asked)
+        if settled.precision == "int8" and (settled.opset or 0) < PER_CHANNEL:
+            raise OptionError(f"--precision int8 needs --opset {PER_CHANNEL} or later (scales per channel)")
+        return settled
+
+    def write(self, checkpoint: Checkpoint, path: Path, options: Options) -> Plan | None:
+        import onnx
+
+        plan = None
+        if options.precision == "int8":
+            export = partial(_exported, path=path)
+            model, plan = int8(checkpoint, options, self.bounds["int8"], export)
+        else:
+            model = _exported(checkpoint, options, path)
+        model = _to_half(model) if options.precision == "fp16" else model
+        onnx.helper.set_model_props(model, metadata_of(checkpoint, options))
+        onnx.checker.check_model(model)
+        onnx.save(model, str(path))
+        return plan
+
+    def open(self, path: Path) -> Predictor:
+        return Runtime(path)
+
+    def read(self, path: Path) -> Checkpoint:
+        return onnx_reader.read(path)
+
+
+def _exported(checkpoint: Checkpoint, options: Options, path: Path) -> Any:
+    """The model in float32; `path` holds it on the way."""
+    import onnx
+    import torch
+
+    arch = checkpoint.arch
+    names = list(output_names(arch, options))
+    kind = torch.uint8 if options.io == "image" else torch.float32
+    sample = torch.zeros(options.batch or 1, arch.in_ch, *(options.size or ()), dtype=kind)
+    axes = {name: {0: "batch"} for name in ("image", *names)} if options.batch == DYNAMIC else None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the tracer warns of every size that is a constant, which is the aim
+        torch.onnx.export(
+            exportable(checkpoint, options),
+            (sample,),
+            str(path),
+            input_names=["image"],
+            output_names=names,
+            dynamic_axes=axes,
+            opset_version=options.opset,
+            dynamo=False,
+        )
+    return onnx.load(str(path))
+
+
+def _to_half(model: Any) -> Any:
+    """Weights and arithmetic in float16; float32 still goes in and comes out."""
+    from onnxruntime.transformers.float16 import convert_float_to_float16
+    from onnxruntime.transformers.onnx_model import OnnxModel
+
+    half = OnnxModel(convert_float_to_float16(model, keep_io_types=True, op_block_list=[]))
+    half.topological_sort()  # the converter appends its casts at the end
+    return half.model

@@ -1,0 +1,61 @@
+"""The Swift file that is written beside a Core ML package: photograph in, mask out, on an iPhone or a Mac."""
+
+import re
+from importlib.resources import files
+from string import Template
+
+from converters.embedded import EmbeddedPreprocessing
+
+__all__ = ["class_name", "swift_file", "swift_name"]
+
+SYSTEMS = {  # the first systems with the features of a target
+    "iOS15": "iOS 15.0, macOS 12.0",
+    "iOS16": "iOS 16.0, macOS 13.0",
+    "iOS17": "iOS 17.0, macOS 14.0",
+    "iOS18": "iOS 18.0, macOS 15.0",
+}
+_KEYWORDS = """
+    as associatedtype break case catch class continue default defer deinit do else enum extension fallthrough false
+    fileprivate for func guard if import in init inout internal is let nil open operator private protocol public repeat
+    rethrows return self static struct subscript super switch throw throws true try typealias var where while
+"""
+KEYWORDS = frozenset(_KEYWORDS.split())
+
+
+def class_name(stem: str) -> str:
+    """The class that Xcode generates for `stem.mlpackage`: what Swift cannot have in a name becomes an underscore."""
+    name = re.sub(r"\W", "_", stem, flags=re.ASCII)
+    return f"_{name}" if name[:1].isdigit() or name in KEYWORDS else name
+
+
+def swift_name(stem: str) -> str:
+    """`u2netp` -> `U2Netp+Mask.swift`."""
+    name = class_name(stem)
+    return f"{name[:1].upper()}{name[1:]}".replace("U2net", "U2Net") + "+Mask.swift"
+
+
+def swift_file(stem: str, embedded: EmbeddedPreprocessing, *, target: str, half: bool) -> str:
+    """The file's text.
+
+    Args:
+        target: `iOS15` … `iOS18`: the package's; before iOS 16, and of class maps, a multi-array comes out.
+        half: the program computes in float16, which the Neural Engine can do; float32 is for CPU and GPU.
+    """
+    array = target == "iOS15" or embedded.classes > 1
+    source = files(__package__)
+    template = Template((source / "Mask.swift.txt").read_text(encoding="utf-8"))
+    part = (source / ("FromArray.swift.txt" if array else "FromImage.swift.txt")).read_text(encoding="utf-8")
+    meaning = "white is the paper" if embedded.profile.invert else "white is the object"
+    meaning = "each pixel's class" if embedded.classes > 1 else meaning
+    return template.substitute(
+        file=swift_name(stem),
+        package=f"{stem}.mlpackage",
+        model=class_name(stem),
+        systems=SYSTEMS[target],
+        meaning=meaning,
+        units=".all" if half else ".cpuAndGPU",
+        why="the Neural Engine computes in float16, and so does this model" if half else "this model is float32",
+        fit="true" if embedded.profile.letterbox else "false",
+        smooth="false" if embedded.classes > 1 else "true",
+        levels=part.rstrip(),
+    )

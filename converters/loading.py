@@ -1,0 +1,113 @@
+"""Weights from anywhere: any file of a registered format -> Checkpoint."""
+
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+
+from u2net_zoo.checkpoint import Checkpoint
+from u2net_zoo.containers import content_of, refuse_no_model
+from u2net_zoo.errors import (
+    ArtifactError,
+    CheckpointError,
+    InputError,
+    MissingExtraError,
+    NotANetworkError,
+    U2ZooError,
+    one_line,
+)
+
+from .format import Format
+from .formats import unread
+from .registry import FORMATS
+
+__all__ = ["format_of", "read_source", "sha256_of_all", "stem_of"]
+
+OF_ARTIFACTS = ("u2zoo.", "classes")  # metadata of the file, not of the weights in it
+
+
+def format_of(path: str | Path) -> Format:
+    """The format of the file or folder: by a file's content where that tells, otherwise by its name.
+
+    Raises InputError: there is none, or it is of no known kind.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise InputError(f"{path}: {unread.reason(path) or 'no such file'}")
+    refuse_no_model(path)
+    content = content_of(path)
+    signed = [fmt for fmt in FORMATS.values() if fmt.signature and fmt.signature.fits(content)]
+    if signed:
+        return max(signed, key=lambda fmt: len(fmt.signature.members) if fmt.signature else 0)
+    for fmt in FORMATS.values():
+        if fmt.accepts(path):
+            return fmt
+    known = unread.reason(path)
+    if known:
+        raise ArtifactError(f"{path}: {known}")
+    wholes = [fmt.parts[path.suffix] for fmt in FORMATS.values() if path.suffix in fmt.parts]
+    if wholes:
+        raise ArtifactError(f"{path}: a part of a model; name the {' or '.join(wholes)} that it belongs to")
+    if any(path.suffix == fmt.companion for fmt in FORMATS.values() if fmt.companion):
+        raise ArtifactError(f"{path}: a text that stands beside a model; name the model")
+    suffixes = ", ".join(dict.fromkeys(s for fmt in FORMATS.values() for s in (fmt.suffix, *fmt.also)))
+    raise ArtifactError(
+        f"{path}: {'a folder that is ' if path.is_dir() else ''}not a model of a known kind; allowed: {suffixes}"
+    )
+
+
+def read_source(path: str | Path, key: str | None = None, arch: str | None = None) -> Checkpoint:
+    """The checkpoint in a weight file or in a converted model of any format.
+
+    `meta` tells the file's name, its sha256 (see `sha256_of_all`) and its format.
+
+    Args:
+        key: which network is meant where a training run saved several in a file: `"ema"`.
+        arch: which blocks are dilated, where the file leaves it open: `"dilated"`, `"plain"`, or all blocks by name,
+            `"7,6,5,4,4F,4F,4F,4,5,6,7"`.
+
+    What it does not say and was taken as usual is an AssumptionWarning.
+
+    Raises:
+        InputError: no such file, of an unknown kind, damaged, or no U²-Net.
+        MissingExtraError: the package that reads this format is not installed.
+    """
+    path = Path(path)
+    fmt = format_of(path)
+    try:
+        checkpoint = fmt.read_as(path, key, arch)
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(f"reading {path.name}", error.name or "?", fmt.extra) from None
+    except InputError as error:
+        kind = NotANetworkError if isinstance(error, NotANetworkError) else CheckpointError
+        raise kind(str(error) if str(path) in str(error) else f"{path}: {error}") from None
+    except (U2ZooError, OSError, MemoryError):
+        raise
+    except Exception as error:  # a damaged file fails in more ways than its parser documents
+        raise CheckpointError(f"{path}: damaged or not {fmt.title} ({one_line(error)})") from error
+    checkpoint.warn(path)
+    notes = (*OF_ARTIFACTS, *fmt.own_notes)
+    own = {key: value for key, value in checkpoint.meta.items() if not key.startswith(notes)}
+    return replace(checkpoint, meta=own).with_meta(
+        source=path.name, sha256=sha256_of_all(fmt.files(path)), format=fmt.name
+    )
+
+
+def stem_of(path: str | Path) -> str:
+    """`sky.ncnn.param` -> `sky`; what a converted file is called after."""
+    path = Path(path)
+    for fmt in FORMATS.values():
+        for suffix in (fmt.suffix, *fmt.also):
+            if path.name.endswith(suffix) and path.name != suffix:
+                return path.name.removesuffix(suffix)
+    return path.name.removesuffix(".tar").removesuffix(".pth") if path.suffix == ".tar" else path.stem
+
+
+def sha256_of_all(files: list[Path]) -> str:
+    """sha256 of a file; of several (a folder, a pair): of the lines `sha256  name` in the order of their names."""
+    digests = []
+    for file in sorted(files, key=lambda f: f.name):
+        with file.open("rb") as stream:
+            digests.append((file.name, hashlib.file_digest(stream, "sha256").hexdigest()))
+    if len(digests) == 1:
+        return digests[0][1]
+    return hashlib.sha256("".join(f"{digest}  {name}\n" for name, digest in digests).encode()).hexdigest()

@@ -1,0 +1,101 @@
+"""A model that is ready to run, of whatever format."""
+
+import contextlib
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from typing import Any, ClassVar, Self, final
+
+import numpy as np
+
+from u2net_zoo.arch import Architecture
+
+from .embedded import EmbeddedPreprocessing
+
+__all__ = ["Outputs", "Predictor", "WrappedPredictor"]
+
+Outputs = dict[str, np.ndarray]
+
+
+class Predictor(ABC):
+    """A model that is ready to run, of whatever format. Channels first outside, whatever it is inside.
+
+    Threads may share one: each call answers as if it came alone. Where the runtime itself cannot do that, one call
+    waits for the other.
+
+    Attributes:
+        concurrent: the runtime allows calls from several threads at once.
+        turn: held by the call that runs where it does not; reentrant.
+        size: (H, W) that it takes, None for any.
+        embedded: the profile that is in its graph. It then takes pixels, uint8 (N, 3, H, W) in RGB order, and answers
+            `mask`, uint8 (N, 1, H, W): grey levels, or each pixel's class.
+        default: (H, W) that it is described with, when it takes several.
+        multiple: of which both sides have to be one, where it takes several sizes.
+        batch: batch size that it takes, None for any.
+        outputs: names of what it returns, in order.
+        precision: the reduced precision that the file says it has; None where it says none.
+        stated: what of a photograph the file says that it takes, a name in `INPUTS`; None where it does not say.
+        takes: the type in which the file itself takes its input, of files of integers: `int8, scale 0.02, zero point
+            -4`; empty for floats. It is fed the same float32 tensor.
+    """
+
+    concurrent: ClassVar[bool] = False
+    turn: threading.RLock
+    precision: str | None = None
+    takes: str = ""
+    stated: str | None = None
+    multiple: int = 1
+    size: tuple[int, int] | None = None
+    default: tuple[int, int] | None = None
+    batch: int | None = None
+    outputs: tuple[str, ...] = ()
+    embedded: EmbeddedPreprocessing | None = None
+    scratch: object = None  # a temporary folder that has to live as long as the predictor
+
+    def __new__(cls, *_: Any, **__: Any) -> Self:
+        predictor = super().__new__(cls)
+        predictor.turn = threading.RLock()
+        return predictor
+
+    @final
+    def __call__(self, x: np.ndarray) -> Outputs:
+        """x: (N, C, H, W) float32. Returns name -> (N, out_ch, H, W) float32. See `embedded` for models of pixels."""
+        with contextlib.nullcontext() if self.concurrent else self.turn:
+            return self.compute(x)
+
+    @abstractmethod
+    def compute(self, x: np.ndarray) -> Outputs:
+        """What a call returns, in memory that no later call writes to. Runs alone unless `concurrent`."""
+
+    def share(self, lanes: int) -> int:
+        """Prepares for `lanes` calls at once at most; returns how many of them the model works on at the same time."""
+        return 1
+
+    def taps(self, x: np.ndarray, arch: Architecture) -> Iterator[tuple[str, np.ndarray]]:
+        """(unit path, activation (N, C, h, w)) for the units that can be looked at, in execution order.
+
+        No other thread may call the model meanwhile.
+        """
+        return iter(())
+
+
+class WrappedPredictor(Predictor):
+    """Another predictor under the same facts; a subclass changes what it does and says."""
+
+    concurrent = True  # the one inside takes its turns
+
+    def __init__(self, predictor: Predictor):
+        self.predictor = predictor
+        self.size, self.default, self.multiple = predictor.size, predictor.default, predictor.multiple
+        self.batch, self.outputs = predictor.batch, predictor.outputs
+        self.embedded, self.precision, self.takes = predictor.embedded, predictor.precision, predictor.takes
+        self.stated = predictor.stated
+
+    def compute(self, x: np.ndarray) -> Outputs:
+        return self.predictor(x)
+
+    def share(self, lanes: int) -> int:
+        return self.predictor.share(lanes)
+
+    def taps(self, x: np.ndarray, arch: Architecture) -> Iterator[tuple[str, np.ndarray]]:
+        return self.predictor.taps(x, arch)

@@ -1,0 +1,68 @@
+"""Weights that the catalog names run in any runtime, whatever kind of file it has of them."""
+
+import hashlib
+import shutil
+
+import numpy as np
+import pytest
+
+from converters import FORMATS, Options
+from u2net_zoo import Session
+from u2net_zoo.api import run_converted
+from u2net_zoo.errors import OptionError
+from u2net_zoo.sources import locate
+
+ENTRY = """
+[mine]
+purpose = "a drawing"
+architecture = "from shapes"
+profile = "sky"
+output = "drawing"
+licence = "Apache-2.0"
+training = "none"
+citation = "none"
+
+[[mine.sources]]
+kind = "http"
+url = "http://127.0.0.1:9/weights.onnx"
+file = "weights.onnx"
+bytes = {bytes}
+sha256 = "{sha256}"
+"""
+
+
+@pytest.fixture
+def onnx(made, tmp_path, monkeypatch):
+    """The file of the catalog's `mine`, an ONNX one of 64 by 64, in the cache."""
+    file = tmp_path / "home" / "mine" / "weights.onnx"
+    file.parent.mkdir(parents=True)
+    shutil.copy(made.one("onnx", Options(size=(64, 64), outputs="all")).path, file)
+    content = file.read_bytes()
+    text = ENTRY.format(bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
+    (tmp_path / "catalog.toml").write_text(text)
+    monkeypatch.setenv("U2ZOO_CATALOG", str(tmp_path / "catalog.toml"))
+    monkeypatch.setenv("U2ZOO_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("U2ZOO_OFFLINE", "1")
+    monkeypatch.chdir(tmp_path)
+    return file
+
+
+def test_a_name_runs_in_the_runtime_that_is_asked_for_at_its_profiles_size(onnx):
+    assert locate("mine").path == onnx
+    assert Session("mine").size == (64, 64)
+    session = Session("mine", runtime="torchscript")
+    assert (session.size, session.profile.name) == ((384, 384), "sky")
+    x = np.random.default_rng(0).standard_normal((1, 3, 384, 384)).astype(np.float32)
+    reference = Session("mine", runtime="torch").answer(x)
+    assert np.abs(session.answer(x) - reference).max() < 1e-3
+
+
+def test_a_file_that_is_named_is_not_converted(onnx):
+    with pytest.raises(OptionError, match=r"is ONNX: --runtime onnx runs it, torchscript does not"):
+        Session(onnx, runtime="torchscript")
+
+
+def test_a_format_that_takes_pictures_by_default_is_run_on_the_tensor(small):
+    """Else it would have a profile in its graph, which wins: the wrong one for most weights."""
+    predictor = run_converted(small, FORMATS["coreml"], (32, 64))
+    assert (predictor.embedded, predictor.size) == (None, (32, 64))

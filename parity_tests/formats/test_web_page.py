@@ -1,0 +1,158 @@
+"""`--to web` in a real browser, without any server's help, against the Python mask; its files: test_web_folder.py."""
+
+import base64
+import functools
+import threading
+from dataclasses import replace
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from skimage import data
+from support.browser import Browser, executable
+
+from converters import FORMATS, Options, convert
+from converters.formats.web.onnxruntime_web import runtime
+from converters.loading import read_source
+from u2net_zoo import Session
+from u2net_zoo.catalog import bundled
+from u2net_zoo.errors import DownloadError
+from u2net_zoo.preprocessing import read_image
+
+NEAR, SHARE = 2, 0.99  # grey levels, and the share of pixels; measured: one level, all pixels (2026-11-21)
+
+
+@pytest.fixture(scope="module")
+def npm():
+    """onnxruntime-web is in the cache, or can be fetched; and there is a browser to run it."""
+    executable()
+    try:
+        runtime()
+    except DownloadError:
+        pytest.skip("needs onnxruntime-web")
+
+
+@pytest.fixture(scope="module")
+def folder(npm, small, tmp_path_factory) -> Path:
+    """A small network."""
+    return convert(small, "web", tmp_path_factory.mktemp("web"), options=Options(size=(64, 96)))[0].path
+
+
+@pytest.fixture(scope="module")
+def bundled_folder(npm, tmp_path_factory) -> Path:
+    """The bundled network, as people get it."""
+    path, web = tmp_path_factory.mktemp("web") / "u2net_nano_web", FORMATS["web"]
+    web.write(read_source(bundled("u2net_nano.safetensors")), path, web.settle(Options()))
+    return path
+
+
+@pytest.fixture(scope="module")
+def photographs(tmp_path_factory) -> dict[str, Path]:
+    place, cat = tmp_path_factory.mktemp("photographs"), Image.fromarray(data.chelsea())
+    exif = Image.Exif()
+    exif[0x112] = 6
+    cat.save(place / "turned.jpg", exif=exif, quality=95)
+    Image.fromarray(data.astronaut()).save(place / "astronaut.png")
+    Image.fromarray(data.coins()).save(place / "grey.png")
+    Image.fromarray(data.camera()).save(place / "grey.jpg")
+    alpha = np.tile(np.linspace(0, 255, 512).astype(np.uint8), (512, 1))
+    alpha[:, 300:] = 255
+    see_through = Image.fromarray(np.dstack([data.astronaut(), alpha]))
+    see_through.save(place / "transparent.png")
+    see_through.quantize(64).save(place / "transparent palette.png")
+    see_through.convert("LA").save(place / "transparent grey.png")
+    cat.resize((97, 61)).save(place / "smaller than the network.png")
+    cat.resize((1, 1)).save(place / "one pixel.png")
+    cat.resize((700, 40)).save(place / "wide.webp", lossless=True)
+    return {path.name: path for path in place.iterdir()}
+
+
+NAMES = ("astronaut.png", "turned.jpg", "grey.png", "grey.jpg", "smaller than the network.png", "one pixel.png",
+         "wide.webp", "transparent.png", "transparent palette.png", "transparent grey.png")  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def address(folder):
+    """A plain web server for files."""
+
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *_) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(folder)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_address[1]}/"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture(scope="module")
+def browser(address, tmp_path_factory):
+    opened = Browser(tmp_path_factory.mktemp("profile"))
+    opened.open(address)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture(scope="module")
+def session(small) -> Session:
+    """In Torch; it is fed at the size that the folder's model takes."""
+    found = Session(small)
+    found.preparation = replace(found.preparation, size=(64, 96))
+    return found
+
+
+def levels(browser, photograph: Path) -> np.ndarray:
+    """The mask that the page has of it, flat."""
+    browser.evaluate("document.getElementById('facts').replaceChildren()")
+    browser.choose("#file", photograph)
+    error = "document.getElementById('error')"
+    browser.wait_for(f"document.getElementById('facts').childNodes.length || !{error}.hidden", 60)
+    assert browser.evaluate(f"{error}.textContent") == ""
+    return np.array(browser.evaluate("Array.from(u2zoo.mask())"), np.int16)
+
+
+def close(found: np.ndarray, session: Session, photograph: Path) -> bool:
+    wanted = np.asarray(session.mask(read_image(photograph)), np.int16)
+    return bool((np.abs(found.reshape(wanted.shape) - wanted) <= NEAR).mean() >= SHARE)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_browsers_mask_is_the_python_mask(browser, session, photographs, name):
+    assert close(levels(browser, photographs[name]), session, photographs[name])
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_colours_that_transparency_hides_are_read_upright(browser, address, tmp_path, orientation):
+    pixels = np.random.default_rng(0).integers(0, 256, (7, 9, 4), dtype=np.uint8)
+    pixels[:2, :, 3] = 0
+    exif = Image.Exif()
+    exif[0x112] = orientation
+    Image.fromarray(pixels).save(tmp_path / "a.png", exif=exif)
+    content = base64.b64encode((tmp_path / "a.png").read_bytes()).decode()
+    found = browser.evaluate(f"""fetch("data:image/png;base64,{content}")
+        .then((answer) => answer.blob())
+        .then(async (file) => Array.from(await coloursOf(file, await createImageBitmap(file))))""")
+    wanted = np.asarray(read_image(tmp_path / "a.png"))
+    assert np.array_equal(np.array(found, np.uint8).reshape(wanted.shape), wanted)
+
+
+def test_the_bundled_network_runs_from_a_double_click(bundled_folder, photographs, tmp_path):
+    opened, session = Browser(tmp_path), Session("u2net_nano")
+    try:
+        opened.open(bundled_folder / "index.html")
+        for name in ("astronaut.png", "turned.jpg"):
+            assert close(levels(opened, photographs[name]), session, photographs[name])
+        assert all(url.startswith(("file:", "blob:")) for url in opened.requested())
+        assert opened.complaints() == []
+    finally:
+        opened.close()
+
+
+def test_the_browser_asked_for_files_of_the_folder_and_nothing_else(browser, address, folder, photographs):
+    levels(browser, photographs["one pixel.png"])
+    asked = {url.removeprefix(address) for url in browser.requested() if not url.startswith("blob:")}
+    assert all((folder / (name or "index.html")).is_file() for name in asked), asked
+    assert browser.complaints() == []

@@ -1,0 +1,3 @@
+"""What the tests of verification share."""
+
+from support.reports import reported  # noqa: F401 - a fixture

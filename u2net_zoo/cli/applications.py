@@ -1,0 +1,129 @@
+"""A command for each application of the registry: the options that all share, and its own, which are its fields."""
+
+import inspect
+import typing
+from collections.abc import Callable
+from dataclasses import MISSING, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from converters.registry import FORMATS
+
+from ..conventions import INPUTS
+
+if TYPE_CHECKING:
+    from ..apps.base import Application
+
+__all__ = ["Commands", "command_of"]
+
+COMMON: dict[str, tuple[Any, Any]] = {
+    "images": (
+        Annotated[list[str], typer.Argument(help="Photographs, folders or globs; - is standard input.")],
+        inspect.Parameter.empty,
+    ),
+    "out": (
+        Annotated[str, typer.Option("-o", "--out", help="The result, or a folder for results; - is standard output.")],
+        inspect.Parameter.empty,
+    ),
+    "model": (Annotated[Path, typer.Option(help="Weights, an artifact of any format, or a catalog name.")], None),
+    "profile": (Annotated[str | None, typer.Option(help="How photographs are prepared.")], None),
+    "runtime": (
+        Annotated[str | None, typer.Option(help=f"What runs the weights: torch (the default), {', '.join(FORMATS)}.")],
+        None,
+    ),
+    "input": (
+        Annotated[
+            str | None,
+            typer.Option("--input", help=f"What the artifact takes, if that cannot be found out: {', '.join(INPUTS)}."),
+        ],
+        None,
+    ),
+    "recursive": (Annotated[bool, typer.Option("--recursive", help="Look into the folders of folders too.")], False),
+    "resume": (
+        Annotated[
+            bool,
+            typer.Option(
+                "--resume", help="Skip what a run before finished: one interrupted, failed in part, or with --resume."
+            ),
+        ],
+        False,
+    ),
+    "errors": (Annotated[Path | None, typer.Option(help="A CSV file for photographs that failed, and why.")], None),
+    "workers": (
+        Annotated[
+            int | None,
+            typer.Option(min=1, max=256, help="Processes that decode and encode; with Ray: that run the model."),
+        ],
+        None,
+    ),
+    "engine": (Annotated[str, typer.Option(help="What runs many photographs: local or ray.")], "local"),
+    "address": (Annotated[str | None, typer.Option(help="The Ray cluster; by default one is started here.")], None),
+    "json": (Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")], False),
+}  # fmt: skip
+
+
+class Commands(TyperGroup):
+    """The commands of `u2zoo`. Applications are imported when one of them is called, or all are listed."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        from ..apps.registry import APPLICATIONS
+
+        return sorted({*super().list_commands(ctx), *APPLICATIONS})
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if found := super().get_command(ctx, cmd_name):
+            return found
+        from ..apps.registry import APPLICATIONS
+
+        if cmd_name not in APPLICATIONS:
+            return None
+        alone = typer.Typer(add_completion=False)
+        alone.command(cmd_name)(command_of(APPLICATIONS[cmd_name]))
+        return typer.main.get_command(alone)
+
+
+def command_of(kind: "type[Application]") -> Callable[..., None]:
+    """The function behind a command: its parameters are the common ones and the application's fields."""
+
+    def command(**values: Any) -> None:
+        from .run_application import Request, run_request
+
+        own = {field.name: values.pop(field.name) for field in fields(kind)}
+        run_request(kind(**own), Request(**values))
+
+    common = {**COMMON, "model": (COMMON["model"][0], Path(kind.model)), "profile": (_profile(kind), None)}
+    both = {**common, **_own_options(kind)}
+    command.__name__, command.__doc__ = kind.name, kind.title
+    command.__annotations__ = {name: annotation for name, (annotation, _) in both.items()}
+    command.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [
+            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+            for name, (annotation, default) in both.items()
+        ]
+    )
+    return command
+
+
+def _profile(kind: "type[Application]") -> Any:
+    from ..sources import profile_of
+
+    usual = kind().profile(profile_of(kind.model, kind.model))
+    text = "How photographs are prepared: paper, rembg …; by default as the catalog says for a name, and as"
+    return Annotated[
+        str | None,
+        typer.Option(help=f"{text} {kind.model} is fed ({usual}) for a file without a profile in its graph."),
+    ]
+
+
+def _own_options(kind: "type[Application]") -> dict[str, tuple[Any, Any]]:
+    """(annotation, default) of each field of the application."""
+    hints = typing.get_type_hints(kind)
+    own = {}
+    for field in fields(kind):
+        option = typer.Option(help=field.metadata.get("help"))
+        default = inspect.Parameter.empty if field.default is MISSING else field.default
+        own[field.name] = (Annotated[hints[field.name], option], default)
+    return own
