@@ -8,7 +8,7 @@ SOURCE := u2net_nano
 TO := all
 OUT := out
 
-.PHONY: convert test test-all check format bench clean
+.PHONY: convert test test-all check format bench constraints clean
 
 convert: $(READY)
 	$(BIN)/u2zoo convert "$(SOURCE)" --to "$(TO)" --out "$(OUT)"
@@ -32,6 +32,11 @@ format: $(READY)
 
 bench: $(READY)
 	$(BIN)/python scripts/bench_convert.py
+
+# The newest releases that fit together, on Linux, macOS and Windows and every Python of pyproject.toml.
+constraints: $(READY)
+	$(BIN)/uv pip compile pyproject.toml --all-extras --universal --upgrade --no-annotate --quiet \
+		--custom-compile-command "make constraints" --output-file constraints.txt
 
 # The constraints keep every machine on the versions that were measured together.
 $(READY): pyproject.toml constraints.txt

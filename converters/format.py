@@ -69,6 +69,8 @@ class Format(ABC):
         extra: the extra in pyproject.toml that brings `packages`.
         packages: importable names that writing needs.
         running: those that running needs; the same, where a subclass says nothing.
+        running_extra: the extra that brings these and little else; `extra`, where a subclass says nothing.
+        direct: whether its runtime takes weights without a file, and without Torch; see `run_weights`.
         has_graph: whether a file holds the network and not only its weights; Torch runs those of the latter.
         inner_values: whether its runtime lets one look at units, so that the first that differs can be named.
         legacy: name of the older format that `--legacy` writes in its place.
@@ -96,6 +98,8 @@ class Format(ABC):
     extra: ClassVar[str]
     packages: ClassVar[tuple[str, ...]]
     running: ClassVar[tuple[str, ...]] = ()
+    running_extra: ClassVar[str] = ""
+    direct: ClassVar[bool] = False
     has_graph: ClassVar[bool] = True
     inner_values: ClassVar[bool] = True
     legacy: ClassVar[str] = ""
@@ -128,6 +132,10 @@ class Format(ABC):
             raise
         except Exception as error:  # a damaged file fails in more ways than its runtime documents
             raise ArtifactError(f"{path}: damaged or not {self.title} ({one_line(error)})") from error
+
+    def run_weights(self, checkpoint: Checkpoint, options: Options) -> Predictor:
+        """The network in this format's runtime without a file; only where `direct`."""
+        raise NotImplementedError(self.name)
 
     def proofs(self, path: Path) -> Iterator[Predictor]:
         """Every way to run the artifact that has to stay within the bounds."""
@@ -168,16 +176,20 @@ class Format(ABC):
 
     def require(self) -> None:
         """Raises MissingExtraError when a package that writing needs is not installed."""
-        self._require(self.packages)
+        self._require(self.packages, self.extra)
 
     def require_running(self) -> None:
         """Raises MissingExtraError when a package that running needs is not installed."""
-        self._require(self.running or self.packages)
+        self._require(self.running or self.packages, self.running_extra or self.extra)
 
-    def _require(self, packages: Sequence[str]) -> None:
+    def can_run(self) -> bool:
+        """Whether every package that running needs is installed."""
+        return all(find_spec(package) for package in self.running or self.packages)
+
+    def _require(self, packages: Sequence[str], extra: str) -> None:
         for package in packages:
             if find_spec(package) is None:
-                raise MissingExtraError(f"format {self.name!r}", package, self.extra)
+                raise MissingExtraError(f"format {self.name!r}", package, extra)
 
     def check_target(self, path: Path) -> None:
         """Raises OutputError when `path` holds something that this format did not make."""

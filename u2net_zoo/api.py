@@ -1,6 +1,7 @@
 """What `u2net_zoo` exports: a source in, a Torch model, a Keras model or a photograph-to-mask session out."""
 
 import tempfile
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,7 +65,8 @@ class Session(MaskSession):
     """Photograph in, mask out: `Session("u2netp.onnx").mask(image)`.
 
     Args:
-        source: a weight file (runs in Torch), an artifact of any format, a name in the catalog, or a checkpoint.
+        source: a weight file (runs in Torch, or in onnxruntime where Torch is not installed), an artifact of any
+            format, a name in the catalog, or a checkpoint.
         profile: a name in `PROFILES`; by default the one that belongs to the catalog's weights, otherwise `paper`.
         runtime: a format's name: a weight file, or weights that the catalog names, are converted to it first, at the
             profile's size, into a temporary folder; an artifact must already be of that format. `torch`: the weights
@@ -118,10 +120,24 @@ def _predictor(
             f"--input {takes}: goes with a converted model that runs in its own runtime, not with weights"
         )
     checkpoint = _checkpoint(source.path if isinstance(source, Located) else source)
+    size = (profile.size, profile.size)
+    if not find_spec("torch") and (wanted is None or wanted.direct) and runtime != "torch":
+        return _run_directly(checkpoint, wanted, size), NORMALISED
     if wanted is None:
         return TorchPredictor(checkpoint, fold=True), NORMALISED
     wanted.require()
-    return run_converted(checkpoint, wanted, (profile.size, profile.size)), NORMALISED
+    return run_converted(checkpoint, wanted, size), NORMALISED
+
+
+def _run_directly(checkpoint: Checkpoint, wanted: "Format | None", size: tuple[int, int]) -> "Predictor":
+    """Weights where Torch is not installed: in the first runtime that takes them without a file."""
+    from converters import Options
+    from converters.registry import FORMATS
+
+    direct = [wanted] if wanted else [fmt for fmt in FORMATS.values() if fmt.direct]
+    fmt = next((fmt for fmt in direct if fmt.can_run()), direct[0])
+    fmt.require_running()
+    return fmt.run_weights(checkpoint, fmt.settle(Options(size=size)))
 
 
 def run_converted(checkpoint: Checkpoint, fmt: "Format", size: tuple[int, int]) -> "Predictor":

@@ -57,7 +57,7 @@ class Layout:
         """A 4-D value inside of the model as (N, C, H, W)."""
         return np.ascontiguousarray(value.transpose(0, 3, 1, 2)) if self.channels_last else value
 
-    def sizes(self, shape: Sequence[Any], path: Path) -> tuple[int | None, tuple[int, int] | None]:
+    def sizes(self, shape: Sequence[Any], path: Path | str) -> tuple[int | None, tuple[int, int] | None]:
         """(batch, (H, W)) of the model's only input; None where any will do.
 
         Raises:

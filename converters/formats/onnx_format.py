@@ -1,8 +1,6 @@
-"""`onnx`: exported by Torch from the folded model, run by onnxruntime."""
+"""`onnx`: written from the walk in `arch`, run by onnxruntime."""
 
 import re
-import warnings
-from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -13,13 +11,13 @@ from u2net_zoo.errors import OptionError
 from ..embedded import metadata_of
 from ..format import Format, Lane
 from ..mask_errors import MaskBound
-from ..options import DYNAMIC, Options, output_names
+from ..options import DYNAMIC, Options
 from ..predictor import Predictor
 from ..quantise.mixed_precision import Plan
 from ..quantise.onnx_int8 import int8
 from . import onnx_reader
+from .onnx_graph import onnx_bytes
 from .onnx_runtime import Runtime
-from .traced_torch import exportable
 
 __all__ = ["Onnx"]
 
@@ -38,6 +36,8 @@ class Onnx(Format):
     extra = "onnx"
     packages = ("torch", "onnx", "onnxruntime")
     running = ("onnxruntime",)
+    running_extra = "run"
+    direct = True
     lanes: ClassVar[tuple[Lane, ...]] = (
         Lane("onnxruntime"),
         Lane("onnxruntime CUDA float32", "cuda", CUDA, {"tf32": False}, artifacts=True),
@@ -68,46 +68,30 @@ class Onnx(Format):
 
         plan = None
         if options.precision == "int8":
-            export = partial(_exported, path=path)
-            model, plan = int8(checkpoint, options, self.bounds["int8"], export)
+            model, plan = int8(checkpoint, options, self.bounds["int8"], _loaded)
         else:
-            model = _exported(checkpoint, options, path)
+            model = _loaded(checkpoint, options)
         model = _to_half(model) if options.precision == "fp16" else model
         onnx.helper.set_model_props(model, metadata_of(checkpoint, options))
         onnx.checker.check_model(model)
-        onnx.save(model, str(path))
+        path.write_bytes(model.SerializeToString(deterministic=True))
         return plan
 
     def open(self, path: Path) -> Predictor:
         return Runtime(path)
 
+    def run_weights(self, checkpoint: Checkpoint, options: Options) -> Predictor:
+        return Runtime(onnx_bytes(checkpoint, options))
+
     def read(self, path: Path) -> Checkpoint:
         return onnx_reader.read(path)
 
 
-def _exported(checkpoint: Checkpoint, options: Options, path: Path) -> Any:
-    """The model in float32; `path` holds it on the way."""
+def _loaded(checkpoint: Checkpoint, options: Options) -> Any:
+    """The model in float32, as the package `onnx` has it."""
     import onnx
-    import torch
 
-    arch = checkpoint.arch
-    names = list(output_names(arch, options))
-    kind = torch.uint8 if options.io == "image" else torch.float32
-    sample = torch.zeros(options.batch or 1, arch.in_ch, *(options.size or ()), dtype=kind)
-    axes = {name: {0: "batch"} for name in ("image", *names)} if options.batch == DYNAMIC else None
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the tracer warns of every size that is a constant, which is the aim
-        torch.onnx.export(
-            exportable(checkpoint, options),
-            (sample,),
-            str(path),
-            input_names=["image"],
-            output_names=names,
-            dynamic_axes=axes,
-            opset_version=options.opset,
-            dynamo=False,
-        )
-    return onnx.load(str(path))
+    return onnx.load_model_from_string(onnx_bytes(checkpoint, options))
 
 
 def _to_half(model: Any) -> Any:

@@ -23,20 +23,26 @@ QUANTISERS = ("QuantizeLinear", "DynamicQuantizeLinear")
 
 
 class Runtime(Predictor):
-    """An ONNX file in onnxruntime; `providers` are onnxruntime's names, with options where they have some."""
+    """An ONNX model in onnxruntime.
+
+    Args:
+        model: a file, or what stands in one.
+        providers: onnxruntime's names, with options where they have some.
+    """
 
     concurrent = True
 
-    def __init__(self, path: Path, providers: Sequence[Any] = CPU):
+    def __init__(self, model: Path | bytes, providers: Sequence[Any] = CPU):
         import onnxruntime
 
         onnxruntime.disable_telemetry_events()  # which it has in Windows
-        self.path, self.providers = path, list(providers)
+        path = model if isinstance(model, Path) else "the network"
+        self.model, self.providers = model if isinstance(model, bytes) else str(model), list(providers)
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
         self.options = options
         try:
-            self.session = onnxruntime.InferenceSession(str(path), options, providers=self.providers)
+            self.session = onnxruntime.InferenceSession(self.model, options, providers=self.providers)
         except Exception as error:  # onnxruntime raises types of its own for every kind of damage
             raise ArtifactError(f"{path}: onnxruntime cannot load it ({one_line(error)})") from None
         given = self.session.get_inputs()
@@ -72,7 +78,7 @@ class Runtime(Predictor):
         self.options.intra_op_num_threads = max(1, processors() // lanes)
         # threads that wait by spinning would take the processors from those who decode
         self.options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        self.session = onnxruntime.InferenceSession(str(self.path), self.options, providers=self.providers)
+        self.session = onnxruntime.InferenceSession(self.model, self.options, providers=self.providers)
         return lanes
 
     def laid_out(self, x: np.ndarray) -> np.ndarray:
@@ -84,8 +90,10 @@ class Runtime(Predictor):
         import onnx
         import onnxruntime
 
-        values = onnx_reader.activations(self.path)
-        model = onnx.load(str(self.path))
+        if isinstance(self.model, bytes):
+            return iter(())
+        values = onnx_reader.activations(Path(self.model))
+        model = onnx.load(self.model)
         if any(node.op_type in QUANTISERS for node in model.graph.node):
             return iter(())  # its maps are rounded everywhere, ours equalised too: none is where a fault begins
         del model.graph.output[:]

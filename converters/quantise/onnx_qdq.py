@@ -31,9 +31,6 @@ class _Builder:
         self.graph = graph
         self.eight = frozenset(convolutions)
         self.constants = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
-        for node in [n for n in graph.node if n.op_type == "Identity" and n.input[0] in self.constants]:
-            self.constants[node.output[0]] = self.constants[node.input[0]]  # Torch's exporter shares equal arrays so
-            graph.node.remove(node)
         self.users: dict[str, list[Any]] = {}
         for node in graph.node:
             for name in node.input:

@@ -108,11 +108,12 @@ def inspect(path: str | Path) -> tuple[Checkpoint, Agreement]:
     return checkpoint, agreement(fmt, path, checkpoint)
 
 
-def agreement(fmt: Format, path: Path, checkpoint: Checkpoint) -> Agreement:
-    """Runs `path` and the Torch model of `checkpoint` on a photograph and on noise, and compares."""
+def agreement(fmt: Format, path: Path, checkpoint: Checkpoint, predictor: Predictor | None = None) -> Agreement:
+    """Runs `path` (`predictor`, where it is open) and the Torch model of `checkpoint` on a photograph and on noise."""
     try:
-        fmt.require_running()
-        predictor = fmt.run(path)
+        if predictor is None:
+            fmt.require_running()
+            predictor = fmt.run(path)
         if isinstance(predictor, TorchPredictor):
             return Agreement(False, {}, 0.0, 0.0, 0.0, skipped="it holds weights alone")
         size = predictor.size or predictor.default or DEFAULT_SIZE

@@ -8,6 +8,7 @@ from PIL import Image
 
 from ..errors import OptionError
 from .base import Application, Result
+from .optional import scikit_image, scipy
 from .refine import as_rgb, check_share
 
 __all__ = ["Composite", "composite"]
@@ -29,23 +30,21 @@ def composite(image: Image.Image, drawing: Image.Image, *, sigma: float = 20.0, 
         image: in any mode. drawing: "L" of any size, best the network's own 512 by 512.
         sigma: of the Gaussian in pixels, at least 0. alpha: the photograph's share, from 0 to 1.
     """
-    from scipy.ndimage import gaussian_filter
-
+    blurred = scipy("composite").gaussian_filter
     pixels = np.asarray(as_rgb(image))
     lines = _resize(np.asarray(drawing.convert("L"), np.float32), pixels.shape[:2])
     lines *= np.float32(255 * (1 - alpha) / (float(lines.max()) + TINY))
     result = np.empty(pixels.shape, np.float32)
     for channel in range(3):
         plane = pixels[..., channel].astype(np.float32)
-        result[..., channel] = gaussian_filter(plane, sigma, mode="nearest", truncate=4.0) * np.float32(alpha) + lines
+        result[..., channel] = blurred(plane, sigma, mode="nearest", truncate=4.0) * np.float32(alpha) + lines
     return Image.fromarray(_stretch(result))
 
 
 def _resize(drawing: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
-    from skimage.transform import resize
-
     if drawing.shape == size:
         return drawing.copy()
+    resize = scikit_image("composite").resize
     return resize(drawing, size, order=2, mode="constant", anti_aliasing=False, preserve_range=True)
 
 

@@ -9,7 +9,7 @@ from PIL import Image
 
 from ..errors import OptionError
 from .bands import bands, enlarged, floats, working
-from .optional import pymatting
+from .optional import pymatting, scipy
 from .refine import thresholded
 
 __all__ = ["METHODS", "Trimap", "check_matting", "guided_filter", "matted"]
@@ -58,11 +58,10 @@ def _erode(sure: np.ndarray, side: int, *, beyond: int) -> np.ndarray:
 
     The least value under the square: SciPy's binary erosion by a large square needs memory of its side's fourth power.
     """
-    from scipy.ndimage import binary_erosion, minimum_filter
-
+    ndimage = scipy("--matting")
     if not side:
-        return binary_erosion(sure, border_value=beyond)
-    return minimum_filter(sure.astype(np.uint8), size=side, mode="constant", cval=beyond) > 0
+        return ndimage.binary_erosion(sure, border_value=beyond)
+    return ndimage.minimum_filter(sure.astype(np.uint8), size=side, mode="constant", cval=beyond) > 0
 
 
 def check_matting(method: str | None, trimap: Trimap) -> None:
@@ -144,10 +143,8 @@ def guided_filter(guide: np.ndarray, target: np.ndarray, radius: int, smoothing:
 
 def _means(array: np.ndarray, radius: int) -> np.ndarray:
     """Means over squares of 2 radius + 1 pixels along the first two axes."""
-    from scipy.ndimage import uniform_filter
-
     side = 2 * radius + 1
-    return uniform_filter(array, (side, side) + (1,) * (array.ndim - 2), mode="nearest")
+    return scipy("--matting guided").uniform_filter(array, (side, side) + (1,) * (array.ndim - 2), mode="nearest")
 
 
 def _enlarge_alpha(photograph: Image.Image, layers: np.ndarray) -> Image.Image:

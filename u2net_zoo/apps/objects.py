@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from .base import Result
+from .filters import connected_parts
 from .refine import HALF, MaskApplication, as_rgb, check_share, foreground_of
 
 __all__ = ["Box", "Boxes", "coco", "csv", "drawn", "objects"]
@@ -43,19 +44,12 @@ def objects(mask: Image.Image, region: Image.Image | None = None, *, minimum: fl
         region: what counts as object, "L", from one half of 255 on; the mask itself by default.
         minimum: parts with a smaller share of the picture are passed over.
     """
-    from skimage.measure import label, regionprops
-
     levels = np.asarray(foreground_of(mask))
     inside = (levels if region is None else np.asarray(region)) >= HALF
     least = minimum * inside.size
-    parts = (part for part in regionprops(label(inside, connectivity=2), levels) if part.area >= least)
-    found = [_box(part) for part in parts]
+    parts = (part for part in connected_parts(inside, levels) if part.area >= least)
+    found = [Box(part.box, part.area, round(part.mean / 255, 4)) for part in parts]
     return sorted(found, key=lambda box: (-box.area, box.box))
-
-
-def _box(part: Any) -> Box:
-    top, left, bottom, right = (int(side) for side in part.bbox)
-    return Box((left, top, right, bottom), int(part.area), round(float(part.intensity_mean) / 255, 4))
 
 
 def drawn(image: Image.Image, boxes: Iterable[Box]) -> Image.Image:

@@ -4,7 +4,7 @@ from types import ModuleType
 
 from ..errors import MissingExtraError
 
-__all__ = ["opencv", "pymatting"]
+__all__ = ["opencv", "pymatting", "scikit_image", "scipy"]
 
 
 def opencv(what: str) -> ModuleType:
@@ -23,3 +23,21 @@ def pymatting(what: str) -> ModuleType:
     except ModuleNotFoundError:
         raise MissingExtraError(what, "pymatting", "apps") from None
     return pymatting
+
+
+def scipy(what: str) -> ModuleType:
+    """`scipy.ndimage`, for `what`. Raises MissingExtraError."""
+    try:
+        import scipy.ndimage
+    except ModuleNotFoundError:
+        raise MissingExtraError(what, "scipy", "apps") from None
+    return scipy.ndimage
+
+
+def scikit_image(what: str) -> ModuleType:
+    """`skimage.transform`, for `what`. Raises MissingExtraError."""
+    try:
+        import skimage.transform
+    except ModuleNotFoundError:
+        raise MissingExtraError(what, "scikit-image", "apps") from None
+    return skimage.transform

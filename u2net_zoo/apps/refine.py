@@ -10,6 +10,7 @@ from ..errors import OptionError
 from ..preprocessing import to_rgb
 from .bands import bands
 from .base import Application, Result
+from .filters import gaussian, opened
 
 __all__ = [
     "HALF",
@@ -57,14 +58,11 @@ def postprocessed(mask: Image.Image) -> Image.Image:
     Opening with a cross of 3x3 pixels, Gaussian blur with sigma 2, then black below 127 and white from there, as in
     rembg 2.0.86. Earlier ones, which used OpenCV, blurred with 5x5 pixels; 0.07 % of the pixels differ.
     """
-    from scipy.ndimage import gaussian_filter
-    from skimage.morphology import disk, opening
-
-    opened = opening(np.asarray(mask), disk(1))
-    result = np.empty_like(opened)
+    clean = opened(np.asarray(mask))
+    result = np.empty_like(clean)
     for _, top, _, bottom in bands(mask.size):
         first = max(0, top - REACH)
-        smooth = gaussian_filter(opened[first : bottom + REACH].astype(np.float64), sigma=2)
+        smooth = gaussian(clean[first : bottom + REACH].astype(np.float64), sigma=2)
         result[top:bottom] = np.where(smooth[top - first :][: bottom - top] < 127, 0, 255)
     return Image.fromarray(result)
 
