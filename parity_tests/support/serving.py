@@ -41,9 +41,11 @@ def shared_model(checkpoint: Checkpoint, store: Store) -> Path:
 class Served:
     """The process and its address."""
 
-    def __init__(self, model: Path, *options: str):
-        command = [sys.executable, "-m", "u2net_zoo", "serve", "--port", "0", "--model", str(model), *options]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    def __init__(
+        self, model: Path | str, *options: str, python: Path | str = sys.executable, folder: Path | None = None
+    ):
+        command = [python, "-m", "u2net_zoo", "serve", "--port", "0", "--model", str(model), *options]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=folder)
         line = self.process.stdout.readline()
         assert line.startswith("http://"), self.process.stderr.read()
         self.base = line.split()[0]
