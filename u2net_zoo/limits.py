@@ -1,7 +1,7 @@
 """What a file may ask for before it is believed: bytes, pixels, members of an archive, places on disk."""
 
 import zipfile
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from .errors import CheckpointError, OversizeError
 
@@ -43,7 +43,8 @@ def inside(folder: Path, relative: str) -> Path:
     """
     parts = PurePosixPath(relative)
     target = folder / parts
-    if not relative or "\0" in relative or "\\" in relative or parts.is_absolute() or ".." in parts.parts:
+    leads_out = parts.is_absolute() or ".." in parts.parts or PureWindowsPath(relative).drive
+    if not relative or "\0" in relative or "\\" in relative or leads_out:
         raise CheckpointError(f"refers to {relative!r}, which is not in its own folder; refused")
     if not target.resolve().is_relative_to(folder.resolve()):
         raise CheckpointError(f"refers to {relative!r}, a link out of its own folder; refused")
