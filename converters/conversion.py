@@ -272,7 +272,7 @@ def _make(fmt: Format, checkpoint: Checkpoint, target: Path, options: Options, r
         size = _bytes(path)
         for file, text in beside.items():
             with staged(file) as written:
-                written.write_text(text, encoding="utf-8")
+                written.write_text(text, encoding="utf-8", newline="\n")
     if fmt.has_graph and options.io != "image":
         keep(fmt, target, "normalised")
     seconds = time.perf_counter() - start

@@ -9,7 +9,6 @@ generated (see `hard_state`), since the time does not depend on their values.
 import argparse
 import json
 import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -72,7 +71,7 @@ def measure(kind: str, source: str) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as out:
         start = time.perf_counter()
         command = [sys.executable, __file__, "--child", kind, "--source", source, "--out", out]
-        done = subprocess.run(command, capture_output=True, text=True)
+        done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", errors="replace")
         seconds = time.perf_counter() - start
     if done.returncode:
         raise SystemExit(f"{kind} failed: {done.stderr.strip().splitlines()[-1]}")
@@ -80,17 +79,10 @@ def measure(kind: str, source: str) -> dict[str, float]:
 
 
 def child(kind: str, source: str, out: str) -> None:
+    from u2net_zoo.system import peak_memory
+
     {"ours": ours, "bare": bare}[kind](source, out)
-    print(peak_gb())
-
-
-def peak_gb() -> float:
-    """Peak resident memory of this process; Linux's ru_maxrss would count the parent's too."""
-    status = Path("/proc/self/status")
-    if status.exists():
-        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
-        return int(line.split()[1]) * 1024 / 1e9
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e9  # bytes on macOS
+    print(peak_memory() / 1e9)
 
 
 def main() -> None:

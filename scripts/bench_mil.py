@@ -8,7 +8,6 @@ their values.
 """
 
 import argparse
-import resource
 import subprocess
 import sys
 import tempfile
@@ -48,18 +47,10 @@ def write(checkpoint: Any, side: int, precision: str, path: str) -> Any:
 def peak(path: str, side: int) -> None:
     """Opens and evaluates, and prints the peak resident gigabytes."""
     from converters.mil import Package, evaluate
+    from u2net_zoo.system import peak_memory
 
     evaluate(Package.open(path), {"image": image(side)})
-    print(peak_gb())
-
-
-def peak_gb() -> float:
-    """Of this program. Linux's ru_maxrss would not do: it counts what the parent had when it started this process."""
-    status = Path("/proc/self/status")
-    if not status.exists():
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e9  # bytes on macOS
-    line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
-    return int(line.split()[1]) * 1024 / 1e9
+    print(peak_memory() / 1e9)
 
 
 def fastest(calls: dict[str, Callable[[], Any]], rounds: int) -> dict[str, float]:
@@ -104,7 +95,7 @@ def main() -> None:
         checkpoint = read_source(locate(args.source).path) if args.source else generated(args.arch)
         model = write(checkpoint, args.size, args.precision, path)
         command = [sys.executable, __file__, "--child", path, "--size", str(args.size)]
-        memory = float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+        memory = float(subprocess.run(command, capture_output=True, check=True).stdout)
         seconds = compare(model, path, args.size, args.rounds)
     print(f"{checkpoint.arch.name} {args.precision} at {args.size}: Torch {seconds['torch']:.3f} s, "
           f"evaluator {seconds['evaluator']:.3f} s ({seconds['evaluator'] / seconds['torch']:.2f}x), "

@@ -56,8 +56,9 @@ def line(row: dict[str, Any]) -> str:
 
 def features() -> list[str]:
     """What this processor has for int8; without VNNI int8 gains least."""
-    path = Path("/proc/cpuinfo")
-    flags = path.read_text().split() if path.exists() else []
+    from u2net_zoo.system import features as known
+
+    flags = known()
     return [flag for flag in ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8") if flag in flags]
 
 

@@ -6,14 +6,13 @@
 
 Every broken file is read, or with --run handed to its runtime as `u2zoo mask` does, in a process that is watched: it
 has to end in a network or in one clear error, within 10 seconds and 2 GB, and to leave no file behind. Prints a table;
-ends with 1 when anything else happened.
+ends with 1 when anything else happened. Runs on Linux and macOS: Windows cannot wait for a pipe.
 """
 
 import argparse
 import json
 import os
 import random
-import resource
 import select
 import subprocess
 import sys
@@ -31,12 +30,13 @@ COLUMNS = ("network", "error", "unexpected", "crash", "hang", "memory", "left")
 
 def worker(run: bool) -> None:
     """Reads or runs the file named on each line of stdin; answers with one JSON line."""
-    out = os.fdopen(os.dup(1), "w")
+    out = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     import numpy as np
 
     from converters.loading import format_of, read_source
     from u2net_zoo.errors import U2ZooError
+    from u2net_zoo.system import peak_memory, peak_of_children
 
     for line in sys.stdin:
         answer, text = "network", ""
@@ -50,9 +50,7 @@ def worker(run: bool) -> None:
             answer, text = "error" if str(error) and "\n" not in str(error) else "unexpected", str(error)
         except BaseException as error:
             answer, text = "unexpected", f"{type(error).__name__}: {error}"
-        status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
-        children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-        peak = max(int(status["VmHWM"].split()[0]), children) * 1024
+        peak = max(peak_memory(), peak_of_children())
         print(json.dumps([answer, text[:300], peak]), file=out, flush=True)
 
 

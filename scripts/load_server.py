@@ -3,12 +3,11 @@
     python scripts/load_server.py --seconds 120 --clients 64
 
 Every kind of request has the answers that are right for it. The exit code is 1 when one got another, when the server
-answered 500 or ended, or when its memory grew by more than `--growth` MB over the second half.
+answered 500 or ended, or when its memory grew by more than `--growth` MB over the second half. Needs psutil.
 """
 
 import argparse
 import io
-import os
 import random
 import re
 import select
@@ -195,19 +194,22 @@ def client(address: tuple[str, int], all: list[Kind], tally: Tally, end: float, 
 
 def rss(process: subprocess.Popen) -> float:
     """Megabytes of memory that the process holds."""
-    lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
-    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmRSS"))
+    import psutil
+
+    return psutil.Process(process.pid).memory_info().rss / 2**20
 
 
 def cpu(process: subprocess.Popen) -> float:
     """Seconds of processor time that the process has used."""
-    numbers = Path(f"/proc/{process.pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(numbers[11]) + int(numbers[12])) / os.sysconf("SC_CLK_TCK")
+    import psutil
+
+    times = psutil.Process(process.pid).cpu_times()
+    return times.user + times.system
 
 
 def started(more: list[str]) -> tuple[subprocess.Popen, tuple[str, int]]:
     command = [sys.executable, "-m", "u2net_zoo", "serve", "--port", "0", *more]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, encoding="utf-8")
     line = process.stdout.readline() if process.stdout else ""
     host, port = line.split()[0].removeprefix("http://").rsplit(":", 1)
     return process, (host, int(port))

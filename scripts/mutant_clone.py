@@ -1,4 +1,7 @@
-"""A copy of this tree with an environment of its own, in which `mutants.py` plants faults and runs the tests."""
+"""A copy of this tree with an environment of its own, in which `mutants.py` plants faults and runs the tests.
+
+Runs on Linux and macOS: it links packages, and ends tests with all that they started.
+"""
 
 import contextlib
 import json

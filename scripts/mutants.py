@@ -10,6 +10,7 @@ and tested as in a plain clone: without further data, and without the tests mark
 first; only when all of them pass the others do. A test that fails counts when it passes without the fault.
 
 Ends with 1 when a fault survives, is stale (its line is not there exactly once), or cannot be judged.
+Runs on Linux and macOS.
 """
 
 import argparse

@@ -248,7 +248,7 @@ class Run:
         print(json.dumps(line), flush=True)
         names = [name for name, _ in self.teacher.measured]
         each = dict(zip(names, (round(value, 4) for value in ious), strict=True))
-        with (self.out / "log.jsonl").open("a") as log:
+        with (self.out / "log.jsonl").open("a", encoding="utf-8") as log:
             log.write(json.dumps({**line, "each": each}) + "\n")
 
 

@@ -1,6 +1,5 @@
 """What `u2net_zoo` exports: a source in, a Torch model, a Keras model or a photograph-to-mask session out."""
 
-import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ from .errors import MissingExtraError, OptionError, UnknownNameError
 from .preprocessing import Profile, get_profile
 from .session import MaskSession
 from .sources import Located, locate
+from .system import scratch_folder
 
 if TYPE_CHECKING:
     from converters import Format, Predictor
@@ -149,7 +149,7 @@ def run_converted(checkpoint: Checkpoint, fmt: "Format", size: tuple[int, int]) 
     from converters import Options, convert
 
     options = Options(size=size, io="tensor" if "tensor" in fmt.choices.get("io", ()) else None)
-    folder = tempfile.TemporaryDirectory(prefix="u2zoo-")
+    folder = scratch_folder()
     predictor = fmt.run(convert(checkpoint, [fmt.name], folder.name, options=options)[0].path)
     predictor.scratch = folder
     return predictor

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from . import system
 from .catalog import Entry, File, Source, home
 from .errors import DownloadError, InputError, OptionError, OutputError
 from .reading import read_checkpoint, sha256_of
@@ -148,7 +149,7 @@ def _digest(path: Path, modified: int) -> str:
 
 def _note_of(path: Path) -> str | None:
     note = path.with_name(path.name + SEEN)
-    return note.read_text().strip() if note.is_file() else None
+    return note.read_text(encoding="ascii", errors="replace").strip() if note.is_file() else None
 
 
 def _describe(entry: Entry, source: Source, path: Path, *, cached: bool) -> Fetched:
@@ -229,7 +230,7 @@ def _check_weights(entry: Entry, path: Path) -> None:
     known = entry.arch()
     if known is not None and found not in (known, known.fold()):
         raise DownloadError(f"no hash is published, and it holds {found.name}, not {entry.architecture}")
-    path.with_name(path.name + SEEN).write_text(f"{sha256_of(path)}\n")
+    path.with_name(path.name + SEEN).write_text(f"{sha256_of(path)}\n", encoding="ascii")
 
 
 def _publish(source: Source, folder: Path) -> None:
@@ -237,7 +238,7 @@ def _publish(source: Source, folder: Path) -> None:
     for file in source.files:
         for name in (file.file + SEEN, file.file):
             if (ready := folder / ".partial" / name).exists():
-                os.replace(ready, folder / name)
+                system.replace(ready, folder / name)
 
 
 def _limit(entry: Entry) -> int:

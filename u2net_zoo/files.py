@@ -2,7 +2,6 @@
 
 import contextlib
 import glob
-import os
 import secrets
 import shutil
 import time
@@ -12,6 +11,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from .errors import OutputError
+from .system import replace
 
 __all__ = ["staged", "staged_in"]
 
@@ -54,11 +54,11 @@ def staged_in(room: Path, target: Path) -> Iterator[Path]:
     `room` lies on the file system of `target`. No lock and no search for leftovers here: in a folder of thousands of
     results they would cost more than the results.
     """
-    path = room / f"{os.getpid()}-{time.monotonic_ns()}{SUFFIX}"
+    path = room / f"{secrets.token_hex(8)}{SUFFIX}"  # no clock: those of some systems tick 64 times a second
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         yield path
-        os.replace(path, target)
+        replace(path, target)
     except OSError as error:
         if error.filename and not str(error.filename).startswith(str(room)):
             raise
@@ -79,14 +79,14 @@ def _make(folder: Path, target: Path) -> None:
 def _publish(result: Path, target: Path, folder: Path) -> None:
     """`result` takes the place of `target`; a folder in the way is moved aside first and comes back on failure."""
     if not target.is_dir():
-        os.replace(result, target)
+        replace(result, target)
         return
     aside = folder / REPLACED
-    os.rename(target, aside)
+    replace(target, aside)
     try:
-        os.rename(result, target)
+        replace(result, target)
     except OSError:
-        os.rename(aside, target)
+        replace(aside, target)
         raise
 
 
@@ -98,5 +98,5 @@ def _sweep(target: Path) -> None:
                 continue
             with FileLock(folder / "lock").acquire(timeout=0):
                 if not target.exists() and (folder / REPLACED).exists():
-                    os.rename(folder / REPLACED, target)  # killed between the two renames of `_publish`
+                    replace(folder / REPLACED, target)  # killed between the two renames of `_publish`
             shutil.rmtree(folder, ignore_errors=True)

@@ -1,8 +1,7 @@
 """What a file may ask for before it is believed: bytes, pixels, members of an archive, places on disk."""
 
-import os
 import zipfile
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from .errors import CheckpointError, OversizeError
 
@@ -15,7 +14,6 @@ __all__ = [
     "inside",
     "member",
     "open_zip",
-    "processors",
 ]
 
 LARGEST = 768 << 20  # bytes; U²-Net in float64 has 352 million
@@ -23,11 +21,6 @@ LARGEST = 768 << 20  # bytes; U²-Net in float64 has 352 million
 # Of one photograph. The largest single exposures have 151 million (Phase One IQ4); decoded, 160 million need 640 MB.
 # Pillow warns from 89 million on and refuses 179.
 PIXELS = 160_000_000
-
-
-def processors() -> int:
-    """How many this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def check_pixels(size: tuple[int, int], what: str) -> None:
@@ -50,7 +43,8 @@ def inside(folder: Path, relative: str) -> Path:
     """
     parts = PurePosixPath(relative)
     target = folder / parts
-    if not relative or "\0" in relative or "\\" in relative or parts.is_absolute() or ".." in parts.parts:
+    leads_out = parts.is_absolute() or ".." in parts.parts or PureWindowsPath(relative).drive
+    if not relative or "\0" in relative or "\\" in relative or leads_out:
         raise CheckpointError(f"refers to {relative!r}, which is not in its own folder; refused")
     if not target.resolve().is_relative_to(folder.resolve()):
         raise CheckpointError(f"refers to {relative!r}, a link out of its own folder; refused")

@@ -1,10 +1,8 @@
 """What a benchmark ran on: the processor's or the GPU's name, and the versions of the packages."""
 
-import os
-import platform
-from contextlib import suppress
 from importlib.metadata import packages_distributions, version
-from pathlib import Path
+
+from u2net_zoo.system import processor_name, processors
 
 from ..registry import FORMATS
 
@@ -19,12 +17,7 @@ def machine(device: str) -> str:
         import torch
 
         return torch.cuda.get_device_name(0) if torch.cuda.is_available() else "no CUDA device"
-    name = platform.processor() or platform.machine()
-    with suppress(OSError, StopIteration):
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        name = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"{name}, {cores} cores"
+    return f"{processor_name()}, {processors()} cores"
 
 
 def versions() -> dict[str, str]:

@@ -1,7 +1,6 @@
 """Contestants in alternation on one tensor: each in a process of its own, one run of each per round."""
 
 import statistics
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -11,6 +10,7 @@ import numpy as np
 
 from u2net_zoo.checkpoint import Checkpoint
 from u2net_zoo.errors import OptionError, U2ZooError, one_line
+from u2net_zoo.system import scratch_folder
 
 from ..embedded import EmbeddedPreprocessing
 from ..isolated import LIMIT, IsolatedPredictor
@@ -95,7 +95,7 @@ class Race:
     ) -> list[Row]:
         """A row for each contestant, in their order; a failure is a row too. Their names differ."""
         rows: dict[str, Row] = {}
-        with tempfile.TemporaryDirectory(prefix="u2zoo-") as folder:
+        with scratch_folder() as folder:
             ready: dict[str, IsolatedPredictor] = {}
             try:
                 for contestant in contestants:

@@ -16,10 +16,12 @@ import numpy as np
 
 from u2net_zoo.errors import CheckpointError, MissingExtraError
 from u2net_zoo.limits import LARGEST
+from u2net_zoo.system import ending
 
 __all__ = ["Tree", "load"]
 
 CPU_SECONDS = 6  # U²-Net's 176 MB take half a second
+SECONDS = 60  # by the clock, where nothing else ends it
 MEMORY = 3 << 30  # of address space; the libraries alone map a gigabyte
 NODES = 20_000
 WORKER = Path(__file__).with_name("hdf5_worker.py")
@@ -64,10 +66,14 @@ def load(source: Path | bytes) -> Tree:
     limits = (CPU_SECONDS, MEMORY, LARGEST, NODES)
     # -P: what lies beside the worker, or in the current directory, takes no library's place.
     command = [sys.executable, "-P", str(WORKER), given, *map(str, limits)]
-    done = subprocess.run(command, input=source if isinstance(source, bytes) else b"", capture_output=True, check=False)
+    given_bytes = source if isinstance(source, bytes) else b""
+    try:
+        done = subprocess.run(command, input=given_bytes, capture_output=True, timeout=SECONDS)
+    except subprocess.TimeoutExpired:
+        raise CheckpointError(f"damaged HDF5 file (the HDF5 library did not end within {SECONDS} s)") from None
     if done.returncode:
         lines = done.stderr.decode("utf-8", "replace").strip().splitlines()
-        reason = lines[-1] if lines else f"the HDF5 library gave up, signal {-done.returncode}"
+        reason = lines[-1] if lines else f"the HDF5 library gave up, {ending(done.returncode)}"
         raise CheckpointError(f"damaged HDF5 file ({reason[:150]})")
     return _tree(done.stdout)
 

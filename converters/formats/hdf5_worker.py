@@ -1,4 +1,4 @@
-"""Reads an HDF5 file in a process of its own: a program, run as a file, that imports nothing but what h5py brings.
+"""Reads an HDF5 file in a process of its own: a program, run as a file, that imports `system` and what h5py brings.
 
     python -P hdf5_worker.py SOURCE CPU_SECONDS MEMORY LARGEST NODES
 
@@ -10,6 +10,7 @@ import io
 import json
 import sys
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -29,10 +30,10 @@ def main() -> None:
 
 
 def _limit(cpu_seconds: int, memory: int) -> None:
-    import resource
+    sys.path.append(str(Path(__file__).parents[2]))  # last: what lies there takes no library's place
+    from u2net_zoo.system import limit_process
 
-    resource.setrlimit(resource.RLIMIT_CPU, (cpu_seconds, cpu_seconds))
-    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+    limit_process(cpu_seconds, memory)
 
 
 @dataclass

@@ -3,7 +3,6 @@
 import io
 import re
 import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from u2net_zoo.arch import Architecture
 from u2net_zoo.checkpoint import Checkpoint
 from u2net_zoo.containers import Signature
 from u2net_zoo.errors import ArtifactError, one_line
+from u2net_zoo.system import scratch_folder
 from u2net_zoo.weight_map import layer_name
 
 from ..format import Format
@@ -123,7 +123,7 @@ def _loaded(path: Path, module: str, suffix: str) -> Any:
     options = {"safe_mode": True} if module == "keras" else {}
     if path.suffix == suffix:
         return keras.models.load_model(path, compile=False, **options)
-    with tempfile.TemporaryDirectory(prefix="u2zoo-") as folder:
+    with scratch_folder() as folder:
         copy = shutil.copy(path, Path(folder, f"model{suffix}"))
         return keras.models.load_model(copy, compile=False, **options)
 

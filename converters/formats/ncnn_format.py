@@ -51,7 +51,7 @@ class Ncnn(Format):
         layers = _graph(folded.arch, options)
         path.mkdir()
         lines = [MAGIC, f"{len(layers)} {len({blob for layer in layers for blob in layer.outputs})}"]
-        (path / self.marker).write_text("\n".join([*lines, *(layer.line for layer in layers), ""]))
+        (path / self.marker).write_bytes("\n".join([*lines, *(layer.line for layer in layers), ""]).encode())
         with binary_of(path / self.marker).open("wb") as stream:
             for layer in layers:
                 stream.write(_weights(layer, folded, half=options.precision == "fp16"))

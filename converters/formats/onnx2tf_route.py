@@ -3,7 +3,6 @@
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 
 from u2net_zoo.checkpoint import Checkpoint
 from u2net_zoo.errors import ExportError, MissingExtraError
+from u2net_zoo.system import scratch_folder
 
 from ..options import Options, output_names
 
@@ -30,15 +30,15 @@ def convert_with_onnx2tf(checkpoint: Checkpoint, path: Path, options: Options, *
 
     if find_spec("onnx2tf") is None:
         raise MissingExtraError("--via onnx2tf", "onnx2tf", "onnx2tf")
-    with tempfile.TemporaryDirectory(prefix="u2zoo-onnx2tf-") as folder:
+    with scratch_folder() as folder:
         scratch = Path(folder)
         Onnx().write(checkpoint, scratch / "model.onnx", Onnx().settle(_onnx_options(options)))
         np.save(scratch / SAMPLE, np.random.default_rng(0).random((20, 128, 128, 3), np.float32))
         command = [sys.executable, "-P", str(WORKER), str(options.batch or 0)]
-        done = subprocess.run(command, cwd=scratch, capture_output=True, text=True)
+        done = subprocess.run(command, cwd=scratch, capture_output=True)
         files = sorted((scratch / "out").glob(f"*_float{16 if options.precision == 'fp16' else 32}.tflite"))
         if done.returncode or not files:
-            lines = (done.stdout + done.stderr).strip().splitlines() or ["no output"]
+            lines = (done.stdout + done.stderr).decode("utf-8", "replace").strip().splitlines() or ["no output"]
             raise ExportError(f"onnx2tf failed: {lines[-1]}")
         if tflite:
             shutil.move(files[0], path)

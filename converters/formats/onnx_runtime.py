@@ -8,7 +8,7 @@ import numpy as np
 
 from u2net_zoo.arch import Architecture
 from u2net_zoo.errors import ArtifactError, one_line
-from u2net_zoo.limits import processors
+from u2net_zoo.system import processors
 
 from ..embedded import read_embedded, read_precision, read_takes
 from ..predictor import Predictor

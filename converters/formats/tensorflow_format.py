@@ -169,7 +169,7 @@ def _save(checkpoint: Checkpoint, path: Path, options: Options) -> None:
     if embedded:
         extra = path / NOTES
         extra.parent.mkdir()
-        extra.write_text(json.dumps(embedded.to_metadata()), encoding="utf-8")
+        extra.write_bytes(json.dumps(embedded.to_metadata()).encode())
 
 
 def _read_notes(path: Path) -> dict[str, str]:

@@ -6,7 +6,7 @@
     ((320, 320), True)
 
 The two processes talk over a socket in JSON headers and raw arrays; nothing is unpickled. The other one is started as
-`python -P -m converters.isolated.worker FD`, so that it imports nothing out of the current folder, and it opens what
+`python -P -m converters.isolated.worker`, so that it imports nothing out of the current folder, and it opens what
 functions of this package open.
 """
 

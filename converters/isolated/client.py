@@ -1,16 +1,12 @@
 """This side of an isolated process: a predictor that asks it, and what it took."""
 
 import os
-import signal
-import socket
-import subprocess
 import sys
 import tempfile
 import time
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Self
 
@@ -23,6 +19,7 @@ from u2net_zoo.errors import ArtifactError, UsageError
 from ..embedded import read_embedded
 from ..predictor import Predictor
 from .protocol import GONE, receive, send
+from .starting import last_words, start
 
 __all__ = ["ARTIFACT", "LIMIT", "IsolatedPredictor", "OpenPredictor", "Usage", "open_isolated"]
 
@@ -85,24 +82,14 @@ class IsolatedPredictor(OpenPredictor):
         self.limit = limit
         self.what = str(arguments.get("path", opener))
         self.log = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the predictor
-        start = time.perf_counter()
-        here, there = socket.socketpair()
-        with there:
-            self.process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "converters.isolated.worker", str(there.fileno())],
-                pass_fds=[there.fileno()],
-                stdin=subprocess.DEVNULL,
-                stdout=self.log,
-                stderr=self.log,
-                env={**os.environ, **_quiet(), **(environment or {})},
-            )
-        self.connection = Connection(here.detach())
+        begun = time.perf_counter()
+        self._start({**os.environ, **_quiet(), **(environment or {})})
         try:
             found = self._ask({"open": opener, "arguments": dict(arguments)})[0]
         except BaseException:
             self.close()
             raise
-        self.load = time.perf_counter() - start
+        self.load = time.perf_counter() - begun
         self.size = tuple(found["size"]) if found["size"] else None
         self.default = tuple(found["default"]) if found["default"] else None
         self.batch, self.multiple = found["batch"], found["multiple"]
@@ -148,6 +135,13 @@ class IsolatedPredictor(OpenPredictor):
         if hasattr(self, "connection") and self.process.returncode is None:
             self.close()
 
+    def _start(self, environment: Mapping[str, str]) -> None:
+        try:
+            self.process, self.connection = start(self.log, environment, self.limit)
+        except (EOFError, TimeoutError) as error:
+            self.log.close()
+            raise self._ended(str(error)) if isinstance(error, EOFError) else self._silent() from None
+
     def _ask(
         self, request: dict[str, Any], arrays: Mapping[str, np.ndarray] | None = None
     ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -164,18 +158,16 @@ class IsolatedPredictor(OpenPredictor):
             send(self.connection, request, arrays)
             if not self.connection.poll(self.limit):
                 self.close()
-                raise ArtifactError(f"{self.what}: no answer within {self.limit:g} s; its runtime was stopped")
+                raise self._silent()
             return receive(self.connection)
         except GONE:
-            raise ArtifactError(f"{self.what}: its runtime's process ended: {self._end()}") from None
+            raise self._ended(last_words(self.process, self.log)) from None
 
-    def _end(self) -> str:
-        """How the process ended, and the last line that it wrote."""
-        code = self.process.wait()
-        self.log.seek(0)
-        lines = [line.strip() for line in self.log.read().decode("utf-8", "replace").splitlines() if line.strip()]
-        how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-        return f"{how}; {lines[-1][:200]}" if lines else how
+    def _ended(self, how: str) -> ArtifactError:
+        return ArtifactError(f"{self.what}: its runtime's process ended: {how}")
+
+    def _silent(self) -> ArtifactError:
+        return ArtifactError(f"{self.what}: no answer within {self.limit:g} s; its runtime was stopped")
 
 
 def open_isolated(path: Path) -> IsolatedPredictor:
@@ -185,4 +177,5 @@ def open_isolated(path: Path) -> IsolatedPredictor:
 
 def _quiet() -> dict[str, str]:
     """The environment of a child: this process's modules, frameworks that keep their advice to themselves."""
-    return {"TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry)}
+    modules = os.pathsep.join(entry for entry in sys.path if entry)
+    return {"TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": modules, "PYTHONIOENCODING": "utf-8"}

@@ -14,11 +14,12 @@ import numpy as np
 from u2net_zoo.checkpoint import Checkpoint
 from u2net_zoo.errors import U2ZooError, UsageError, one_line
 from u2net_zoo.identify import identify
+from u2net_zoo.system import peak_memory
 
 from ..loading import format_of
-from ..memory import peak_memory
 from ..predictor import Predictor
 from .protocol import GONE, receive, send
+from .starting import connect
 
 __all__ = ["open_artifact"]
 
@@ -101,4 +102,4 @@ class Server:
 
 
 if __name__ == "__main__":
-    Server(Connection(int(sys.argv[1]))).serve()
+    Server(connect(sys.argv[1:])).serve()

@@ -7,7 +7,7 @@ Model.proto). Constants beyond a few numbers are in weight files beside it, name
 import importlib
 import json
 from collections.abc import Callable, Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 from u2net_zoo.errors import ArtifactError, UnknownNameError, one_line
@@ -88,7 +88,8 @@ def inside(folder: Path, relative: str, root: Path) -> Path:
     """
     parts = PurePosixPath(relative)
     target = folder / parts
-    if parts.is_absolute() or ".." in parts.parts or "\0" in relative or "\\" in relative:
+    leads_out = parts.is_absolute() or ".." in parts.parts or PureWindowsPath(relative).drive
+    if leads_out or "\0" in relative or "\\" in relative:
         raise ArtifactError(f"path {relative!r} leaves the package")
     if not target.resolve().is_relative_to(root.resolve()):
         raise ArtifactError(f"path {relative!r} leaves the package through a link")

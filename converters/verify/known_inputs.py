@@ -101,7 +101,7 @@ def _write(record: Path, name: str) -> None:
     try:
         record.parent.mkdir(parents=True, exist_ok=True)
         with staged(record) as path:
-            path.write_text(json.dumps({"takes": name}), encoding="utf-8")
+            path.write_bytes(json.dumps({"takes": name}).encode())
     except (OSError, U2ZooError):
         return
 

@@ -2,13 +2,13 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 from PIL import Image
 
 from u2net_zoo.errors import OutputError
 from u2net_zoo.session import MaskSession, Preparation
+from u2net_zoo.system import scratch_folder
 
 __all__ = ["LazyPhotographs", "PhotographCache"]
 
@@ -54,7 +54,7 @@ class PhotographCache:
         self.photographs = photographs
         self.names = tuple(photographs)
         self.sizes: dict[str, tuple[int, int]] = {}  # (W, H)
-        self.folder = TemporaryDirectory(prefix="u2zoo-")
+        self.folder = scratch_folder()
 
     def mask(self, name: str, session: MaskSession) -> Image.Image:
         """The photograph's mask by the session's model, which runs."""

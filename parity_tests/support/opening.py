@@ -9,9 +9,9 @@ import numpy as np
 
 from converters.isolated import OpenPredictor, Usage
 from converters.loading import format_of
-from converters.memory import peak_memory
 from u2net_zoo.arch import Architecture
 from u2net_zoo.errors import ArtifactError, U2ZooError, UsageError, one_line
+from u2net_zoo.system import peak_memory
 
 T = TypeVar("T")
 

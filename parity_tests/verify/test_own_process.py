@@ -11,11 +11,11 @@ from support.opening import Here
 from converters import FORMATS, Options
 from converters.bench.contestants import TORCH_VARIANT
 from converters.isolated import IsolatedPredictor, open_isolated
-from converters.memory import peak_memory
 from converters.verify import Verifier
 from converters.verify.result import VerificationResult
 from u2net_zoo.errors import ArtifactError, UsageError
 from u2net_zoo.preprocessing import PROFILES
+from u2net_zoo.system import peak_memory
 
 SHAPE = (1, 3, 64, 64)
 

@@ -194,5 +194,5 @@ def _write(rows: "list[Row]", document: dict[str, Any], plot: Path | None, markd
         peaks = f" A matrix product reaches, in GFLOP/s: {peaks}." if peaks else ""
         text = f"# {_title(document)}\n\n{versions}\n\n{_reference_line(document)}{peaks}\n\n{tables.markdown(rows)}"
         with staged(markdown) as path:
-            path.write_text(text, encoding="utf-8")
+            path.write_text(text, encoding="utf-8", newline="\n")
         state.result(str(markdown))

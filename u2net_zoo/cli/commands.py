@@ -8,10 +8,11 @@ import typer
 
 from .. import __version__
 from ..errors import U2ZooError, one_line
+from ..system import ending_signals
 from . import bench, convert, eval, fetch, formats, info, serve, train, verify, video
 from . import list as listing
 from .applications import Commands
-from .console import state
+from .console import say_anything, state
 
 __all__ = ["main"]
 
@@ -52,15 +53,15 @@ def options(
 
 def _end_politely() -> None:
     """SIGTERM, and a terminal that is closed, end the program as errors do: unfinished files are removed."""
-    for name in ("SIGTERM", "SIGHUP"):
-        number = getattr(signal, name, None)  # Windows has no SIGHUP
-        if number is not None and signal.getsignal(number) == signal.SIG_DFL:  # `nohup` has it ignored
+    for number in ending_signals():
+        if signal.getsignal(number) == signal.SIG_DFL:  # `nohup` has it ignored
             signal.signal(number, lambda code, _: sys.exit(128 + code))
 
 
 def main() -> None:
     """Entry point of `u2zoo`. Ends with 0, 1 (a proof or an exporter failed) or 2 (the request cannot be met)."""
     _end_politely()
+    say_anything()
     try:
         code = app(standalone_mode=False) or 0
         if code == INTERRUPTED:  # typer has taken the KeyboardInterrupt for itself

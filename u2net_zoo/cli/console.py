@@ -1,6 +1,8 @@
 """Where commands print: results on stdout, progress and errors on stderr; frameworks are kept quiet."""
 
+import codecs
 import contextlib
+import io
 import json
 import math
 import os
@@ -14,7 +16,12 @@ from typing import Any, NoReturn, TextIO
 
 from ..errors import AssumptionWarning
 
-__all__ = ["State", "human_bytes", "state"]
+__all__ = ["State", "human_bytes", "say_anything", "state"]
+
+TOLERANT = "u2zoo"  # what to do about characters that a terminal or a file cannot show
+# Our own words, for terminals of few characters; anything else is shown by its number.
+PLAIN = {"²": "2", "³": "3", "×": "x", "·": "*", "…": "...", "–": "-", "—": "-", "−": "-", "─": "-", "│": "|"}
+PLAIN |= {"├": "|", "└": "`", "Δ": "d", "≈": "~", "±": "+-", "α": "alpha", "β": "beta", "→": "->", "≥": ">=", "≤": "<="}
 
 
 @dataclass
@@ -128,12 +135,36 @@ def _divert(descriptor: int, sink: int) -> Iterator[TextIO]:
     saved = os.dup(descriptor)
     os.dup2(sink, descriptor)
     try:
-        with os.fdopen(os.dup(saved), "w", encoding="utf-8", errors="surrogateescape") as before:
+        encoding = streams[descriptor].encoding or "utf-8"
+        with os.fdopen(os.dup(saved), "w", encoding=encoding, errors=TOLERANT) as before:
             yield before
     finally:
         streams[descriptor].flush()
         os.dup2(saved, descriptor)
         os.close(saved)
+
+
+def say_anything() -> None:
+    """From now on no character stops the program's output, whatever the terminal or a file can show."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a program without a console has none
+            stream.reconfigure(errors=TOLERANT)
+
+
+def _shown(error: UnicodeError) -> tuple[bytes, int]:
+    """What is written for characters that an encoding lacks: names of files as the system gave them, ours in ASCII."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return b"".join(map(_plain, error.object[error.start : error.end])), error.end
+
+
+def _plain(character: str) -> bytes:
+    if 0xDC80 <= ord(character) <= 0xDCFF:  # a byte of a name that is no text
+        return bytes([ord(character) - 0xDC00])
+    return PLAIN.get(character, "").encode() or character.encode("ascii", "backslashreplace")
+
+
+codecs.register_error(TOLERANT, _shown)
 
 
 def _finite_values(value: Any) -> Any:

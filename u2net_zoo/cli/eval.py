@@ -1,7 +1,5 @@
 """`u2zoo eval`."""
 
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,6 +8,7 @@ import typer
 
 from ..conventions import INPUTS
 from ..errors import OptionError
+from ..system import processors, scratch_folder
 from .console import state
 from .fetch import fetch_source
 
@@ -76,7 +75,7 @@ def _compare(predictions: Mapping[str, Path], masks: Path, workers: int) -> "Rep
         return compare(
             predictions,
             truth,
-            workers=workers or os.cpu_count() or 1,
+            workers=workers or processors(),
             progress=lambda done, total: bar.update(bar.task_ids[0], completed=done, description="scoring"),
         )
 
@@ -92,7 +91,7 @@ def _run_model(
     photographs = _listing(images)
     _listing(masks)  # before a download, not after it
     fetch_source(model)
-    with tempfile.TemporaryDirectory() as folder:
+    with scratch_folder() as folder:
         _predict(Session(model, profile=profile, takes=takes), photographs, Path(folder))
         return _compare({path.stem: path for path in Path(folder).iterdir()}, masks, workers)
 

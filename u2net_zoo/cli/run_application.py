@@ -14,6 +14,7 @@ from ..apps.batch.jobs import STREAM, Job, jobs_of
 from ..apps.batch.work import Outcome, run_one
 from ..errors import ImageError, OptionError, OutputError, U2ZooError, UnknownNameError
 from ..sources import profile_of
+from ..system import path_key, same_file
 from .console import state
 from .fetch import fetch_source
 
@@ -203,7 +204,7 @@ def _conclude(application: Application, request: Request, jobs: list[Job], good:
     results = ((jobs[outcome.index].name, outcome.size, outcome.facts) for outcome in good)
     for name, text in application.conclude(results).items():
         with staged(folder / name) as path:
-            path.write_text(text, encoding="utf-8")
+            path.write_text(text, encoding="utf-8", newline="\n")
         state.result(str(folder / name))
 
 
@@ -254,10 +255,12 @@ def _check_targets(application: Application, jobs: list[Job], request: Request) 
             real[folder] = os.path.realpath(folder)
         return os.path.join(real[folder], name)
 
-    read = {place(job.photograph) for job in jobs if job.photograph != STREAM} | {place(str(request.model))}
+    given = [*(job.photograph for job in jobs if job.photograph != STREAM), str(request.model)]
+    read = {path_key(place(path)): place(path) for path in given}
     targets = [str(job.beside(key)) for job in jobs if job.target != STREAM for key in ("", *application.beside)]
     for target in [*targets, *([str(request.errors)] if request.errors else [])]:
-        if place(target) in read:
+        other = read.get(path_key(place(target)))
+        if other is not None and (place(target) == other or same_file(Path(target), Path(other))):
             raise OutputError(f"{target}: would replace a file that is read; name another place with -o")
     for name, text in application.conclude([]).items() if request.out != STREAM else ():
         _check_conclusion(_results_folder(request, jobs) / name, text[:HEAD].encode())

@@ -8,6 +8,7 @@ import typer
 
 from .. import BUNDLED
 from ..errors import MissingExtraError, OptionError, UnknownNameError
+from ..system import processors
 from .console import state
 from .fetch import fetch_source
 
@@ -61,7 +62,7 @@ def serve(
     return_large_blocks()  # a large photograph's memory goes back when it is done
     # One processor is for decoding, encoding and the connections. Torch's threads wait for each other by spinning: on
     # two busy cores a mask took 0.89 s with two threads and 0.26 s with one (2026-11-21).
-    os.environ.setdefault("OMP_NUM_THREADS", str(max((os.cpu_count() or 1) - 1, 1)))
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(processors() - 1, 1)))
     listening = server.listen(host, port)
 
     def opened(source: str, chosen: str | None) -> "MaskSession":

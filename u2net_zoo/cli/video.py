@@ -10,6 +10,7 @@ from converters.registry import FORMATS
 from .. import BUNDLED
 from ..conventions import INPUTS
 from ..errors import OutputError
+from ..system import same_file
 from .console import state
 from .fetch import fetch_source
 
@@ -61,7 +62,7 @@ def video(
 
     with state.quiet():
         job = VideoJob(source, out, show or ("replace" if background else "cutout"), background, smooth, audio)
-    if out.resolve() == model.resolve():
+    if same_file(out, model):
         raise OutputError(f"{out}: would replace the model that is read; name another file with -o")
     if profile:
         get_profile(profile)

@@ -6,7 +6,6 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import IO, Any, TypeVar
 
 from PIL import Image
@@ -15,6 +14,7 @@ from ..apps import Application, Result
 from ..apps.saving import kept_of, png
 from ..errors import ArtifactError, MissingExtraError, U2ZooError
 from ..session import MaskSession
+from ..system import scratch_folder
 from .decoding import SPEED, decode
 from .limits import DECODING, Limits, RefusalError
 from .query import chosen
@@ -128,7 +128,7 @@ class Engine:
             step = self._steps(begun + self.limits.timeout)
             image = await step(self.helpers, decode, job.image, self.limits)
             original = _Original(begun, image.size, kept_of(image) if job.kind.photographic else None)
-            with TemporaryDirectory(prefix="u2zoo-") as folder:
+            with scratch_folder() as folder:
                 application = await step(self.helpers, _make_application, job, Path(folder), self.limits)
                 image = await step(self.helpers, _prepare, application, image)
                 session = await step(self.model, self.session, job.kind)

@@ -18,6 +18,7 @@ from .. import __version__
 from ..apps import APPLICATIONS, Application
 from ..errors import OptionError, UnknownNameError
 from ..session import MaskSession
+from ..system import take_address
 from . import documents
 from .body import Upload, drain, receive
 from .engine import Answer, Engine, Job
@@ -38,7 +39,7 @@ def listen(host: str, port: int) -> socket.socket:
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listening = socket.socket(family, kind, protocol)
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        take_address(listening)
         listening.bind(address)
         listening.listen(CONNECTIONS)
     except (OSError, OverflowError) as error:

@@ -14,6 +14,7 @@ import numpy as np
 from ..depth import values_of
 from ..errors import InputError, MissingExtraError
 from ..files import staged
+from ..system import worker_limit
 from . import pairs
 from .metrics import MEASURES, Scores, mean_curve, measure, summary
 
@@ -79,7 +80,7 @@ def compare(
 @contextlib.contextmanager
 def _mapper(workers: int, jobs: int) -> Iterator[Callable[..., Iterator[Row]]]:
     """`map`, over processes when there is more than one worker and more than one job."""
-    count = min(workers, jobs)
+    count = min(workers, jobs, worker_limit())
     if count <= 1:
         yield map
         return

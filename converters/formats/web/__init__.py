@@ -70,7 +70,7 @@ class Web(Onnx):
     def write(self, checkpoint: Checkpoint, path: Path, options: Options) -> None:
         path.mkdir()
         super().write(checkpoint, path / self.marker, replace(options, opset=OPSETS[0]))
-        (path / "model.json").write_text(json.dumps(_describe(checkpoint, options), indent=2), encoding="utf-8")
+        (path / "model.json").write_bytes(json.dumps(_describe(checkpoint, options), indent=2).encode())
         (path / "page").mkdir()
         for name in SHARED:
             (path / "page" / name).write_bytes((PAGE / name).read_bytes())

@@ -8,6 +8,7 @@ import os
 import tarfile
 from pathlib import Path
 
+from u2net_zoo import system
 from u2net_zoo.catalog import File, home
 from u2net_zoo.downloads import fetch_pinned
 from u2net_zoo.errors import DownloadError
@@ -64,7 +65,7 @@ def _unpack(archive: Path, folder: Path) -> None:
                 raise DownloadError(f"{name} in {archive.name} is not the file that was pinned")
             partial = archive.with_name(name)
             partial.write_bytes(content)
-            os.replace(partial, folder / name)
+            system.replace(partial, folder / name)
 
 
 def _member(tar: tarfile.TarFile, name: str) -> tarfile.TarInfo | None:

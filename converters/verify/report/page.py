@@ -50,7 +50,7 @@ def write_report(
         script=_asset("script.js"),
     )
     with staged(target) as path:
-        path.write_text(page, encoding="utf-8", errors="replace")  # names of files need not be text
+        path.write_text(page, encoding="utf-8", errors="replace", newline="\n")  # names of files need not be text
 
 
 def _filled(template: str, **values: object) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...errors import InputError, OutputError
+from ...system import path_key, slashed
 from ..base import Application
 
 __all__ = ["STREAM", "Job", "jobs_of"]
@@ -23,7 +24,7 @@ class Job:
     Attributes:
         photograph: a path, or `STREAM`.
         target: a path, or `STREAM`.
-        name: the photograph's own, with the folders below the one that was named.
+        name: the photograph's own, with the folders below the one that was named, `/` between them.
         named: people chose the target's name themselves.
     """
 
@@ -68,10 +69,10 @@ def jobs_of(sources: Sequence[str], out: str, application: Application, *, recur
         raise OutputError(f"{out}: the {application.plural} of several photographs go into a folder; name one with -o")
     if any(item.photograph == STREAM for item in found):
         raise InputError(f"{STREAM}: standard input is one photograph; name it alone")
-    stems = Counter(item.stem for item in found)
-    names = (item.stem if stems[item.stem] == 1 else item.name for item in found)
+    stems = Counter(path_key(item.stem) for item in found)
+    names = (item.stem if stems[path_key(item.stem)] == 1 else item.name for item in found)
     jobs = [
-        Job(item.photograph, os.path.join(out, name + ending), item.name)
+        Job(item.photograph, os.path.join(out, name + ending), slashed(item.name))
         for item, name in zip(found, names, strict=True)
     ]
     _check_names(jobs, application)
@@ -152,6 +153,6 @@ def _check_names(jobs: Iterable[Job], application: Application) -> None:
     for job in jobs:
         for key in ("", *application.beside):
             target = str(job.beside(key)) if key else job.target
-            other = taken.setdefault(target, job.photograph)
+            other = taken.setdefault(path_key(target), job.photograph)
             if other != job.photograph:
                 raise OutputError(f"{target}: would be the result of both {other} and {job.photograph}; run them apart")

@@ -32,8 +32,8 @@ class Journal:
         self.finished = self._read_earlier() if resume else {}
         self.kept = resume  # an orderly end removes the list, unless another run is to know it
         if not self.finished:
-            self.list.write_text(json.dumps(settings) + "\n", encoding="utf-8")
-        self.file = self.list.open("a", encoding="utf-8")
+            self.list.write_text(json.dumps(settings) + "\n", encoding="utf-8", newline="\n")
+        self.file = self.list.open("a", encoding="utf-8", newline="\n")
 
     def outcome(self, index: int, job: Job) -> Outcome | None:
         """What an earlier run made of the photograph; None when it has to be done, or has changed since."""
@@ -100,8 +100,9 @@ def journal(out: Path, settings: dict[str, Any], *, resume: bool) -> Iterator[Jo
     finally:
         _clear(room)
         lock.release()
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):  # a folder with the list in it stays
             (room / "lock").unlink(missing_ok=True)
+            room.rmdir()
 
 
 def _clear(room: Path) -> None:

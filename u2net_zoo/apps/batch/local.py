@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from ...errors import U2ZooError
-from ...limits import processors
 from ...session import MaskSession
+from ...system import processors, worker_limit
 from ..base import Application
 from .jobs import Job
 from .work import Outcome
@@ -52,7 +52,7 @@ def run(
     """
     if not jobs:
         return
-    with Pool(application, room, min(len(jobs), workers or default_workers())) as pool:
+    with Pool(application, room, min(len(jobs), workers or default_workers(), worker_limit())) as pool:
         session = opened()
         pool.prepare(session.preparation)
         lanes = min(LANES, processors(), len(pool.workers))

@@ -14,6 +14,7 @@ from PIL import Image
 from ...errors import ArtifactError, MissingExtraError, OutputError
 from ...files import staged
 from ...session import MaskSession
+from ...system import same_file
 from .looks import Look, look
 from .reading import Facts, Frame, VideoReader
 from .smoothing import Smoother
@@ -81,7 +82,7 @@ class VideoJob:
             raise MissingExtraError("video", "av", "video")
         Smoother(self.smooth)
         target = Path(self.target)
-        if target.resolve() == Path(self.source).resolve():
+        if same_file(target, Path(self.source)):
             raise OutputError(f"{target}: would replace the video that is read; name another file with -o")
         object.__setattr__(self, "look", look(self.show, self.background))
         object.__setattr__(self, "kind", container_for(target, self.look.alpha))
