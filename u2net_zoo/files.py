@@ -13,7 +13,7 @@ from filelock import FileLock, Timeout
 
 from .errors import OutputError
 
-__all__ = ["staged", "staged_in"]
+__all__ = ["SUFFIX", "staged", "staged_in"]
 
 SUFFIX = ".partial"
 REPLACED = "replaced"
