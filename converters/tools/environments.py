@@ -102,6 +102,7 @@ class Environment:
             )
 
     def _make(self) -> None:
+        self._check_room()
         start = time.monotonic()
 
         def doing(step: str) -> None:
@@ -110,6 +111,14 @@ class Environment:
         with staged(self.path) as path:
             install(self.tool, path, python_in(path), doing)
             (path / PINS).write_text(self.tool.pins, encoding="utf-8")
+
+    def _check_room(self) -> None:
+        free = shutil.disk_usage(self.path.parent).free
+        if free < self.tool.bytes:
+            raise OutputError(
+                f"{self.path}: needs {_megabytes(self.tool.bytes)} MB, and {_megabytes(free)} MB are free; free some, or"
+                " name another disk in U2ZOO_HOME"
+            )
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
@@ -155,3 +164,7 @@ def _size(file: Path) -> int:
     with contextlib.suppress(OSError):
         return file.lstat().st_size if not file.is_dir() else 0
     return 0
+
+
+def _megabytes(count: int) -> str:
+    return f"{count / 1e6:,.0f}"

@@ -1,6 +1,7 @@
 """A venv and its packages: made by Python's own `venv` and `pip`, which is watched and says nothing itself."""
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -20,6 +21,7 @@ PIP = ("install", "--no-input", "--disable-pip-version-check", "--no-deps", "--o
 # Settings that send packages elsewhere or change which ones come; those that say where from stay in force.
 ELSEWHERE = ("PIP_CONSTRAINT", "PIP_PREFIX", "PIP_REQUIREMENT", "PIP_ROOT", "PIP_TARGET", "PIP_USER", "PYTHONPATH")
 UNREACHED = ("Retrying (", "ConnectionError", "ConnectTimeout", "Read timed out")  # in what pip says without a network
+LEAST_FREE = 1 << 16  # bytes; with less, a failure is taken for a full disk
 INTERVAL = 1.0  # seconds between two words about progress
 
 
@@ -79,11 +81,10 @@ def _step(line: str) -> str:
 
 
 def _full(tool: "Tool", log: Path) -> U2ZooError | None:
-    """An OutputError where the disk was full."""
-    if any("No space left" in line for line in _lines(log)):
-        return OutputError(
-            f"{tool.name}: cannot make its environment: No space left on device; free some, or move U2ZOO_HOME"
-        )
+    """An OutputError where the disk was full, which pip may not have been able to write down."""
+    noted = any("No space left" in line for line in _lines(log))
+    if noted or shutil.disk_usage(log.parent).free < LEAST_FREE:
+        return OutputError(f"{tool.name}: cannot make its environment: No space left on device; free some")
     return None
 
 

@@ -18,12 +18,14 @@ class Tool:
         title: what it is, for people.
         purpose: the option that needs it.
         pythons: versions of Python for which all of its packages have wheels.
+        bytes: what its environment takes on a disk, as measured.
     """
 
     name: str
     title: str
     purpose: str
     pythons: tuple[tuple[int, int], ...]
+    bytes: int
 
     @property
     def pins(self) -> str:
@@ -51,7 +53,9 @@ def _dotted(python: tuple[int, ...]) -> str:
 
 TOOLS = {
     tool.name: tool
-    for tool in (Tool("onnx2tf", "onnx2tf 1.29, from ONNX to TensorFlow", "--via onnx2tf", ((3, 11), (3, 12))),)
+    for tool in (
+        Tool("onnx2tf", "onnx2tf 1.29, from ONNX to TensorFlow", "--via onnx2tf", ((3, 11), (3, 12)), 1_500_000_000),
+    )
 }
 
 
