@@ -116,8 +116,8 @@ class Environment:
         free = shutil.disk_usage(self.path.parent).free
         if free < self.tool.bytes:
             raise OutputError(
-                f"{self.path}: needs {_megabytes(self.tool.bytes)} MB, and {_megabytes(free)} MB are free; free some, or"
-                " name another disk in U2ZOO_HOME"
+                f"{self.path}: needs {_megabytes(self.tool.bytes)}, and {_megabytes(free)} are free; free some, or name"
+                " another disk in U2ZOO_HOME"
             )
 
     @contextlib.contextmanager
@@ -167,4 +167,4 @@ def _size(file: Path) -> int:
 
 
 def _megabytes(count: int) -> str:
-    return f"{count / 1e6:,.0f}"
+    return f"{count / 1e6:,.0f} MB"

@@ -23,7 +23,7 @@ print(json.dumps([name for name in names if importlib.util.find_spec(name)]), co
 
 @pytest.fixture
 def installed(tmp_path):
-    """A `site-packages` as a wheel makes it: our two packages beside others', which are broken for whoever takes them."""
+    """A `site-packages` as a wheel makes it: our two packages beside one that is not for the tool's Python."""
     folder = tmp_path / "site-packages"
     for name in ("converters", "u2net_zoo"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
