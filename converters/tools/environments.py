@@ -96,8 +96,9 @@ class Environment:
     def _check(self) -> None:
         self.tool.check_python()
         if offline():
+            found = "is not" if self.state == "absent" else "is out of date"
             raise DownloadError(
-                f"{self.tool.name}: its environment is not in the cache ({home()}) and U2ZOO_OFFLINE is set; "
+                f"{self.tool.name}: its environment {found} in the cache ({home()}) and U2ZOO_OFFLINE is set; "
                 f"make it once with a network: u2zoo tools make {self.tool.name}"
             )
 

@@ -2,17 +2,20 @@
 
     python -I guarded.py MODULE ARGUMENTS…
 
-Standard input is a pipe that its starter never writes to: it closes when the starter ends, even by `kill -9`. Nothing
-goes on writing then into what the next process takes for left behind. It imports nothing of this package.
+Standard input is a pipe that its starter never writes to. When it closes, even by the starter's `kill -9`, this process
+ends and so does what it started: nothing goes on writing into what is removed then. It imports nothing of this package.
 """
 
 import os
 import runpy
+import signal
 import sys
 import threading
 
 
 def main() -> None:
+    if hasattr(os, "setsid"):
+        os.setsid()  # a group of its own, to be ended as one; Windows has none
     threading.Thread(target=_end_with_starter, daemon=True).start()
     module = sys.argv[1]
     del sys.argv[1]
@@ -21,6 +24,8 @@ def main() -> None:
 
 def _end_with_starter() -> None:
     os.read(0, 1)
+    if hasattr(os, "killpg"):
+        os.killpg(0, signal.SIGKILL)
     os._exit(1)
 
 

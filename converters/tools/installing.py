@@ -58,7 +58,9 @@ def _run(command: Sequence[str], log: Path, watch: Callable[[str], None]) -> int
                 with suppress(subprocess.TimeoutExpired):
                     process.wait(INTERVAL)
         finally:
-            process.kill()
+            if process.stdin:  # always; its end is what `guarded.py` waits for
+                process.stdin.close()
+            process.wait()
     return process.returncode
 
 

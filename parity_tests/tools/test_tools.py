@@ -16,6 +16,7 @@ from support.commands import called
 from support.data import ROOT, SEARCHED
 
 from converters import FORMATS, Options
+from converters.progress import watched
 from converters.tools import TOOLS, Environment, Tool
 from converters.tools.installing import GUARD
 from u2net_zoo.errors import DownloadError, UsageError
@@ -120,15 +121,24 @@ def test_interrupted_it_leaves_nothing(server, home, surroundings, number, code)
     assert err in ("", "error: interrupted; nothing unfinished was kept\n")
 
 
-def test_what_it_started_ends_with_it():
-    command = [sys.executable, "-I", str(GUARD), "http.server", "--bind", "127.0.0.1", "0"]
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    ) as guarded:
-        with pytest.raises(subprocess.TimeoutExpired):
-            guarded.wait(1)
-        guarded.stdin.close()
-        assert guarded.wait(30) == 1
+def test_its_steps_are_reported(home, surroundings, monkeypatch):
+    for key, value in surroundings("slow").items():
+        monkeypatch.setenv(key, value)
+    said: list[str] = []
+    with watched(said.append):
+        Environment(tiny_tool.TINY).make()
+    assert all(re.fullmatch(r"tiny: making its environment, once: .+, \d+ s", line) for line in said)
+    assert [line for line in said if "fetching tiny-1.0-py3-none-any.whl" in line]
+
+
+def test_what_it_started_ends_with_it_and_so_do_the_children():
+    sleeper = "print(1, flush=True); import time; time.sleep(300)"
+    child = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {sleeper!r}])"
+    command = [sys.executable, "-I", str(GUARD), "timeit", "-n", "1", child]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as guarded:
+        assert guarded.stdout.readline() == b"1\n"
+        guarded.communicate(timeout=60)  # closes its input, and waits until nobody holds its output any more
+        assert guarded.returncode == (-signal.SIGKILL if hasattr(os, "setsid") else 1)
 
 
 NOBODY = {"PIP_NO_INDEX": "0", "PIP_FIND_LINKS": "", "PIP_INDEX_URL": "http://127.0.0.1:9/"}
