@@ -21,6 +21,7 @@ PIP = ("install", "--no-input", "--disable-pip-version-check", "--no-deps", "--o
 # Settings that send packages elsewhere or change which ones come; those that say where from stay in force.
 ELSEWHERE = ("PIP_CONSTRAINT", "PIP_PREFIX", "PIP_REQUIREMENT", "PIP_ROOT", "PIP_TARGET", "PIP_USER", "PYTHONPATH")
 UNREACHED = ("Retrying (", "ConnectionError", "ConnectTimeout", "Read timed out")  # in what pip says without a network
+FETCHING = ("Collecting", "Downloading")  # how lines begin in which pip says what it fetches
 LEAST_FREE = 1 << 16  # bytes; with less, a failure is taken for a full disk
 INTERVAL = 1.0  # seconds between two words about progress
 
@@ -35,17 +36,17 @@ def install(tool: "Tool", folder: Path, python: Path, doing: Callable[[str], Non
         DownloadError: packages did not come. OutputError: the disk is full, or this Python cannot make a venv.
     """
     log = folder.with_name("log")  # beside it: goes with the folder in which it is made
-    if _run([sys.executable, "-I", str(GUARD), "venv", str(folder)], log, lambda _: doing("starting")):
-        reason = _last_line(log) or "no reason given"
+    if _run([sys.executable, "-I", str(GUARD), "venv", str(folder)], log, lambda: doing("starting")):
+        reason = (_lines(log) or ["no reason given"])[-1]
         raise _full(tool, log) or OutputError(f"{tool.name}: this Python cannot make a venv: {reason}")
     pins = folder.with_name("pins.txt")
     pins.write_text(tool.pins, encoding="utf-8")
     command = [str(python), "-I", str(GUARD), "pip", *PIP, "--progress-bar", "off", "-r", str(pins)]
-    if _run(command, log, lambda line: doing(_step(line))):
+    if _run(command, log, lambda: doing(_step(log))):
         raise _full(tool, log) or _not_come(tool, log)
 
 
-def _run(command: Sequence[str], log: Path, watch: Callable[[str], None]) -> int:
+def _run(command: Sequence[str], log: Path, watch: Callable[[], None]) -> int:
     """The exit code of `command`, which writes to `log` and ends with this process, however that ends."""
     environment = {key: value for key, value in os.environ.items() if key not in ELSEWHERE}
     with (
@@ -54,7 +55,7 @@ def _run(command: Sequence[str], log: Path, watch: Callable[[str], None]) -> int
     ):
         try:
             while process.poll() is None:
-                watch(_last_line(log))
+                watch()
                 with suppress(subprocess.TimeoutExpired):
                     process.wait(INTERVAL)
         finally:
@@ -69,17 +70,15 @@ def _lines(log: Path) -> list[str]:
     return [line.strip() for line in text.splitlines() if line.strip()]
 
 
-def _last_line(log: Path) -> str:
-    return next(reversed(_lines(log)), "")
-
-
-def _step(line: str) -> str:
-    """What pip is at, in a few words: `Downloading numpy-1.26.4-….whl (18 MB)`, `Installing packages`."""
-    first, *rest = line.split() or ["Starting"]
-    if first == "Installing":
-        return "installing packages"
-    known = first in ("Collecting", "Downloading", "Using", "Processing")
-    return f"fetching {Path(rest[-1] if first == 'Using' else rest[0]).name}" if known and rest else "fetching packages"
+def _step(log: Path) -> str:
+    """What pip is at, in a few words: `fetching numpy==1.26.4`, `installing packages`."""
+    for line in reversed(_lines(log)):
+        first, *rest = line.split()
+        if first == "Installing":
+            return "installing packages"
+        if first in FETCHING and rest:
+            return f"fetching {Path(rest[0]).name}"
+    return "starting"
 
 
 def _full(tool: "Tool", log: Path) -> U2ZooError | None:
