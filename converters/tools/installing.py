@@ -23,14 +23,14 @@ ELSEWHERE = ("PIP_CONSTRAINT", "PIP_PREFIX", "PIP_REQUIREMENT", "PIP_ROOT", "PIP
 UNREACHED = ("Retrying (", "ConnectionError", "ConnectTimeout", "Read timed out")  # in what pip says without a network
 FETCHING = ("Collecting", "Downloading")  # how lines begin in which pip says what it fetches
 LEAST_FREE = 1 << 16  # bytes; with less, a failure is taken for a full disk
-INTERVAL = 1.0  # seconds between two words about progress
+INTERVAL = 0.5  # seconds between two words about progress
 
 
 def install(tool: "Tool", folder: Path, python: Path, doing: Callable[[str], None]) -> None:
     """Makes the venv `folder`, whose interpreter will be `python`, with the tool's packages in it.
 
     Args:
-        doing: called with the step, about once a second.
+        doing: called with the step, twice a second.
 
     Raises:
         DownloadError: packages did not come. OutputError: the disk is full, or this Python cannot make a venv.

@@ -2,6 +2,7 @@
 `u2zoo` with this tool beside its own."""
 
 import os
+import sys
 import zipfile
 from pathlib import Path
 
@@ -16,7 +17,7 @@ class Tiny(Tool):
         return os.environ.get("TINY_PINS", "# by hand\ntiny==1.0\n")
 
 
-TINY = Tiny("tiny", "a small module", "a test", ((3, 11), (3, 12)), 10_000_000)
+TINY = Tiny("tiny", "a small module", "a test", (sys.version_info[:2],), 10_000_000)
 
 
 def write_wheel(folder: Path) -> Path:
