@@ -25,7 +25,7 @@ from .errors import DownloadError, InputError, OptionError, OutputError
 from .reading import read_checkpoint, sha256_of
 from .transport import Downloader, Progress, silent
 
-__all__ = ["Fetched", "fetch", "fetch_pinned"]
+__all__ = ["Fetched", "fetch", "fetch_pinned", "offline"]
 
 SEEN = ".sha256"  # beside a file whose hash is not published: the hash that it had when it was accepted
 SPARE = 1 << 20  # what a container may add to the tensors
@@ -62,7 +62,7 @@ def fetch(entry: Entry, *, progress: Progress = silent) -> Fetched:
     """
     if found := _find_cached(entry):
         return found
-    if _offline():
+    if offline():
         state = "damaged in the cache" if entry.cached() else "not in the cache"
         raise DownloadError(f"{entry.name}: {state} ({home()}) and U2ZOO_OFFLINE is set; fetch it once with a network")
     folder = home() / entry.name
@@ -84,7 +84,7 @@ def fetch_pinned(
         DownloadError: it did not come as it should, or U2ZOO_OFFLINE forbids it.
         OutputError: `folder` cannot be written.
     """
-    if _offline():
+    if offline():
         raise DownloadError(f"{what}: not in the cache ({home()}) and U2ZOO_OFFLINE is set; fetch it with a network")
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -97,7 +97,8 @@ def fetch_pinned(
         raise OutputError(f"{folder}: cannot write there: {error.strerror or error}") from error
 
 
-def _offline() -> bool:
+def offline() -> bool:
+    """Whether U2ZOO_OFFLINE forbids to fetch anything."""
     return os.environ.get("U2ZOO_OFFLINE", "").lower() not in ("", "0", "false", "no")
 
 

@@ -12,7 +12,7 @@
     │   │   └── OversizeError … with more pixels than are read
     │   └── VideoError        … as a video
     ├── CatalogError          weights/catalog.toml, or the one that was named, is not valid
-    ├── DownloadError         weights of the catalog could not be fetched, or are not what the catalog says
+    ├── DownloadError         weights or a tool's packages could not be fetched, or are not what they should be
     ├── OutputError           a result cannot be written
     ├── TrainingError         a training run cannot go on
     ├── ExportError           a framework's exporter broke
@@ -127,7 +127,7 @@ class CatalogError(U2ZooError):
 
 
 class DownloadError(U2ZooError):
-    """Weights could not be fetched, or are not what the catalog says; nothing of them was kept."""
+    """Weights, or the packages of a tool, could not be fetched or are not as expected; nothing of them was kept."""
 
 
 class OutputError(U2ZooError):

@@ -13,7 +13,7 @@ from filelock import FileLock, Timeout
 from .errors import OutputError
 from .system import replace
 
-__all__ = ["staged", "staged_in"]
+__all__ = ["SUFFIX", "staged", "staged_in"]
 
 SUFFIX = ".partial"
 REPLACED = "replaced"

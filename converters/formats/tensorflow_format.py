@@ -23,6 +23,7 @@ from ..options import DYNAMIC, Options
 from ..predictor import Predictor
 from ..quantise.mixed_precision import Plan, plan_weights
 from ..quantise.tflite_weights import stored
+from ..tools import get_tool
 from . import savedmodel_reader, tflite_reader
 from .keras_format import tap_layers
 from .layout import NHWC, Layout, check_input
@@ -40,6 +41,12 @@ NOTES_LIMIT = 1 << 16  # bytes
 
 class _TensorFlowFormat(Format):
     """What both have: the second route."""
+
+    def settle(self, asked: Options) -> Options:
+        settled = super().settle(asked)
+        if settled.via == "onnx2tf":
+            get_tool("onnx2tf").check_python()
+        return settled
 
     def check_image(self, chosen: Options) -> None:
         super().check_image(chosen)

@@ -25,15 +25,16 @@ PATIENCE = 5.0  # seconds for the key of one who calls
 GLANCE = 0.1  # seconds between two looks at whether the child still lives
 
 
-def start(log: IO[bytes], environment: Mapping[str, str], limit: float) -> tuple[subprocess.Popen, Connection]:
-    """The worker's process and the connection to it; `log` takes what it prints.
+def start(
+    command: Sequence[str], log: IO[bytes], environment: Mapping[str, str], limit: float
+) -> tuple[subprocess.Popen, Connection]:
+    """The worker's process, started by `command`, and the connection to it; `log` takes what it prints.
 
     Raises:
         EOFError: it ended before it was connected; the message says how. TimeoutError: not within `limit` seconds.
     """
-    command = [sys.executable, "-P", "-m", "converters.isolated.worker"]
     options: dict[str, Any] = {"stdout": log, "stderr": log, "env": dict(environment)}
-    return (_inherited if inherits_descriptors() else _called)(command, options, log, limit)
+    return (_inherited if inherits_descriptors() else _called)(list(command), options, log, limit)
 
 
 def connect(arguments: Sequence[str]) -> Connection:

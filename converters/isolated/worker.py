@@ -1,4 +1,4 @@
-"""The other end of `isolated`: a process that opens one predictor and answers until its connection closes."""
+"""The other end of `isolated`: a process that opens one predictor, or calls functions, until its connection closes."""
 
 import functools
 import sys
@@ -6,8 +6,7 @@ import time
 from collections.abc import Mapping
 from importlib import import_module
 from multiprocessing.connection import Connection
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,25 +15,19 @@ from u2net_zoo.errors import U2ZooError, UsageError, one_line
 from u2net_zoo.identify import identify
 from u2net_zoo.system import peak_memory
 
-from ..loading import format_of
-from ..predictor import Predictor
 from .protocol import GONE, receive, send
 from .starting import connect
 
-__all__ = ["open_artifact"]
+if TYPE_CHECKING:  # a tool's Python has what the tool needs, and NumPy
+    from ..predictor import Predictor
+
+__all__ = ["Server"]
 
 OURS = "converters."  # where an opener's module has to stand: no other package is imported
 
 
-def open_artifact(path: str) -> Predictor:
-    """The artifact or weight file `path` in its own runtime."""
-    fmt = format_of(path)
-    fmt.require_running()
-    return fmt.run(Path(path))
-
-
 class Server:
-    """The child's side: opens one predictor and answers until the other end closes."""
+    """The child's side: opens one predictor, or calls functions, and answers until the other end closes."""
 
     def __init__(self, connection: Connection):
         self.connection = connection
@@ -58,6 +51,8 @@ class Server:
     def _answer(
         self, request: dict[str, Any], arrays: dict[str, np.ndarray]
     ) -> tuple[dict[str, Any], Mapping[str, np.ndarray]]:
+        if "call" in request:
+            return {"answer": _function(request["call"])(**request["arguments"])}, {}
         if "open" in request:
             return self._open(request["open"], request["arguments"]), {}
         if self.predictor is None:
@@ -72,7 +67,7 @@ class Server:
         results = self.predictor(arrays["x"])
         return {"seconds": time.perf_counter() - start}, results
 
-    def _time(self, predictor: Predictor, x: np.ndarray) -> float:
+    def _time(self, predictor: "Predictor", x: np.ndarray) -> float:
         if self.timed is None:
             timed = getattr(predictor, "timed", None)
             self.timed = timed(x) if timed else functools.partial(predictor, x)
@@ -81,11 +76,7 @@ class Server:
         return time.perf_counter() - start
 
     def _open(self, opener: str, arguments: dict[str, Any]) -> dict[str, Any]:
-        module, _, function = opener.partition(":")
-        if not module.startswith(OURS):
-            raise UsageError(f"opener {opener!r}: a function of this package is needed, {OURS}MODULE:NAME")
-        self.predictor = getattr(import_module(module), function)(**arguments)
-        p = self.predictor
+        self.predictor = p = _function(opener)(**arguments)
         embedded = p.embedded.to_metadata() if p.embedded else {}
         facts = getattr(p, "facts", {})
         return {
@@ -99,6 +90,13 @@ class Server:
             "takes": p.takes,
             "facts": facts,
         }
+
+
+def _function(place: str) -> Any:
+    module, _, name = place.partition(":")
+    if not module.startswith(OURS):
+        raise UsageError(f"opener {place!r}: a function of this package is needed, {OURS}MODULE:NAME")
+    return getattr(import_module(module), name)
 
 
 if __name__ == "__main__":

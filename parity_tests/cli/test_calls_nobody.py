@@ -7,25 +7,8 @@ import sys
 import pytest
 from support.commands import u2zoo
 from support.data import NANO
+from support.watching import WATCH, watched_calls
 
-# Python runs this module at its start, in every process that the command starts or forks.
-WATCH = """
-import os, sys
-
-def watch(event, arguments):
-    if event == "socket.getaddrinfo":
-        place = arguments[0]
-    elif event in ("socket.connect", "socket.sendto") and isinstance(arguments[1], tuple):
-        place = arguments[1][0]
-    else:
-        return
-    place = place.decode() if isinstance(place, bytes) else place
-    if place not in (None, "", "localhost", "127.0.0.1", "::1", "0.0.0.0"):
-        with open(os.environ["U2ZOO_CALLED"], "a") as file:
-            print(sys.argv[:2], event, place, file=file)
-
-sys.addaudithook(watch)
-"""
 UNSAID = ("CI", "TF_BUILD", "JENKINS_URL", "NO_ALBUMENTATIONS_UPDATE")  # where libraries keep quiet of themselves
 
 
@@ -49,17 +32,11 @@ def test_a_call_would_be_seen(watched, tmp_path):
 @pytest.mark.parametrize("name", ["onnx", "openvino"])
 def test_no_conversion_calls_anybody(name, watched, tmp_path):
     done = u2zoo("convert", NANO, "--to", name, "--size", "64", "--out", tmp_path / "out", env=watched)
-    assert (done.returncode, called(tmp_path)) == (0, "")
+    assert (done.returncode, watched_calls(tmp_path)) == (0, "")
 
 
 def test_no_training_calls_anybody(eight, watched, tmp_path):
     options = ("--augment", "strong", "--steps", "1", "--batch", "2", "--size", "32", "--crop", "32")
     data = ("--images", eight / "images", "--masks", eight / "masks", "--out", tmp_path / "run")
     done = u2zoo("train", *data, "--arch", "u2net_nano", *options, env=watched)
-    assert (done.returncode, called(tmp_path)) == (0, "")
-
-
-def called(folder) -> str:
-    """Who was called, a line each."""
-    file = folder / "called.txt"
-    return file.read_text() if file.exists() else ""
+    assert (done.returncode, watched_calls(tmp_path)) == (0, "")

@@ -53,7 +53,20 @@ for name in typer.main.get_command(app).list_commands(None):
             said[name] = [end.code, out.getvalue()]
 print(json.dumps(said))
 """
-COMMANDS = ("bench", "convert", "eval", "fetch", "formats", "info", "list", "serve", "train", "verify", "video")
+COMMANDS = (
+    "bench",
+    "convert",
+    "eval",
+    "fetch",
+    "formats",
+    "info",
+    "list",
+    "serve",
+    "tools",
+    "train",
+    "verify",
+    "video",
+)
 
 
 def test_every_command_starts_and_explains_itself():

@@ -10,11 +10,10 @@ from support.agreement import identical, largest_relative
 from support.networks import SMALL, hard_checkpoint
 from support.other_makers import saved_model
 
-from converters import FORMATS, Options, convert
+from converters import Options, convert
 from converters.loading import read_source
 from converters.verify.self_check import inspect
 from u2net_zoo.checkpoint import Checkpoint
-from u2net_zoo.errors import ExportError, MissingExtraError, OptionError
 
 WHOLE = Options(size=(64, 64), outputs="all")
 
@@ -141,16 +140,6 @@ def test_keras_files_of_others_go_by_their_graph(small, tmp_path, module, suffix
     assert largest_relative(found, small) <= 1e-6
 
 
-@pytest.mark.full
-@pytest.mark.parametrize("name", ["savedmodel", "tflite"])
-def test_onnx2tf_is_a_second_route_to_the_same_network(small, tmp_path, name):
-    """At a size where no map is as high or wide as it has channels: onnx2tf tells the axes apart by their lengths."""
-    artifact = convert(small, name, tmp_path, options=Options(size=(160, 224), outputs="all", via="onnx2tf"))[0]
-    assert artifact.report.ok
-    assert {output.name for output in artifact.report.outputs} == set(SMALL.outputs)
-    assert largest_relative(read_source(artifact.path), small) <= 1e-6  # a SavedModel's are constants in its graph
-
-
 def test_a_savedmodel_without_variables_is_read_and_agrees(small, constants):
     assert variables_of(constants) == []
     found, agreement = inspect(constants)
@@ -165,58 +154,6 @@ def variables_of(path: Path) -> list[str]:
 
     names = [name for name, _ in tf.train.list_variables(str(path / "variables" / "variables"))]
     return [name for name in names if name != "_CHECKPOINTABLE_OBJECT_GRAPH"]
-
-
-@pytest.mark.parametrize("options", [{"precision": "int8"}, {"io": "image"}], ids=str)
-def test_what_onnx2tf_cannot_do_is_refused(options):
-    with pytest.raises(OptionError, match="via native"):
-        FORMATS["tflite"].settle(Options(via="onnx2tf", **options))
-    with pytest.raises(OptionError, match="cannot honour --via onnx2tf; it has: native"):
-        FORMATS["onnx"].settle(Options(via="onnx2tf"))
-
-
-def test_without_onnx2tf_its_extra_is_named(small, tmp_path, monkeypatch):
-    monkeypatch.setattr("converters.formats.onnx2tf_route.find_spec", lambda name: None)
-    with pytest.raises(MissingExtraError, match=r"--via onnx2tf.*pip install .*\[onnx2tf\]"):
-        convert(small, "tflite", tmp_path, options=Options(size=(32, 32), via="onnx2tf"))
-    assert not list(tmp_path.iterdir())
-
-
-# Stands for onnx2tf where its process ends, or writes nothing: its own conversions take 49 s.
-@pytest.mark.parametrize(
-    ("script", "says"),
-    [("raise SystemExit('no such op')", "no such op"), ("", "no output")],
-)
-def test_an_onnx2tf_that_fails_is_one_error(small, tmp_path, tmp_path_factory, monkeypatch, script, says):
-    worker = tmp_path_factory.mktemp("worker") / "worker.py"
-    worker.write_text(script)
-    monkeypatch.setattr("converters.formats.onnx2tf_route.WORKER", worker)
-    with pytest.raises(ExportError, match=f"onnx2tf failed: {says}"):
-        convert(small, "tflite", tmp_path, options=Options(size=(32, 32), via="onnx2tf"))
-    assert not list(tmp_path.iterdir())
-
-
-GIVEN = """
-import pathlib, sys, numpy, onnx
-sample = numpy.load("calibration_image_sample_data_20x128x128x3_float32.npy")
-assert (sample.shape, sample.dtype) == ((20, 128, 128, 3), "float32")
-assert [output.name for output in onnx.load("model.onnx").graph.output][:2] == ["mask", "side1"]
-pathlib.Path("out").mkdir()
-pathlib.Path(f"out/batch{sys.argv[1]}_float32.tflite").write_bytes(b"TFL3")
-pathlib.Path("out/batch_float16.tflite").write_bytes(b"half")
-"""
-
-
-@pytest.mark.parametrize(("precision", "content"), [("fp32", b"TFL3"), ("fp16", b"half")])
-def test_onnx2tf_is_given_our_graph_and_its_sample_and_asked_for_a_precision(
-    small, tmp_path, monkeypatch, precision, content
-):
-    """It would fetch the sample from the network otherwise."""
-    (tmp_path / "worker.py").write_text(GIVEN)
-    monkeypatch.setattr("converters.formats.onnx2tf_route.WORKER", tmp_path / "worker.py")
-    options = Options(size=(32, 32), outputs="all", via="onnx2tf", precision=precision)
-    FORMATS["tflite"].write(small, tmp_path / "a.tflite", FORMATS["tflite"].settle(options))
-    assert (tmp_path / "a.tflite").read_bytes() == content
 
 
 def test_a_frozen_torchscript_module_is_read_from_its_code(small, tmp_path):

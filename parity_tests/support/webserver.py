@@ -102,6 +102,9 @@ class Handler(BaseHTTPRequestHandler):
     def do_page(self):
         self.send(PAGE, kind="text/html; charset=utf-8")
 
+    def do_index(self):
+        self.send(self.body, kind="text/html; charset=utf-8")
+
     def do_disguised_page(self):
         self.send(PAGE + b" " * (len(self.body) - len(PAGE)))
 

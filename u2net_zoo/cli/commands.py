@@ -9,7 +9,7 @@ import typer
 from .. import __version__
 from ..errors import U2ZooError, one_line
 from ..system import ending_signals
-from . import bench, convert, eval, fetch, formats, info, serve, train, verify, video
+from . import bench, convert, eval, fetch, formats, info, serve, tools, train, verify, video
 from . import list as listing
 from .applications import Commands
 from .console import say_anything, state
@@ -35,6 +35,7 @@ app.command("formats")(formats.formats)
 app.command("info")(info.info)
 app.command("list")(listing.list_weights)
 app.command("serve")(serve.serve)
+app.add_typer(tools.app, name="tools")
 app.command("train")(train.train)
 app.command("verify")(verify.verify)
 app.command("video")(video.video)
