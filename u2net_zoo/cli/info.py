@@ -7,6 +7,7 @@ import typer
 
 from .console import human_bytes, state
 from .fetch import fetch_source
+from .terminal import Whole
 
 if TYPE_CHECKING:
     from converters.verify.self_check import Agreement
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from ..checkpoint import Checkpoint
 
 __all__ = ["info"]
+
+INDENT = 13  # of what is said under a heading
 
 
 def info(
@@ -42,8 +45,8 @@ def info(
         bar.update(bar.task_ids[0], description=f"{source.name}: running")
         found = agreement(fmt, source, checkpoint) if run and key is None else None
         document = _document(source, checkpoint, found)
-        for line in _lines(document, found):
-            state.result(line)
+        for key, value in _rows(document, found).items():
+            state.result(f"{key:<{INDENT - 2}}", value, indent=INDENT)
         state.document(document)
 
 
@@ -76,11 +79,11 @@ def _document(source: Path, checkpoint: "Checkpoint", found: "Agreement | None")
     }
 
 
-def _lines(document: dict[str, Any], found: "Agreement | None") -> list[str]:
+def _rows(document: dict[str, Any], found: "Agreement | None") -> dict[str, object]:
     widths = " ".join(f"{mid}/{out}" for mid, out in document["widths"])
     meaning = "in 0..1 (sigmoid)" if document["final"] == "sigmoid" else "logits"
-    rows = {
-        "file": f"{document['path']}  {document['format']}  {human_bytes(document['bytes'])}",
+    return {
+        "file": Whole(f"{document['path']}  {document['format']}  {human_bytes(document['bytes'])}"),
         "sha256": document["sha256"],
         "network": f"{document['architecture']}, {document['parameters']:,} parameters",
         "blocks": f"{document['blocks']} (height; F: dilated)",
@@ -90,4 +93,3 @@ def _lines(document: dict[str, Any], found: "Agreement | None") -> list[str]:
         **{f"meta {key}": value for key, value in document["metadata"].items()},
         "agreement": found.summary() if found else "not run (--no-run)",
     }
-    return [f"{key:<12} {value}" for key, value in rows.items()]
