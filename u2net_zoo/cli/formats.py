@@ -25,7 +25,7 @@ def formats(json: Annotated[bool, typer.Option("--json", help="One JSON object o
     headings = ("format", "writes", "runs", "file, and options: the default first")
     state.table(headings, [(row["name"], _yes(row["writes"]), _yes(row["runs"]), _about(row)) for row in rows])
     for (install, package), uses in _missing_packages(rows).items():
-        state.result(Whole(install), f"brings {package}, which is not installed:", ", ".join(uses))
+        state.result(Whole(install), f"brings {package} for {', '.join(uses)}")
 
 
 def _row(fmt: "Format") -> dict[str, Any]:
