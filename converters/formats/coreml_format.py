@@ -253,15 +253,9 @@ class _OnDevice(_Evaluated):
 
     def __init__(self, path: Path, units: str | None = None):
         super().__init__(path)
-        ct = coremltools()
         units = units or ("ALL" if self.precision else EXACT)
         self.computes = "" if units == EXACT else "fp16"
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("error", RuntimeWarning)  # that is how coremltools says that Core ML refused it
-                self.model = ct.models.MLModel(str(path), compute_units=ct.ComputeUnit[units])
-        except Exception as error:  # coremltools wraps Apple's errors in RuntimeError and others
-            raise ArtifactError(f"{path}: Core ML cannot load it on {units} ({one_line(error)})") from None
+        self.model = loaded(path, units)
 
     def answers(self, image: np.ndarray) -> dict[str, np.ndarray]:
         given = Image.fromarray(image) if self.picture else image
@@ -271,6 +265,17 @@ class _OnDevice(_Evaluated):
 def on_macos() -> bool:
     """Whether Core ML itself is here."""
     return sys.platform == "darwin"
+
+
+def loaded(path: Path, units: str) -> Any:
+    """coremltools' model of a package, loaded by Core ML on the compute units of that name. Raises ArtifactError."""
+    ct = coremltools()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", RuntimeWarning)  # that is how coremltools says that Core ML refused it
+            return ct.models.MLModel(str(path), compute_units=ct.ComputeUnit[units])
+    except Exception as error:  # coremltools wraps Apple's errors in RuntimeError and others
+        raise ArtifactError(f"{path}: Core ML cannot load it on {units} ({one_line(error)})") from None
 
 
 def _levels(mask: np.ndarray) -> np.ndarray:

@@ -24,8 +24,8 @@ def formats(json: Annotated[bool, typer.Option("--json", help="One JSON object o
     state.document({"formats": rows})
     headings = ("format", "writes", "runs", "file, and options: the default first")
     state.table(headings, [(row["name"], _yes(row["writes"]), _yes(row["runs"]), _about(row)) for row in rows])
-    for (install, package), uses in _missing_packages(rows).items():
-        state.result(Whole(install), f"brings {package} for {', '.join(uses)}")
+    for install, what in _brought(rows).items():
+        state.result(Whole(install), f"brings {what}")
 
 
 def _row(fmt: "Format") -> dict[str, Any]:
@@ -68,16 +68,14 @@ def _about(row: dict[str, Any]) -> str:
     return "\n".join([f"{row['title']}, *{row['suffix']}", *options])
 
 
-def _missing_packages(rows: list[dict[str, Any]]) -> dict[tuple[str, str], list[str]]:
-    """(command, package) -> what it is for: `coreml (write, run)`."""
-    found: dict[tuple[str, str], list[str]] = {}
+def _brought(rows: list[dict[str, Any]]) -> dict[str, str]:
+    """Command -> what it brings: `torch, onnx for onnx, web`."""
+    found: dict[str, tuple[dict[str, None], dict[str, None]]] = {}
     for row in rows:
-        wants: dict[tuple[str, str], list[str]] = {}
         for each in row["missing"]:
-            wants.setdefault((each["install"], each["package"]), []).append(each["to"])
-        for key, uses in wants.items():
-            found.setdefault(key, []).append(f"{row['name']} ({', '.join(uses)})")
-    return found
+            packages, names = found.setdefault(each["install"], ({}, {}))
+            packages[each["package"]] = names[row["name"]] = None
+    return {install: f"{', '.join(packages)} for {', '.join(names)}" for install, (packages, names) in found.items()}
 
 
 def _yes(ready: bool) -> str:
