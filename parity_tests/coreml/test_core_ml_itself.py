@@ -25,15 +25,15 @@ from u2net_zoo.errors import ArtifactError, ParityError
 COREML = importlib.import_module("converters.formats.coreml_format")
 BOUNDS = FORMATS["coreml"].bounds
 CASES = {
-    "tensor": Options(size=(64, 64), io="tensor", precision="fp32", outputs="all"),
-    "picture": Options(size=(64, 64), io="image", precision="fp32"),
-    "half": Options(size=(64, 64), io="tensor", precision="fp16"),
+    "tensor": Options(size=(320, 320), io="tensor", precision="fp32", outputs="all"),
+    "picture": Options(size=(320, 320), io="image", precision="fp32"),
+    "half": Options(size=(320, 320), io="tensor", precision="fp16"),
 }
 
 
 @pytest.fixture(scope="module")
 def reference() -> Reference:
-    return Reference(read_source(NANO), (64, 64))
+    return Reference(read_source(NANO), (320, 320))
 
 
 @pytest.mark.skipif(not COREML.on_macos(), reason="needs macOS: Core ML runs nowhere else")
@@ -119,8 +119,8 @@ def test_a_package_that_one_kind_computes_wrongly_is_not_kept(mac, packages, ref
 def test_float32_is_run_on_the_cpu_and_reduced_packages_on_all_units(mac, packages, case, units):
     predictor = FORMATS["coreml"].run(packages[case])
     assert mac.asked == [units]
-    mask = predictor(np.zeros((1, 3, 64, 64), np.float32))["mask"]
-    assert (mask.shape, mask.dtype) == ((1, 1, 64, 64), np.uint8 if case == "picture" else np.float32)
+    mask = predictor(np.zeros((1, 3, 320, 320), np.float32))["mask"]
+    assert (mask.shape, mask.dtype) == ((1, 1, 320, 320), np.uint8 if case == "picture" else np.float32)
 
 
 def test_a_package_that_core_ml_refuses_is_one_line(packages, monkeypatch):
