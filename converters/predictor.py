@@ -34,6 +34,7 @@ class Predictor(ABC):
         batch: batch size that it takes, None for any.
         outputs: names of what it returns, in order.
         precision: the reduced precision that the file says it has; None where it says none.
+        computes: the reduced precision in which its hardware may compute whatever the file holds; empty: the file's.
         stated: what of a photograph the file says that it takes, a name in `INPUTS`; None where it does not say.
         takes: the type in which the file itself takes its input, of files of integers: `int8, scale 0.02, zero point
             -4`; empty for floats. It is fed the same float32 tensor.
@@ -43,6 +44,7 @@ class Predictor(ABC):
     turn: threading.RLock
     precision: str | None = None
     takes: str = ""
+    computes: str = ""
     stated: str | None = None
     multiple: int = 1
     size: tuple[int, int] | None = None
@@ -89,7 +91,7 @@ class WrappedPredictor(Predictor):
         self.size, self.default, self.multiple = predictor.size, predictor.default, predictor.multiple
         self.batch, self.outputs = predictor.batch, predictor.outputs
         self.embedded, self.precision, self.takes = predictor.embedded, predictor.precision, predictor.takes
-        self.stated = predictor.stated
+        self.stated, self.computes = predictor.stated, predictor.computes
 
     def compute(self, x: np.ndarray) -> Outputs:
         return self.predictor(x)

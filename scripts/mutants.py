@@ -175,7 +175,7 @@ def campaign(options: argparse.Namespace, faults: Sequence[Fault]) -> dict[str, 
     todo = [] if options.list else [fault for fault in faults if fault.key not in outcomes]
     console = Console(stderr=True)
     columns = (progress.SpinnerColumn(), progress.MofNCompleteColumn(), progress.TimeElapsedColumn(),
-               progress.TimeRemainingColumn(), progress.TextColumn("{task.description}"))  # fmt: skip
+               progress.TimeRemainingColumn(), progress.TextColumn("{task.description}", markup=False))  # fmt: skip
     with progress.Progress(
         *columns, console=console, transient=True, disable=not console.is_terminal, redirect_stdout=False
     ) as bar:

@@ -26,6 +26,7 @@ AssumptionWarning is no error: weights do not say something, and what is usual w
 import difflib
 import re
 from collections.abc import Iterable
+from pathlib import Path
 
 __all__ = [
     "ArtifactError",
@@ -83,15 +84,14 @@ class MissingExtraError(UsageError):
     """A package that is not installed, and the extra that brings it."""
 
     def __init__(self, what: str, package: str, extra: str):
-        self.what, self.package = what, package
-        super().__init__(
-            f"{what} needs the package {package!r}, which is not installed; in a clone: {install_hint(extra)}"
-        )
+        self.what, self.package, self.extra = what, package, extra
+        super().__init__(f"{what} needs the package {package!r}, which is not installed: {install_hint(extra)}")
 
 
 def install_hint(extra: str) -> str:
-    """The command that brings an extra; the package is on no index."""
-    return f"pip install -c constraints.txt -e '.[{extra}]'"
+    """The command that brings an extra; a clone has the versions that were measured together."""
+    clone = (Path(__file__).parents[1] / "constraints.txt").is_file()
+    return f"pip install -c constraints.txt -e '.[{extra}]'" if clone else f"pip install 'u2net-zoo[{extra}]'"
 
 
 class InputError(U2ZooError):

@@ -42,14 +42,20 @@ def cells(rows: Sequence[Row]) -> list[list[str]]:
     return [list(columns), *([text(row) for text in columns.values()] for row in ran)]
 
 
-def aligned(rows: Sequence[Row]) -> list[str]:
-    """Lines for a terminal: the heading and the rows that ran, in columns."""
-    lines = cells(rows)
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return [
-        "  ".join([line[0].ljust(widths[0]), *(text.rjust(w) for text, w in zip(line[1:], widths[1:], strict=True))])
-        for line in lines
-    ]
+def aligned(rows: Sequence[Row], width: int | None = None) -> list[str]:
+    """Lines for a terminal: the heading and the rows that ran, in columns.
+
+    Columns that are beyond `width` follow further down, beside the runtimes' names again.
+    """
+    names, *others = zip(*cells(rows), strict=True)
+    first = [name.ljust(max(map(len, names))) for name in names]
+    blocks = [first]
+    for column in others:
+        texts = [text.rjust(max(map(len, column))) for text in column]
+        if width and blocks[-1] is not first and len(blocks[-1][0]) + 2 + len(texts[0]) > width:
+            blocks.append(first)
+        blocks[-1] = [f"{line}  {text}" for line, text in zip(blocks[-1], texts, strict=True)]
+    return [line for number, block in enumerate(blocks) for line in ([""] if number else []) + block]
 
 
 def markdown(rows: Sequence[Row]) -> str:

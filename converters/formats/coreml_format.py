@@ -37,9 +37,14 @@ from .traced_torch import exportable
 if TYPE_CHECKING:
     from ..mil.evaluator import Machine
 
-__all__ = ["CoreML", "PictureOrTensor", "converted", "coremltools"]
+__all__ = ["UNITS", "CoreML", "PictureOrTensor", "converted", "coremltools", "on_macos"]
 
-UNITS = ("CPU_ONLY", "CPU_AND_GPU", "CPU_AND_NE", "ALL")
+# coremltools.ComputeUnit, the exact one last: what it is found to be is what an artifact's report says. Apple documents
+# that a float32 program is computed in float32 on the CPU and the GPU and never on the Neural Engine ("Typed Execution"
+# in coremltools' guide). How near the GPU's kernels come has not been measured: none of this was run on a Mac yet. So
+# all but the CPU are held to fp16's bounds.
+UNITS = ("ALL", "CPU_AND_NE", "CPU_AND_GPU", "CPU_ONLY")
+EXACT = "CPU_ONLY"
 TARGETS = ("iOS16", "iOS15", "iOS17", "iOS18")
 
 
@@ -128,13 +133,13 @@ class CoreML(Format):
         return coreml_reader.read(path)
 
     def open(self, path: Path) -> Predictor:
-        """Core ML itself on macOS; elsewhere the program is evaluated op by op."""
-        return _OnDevice(path) if sys.platform == "darwin" else _Evaluated(path)
+        """Core ML itself on macOS, float32 on the CPU, where it is exact; elsewhere the program, op by op."""
+        return _OnDevice(path) if on_macos() else _Evaluated(path)
 
     def proofs(self, path: Path) -> Iterator[Predictor]:
         """The evaluator, and on macOS Core ML on each kind of compute units."""
         yield _Evaluated(path)
-        if sys.platform == "darwin":
+        if on_macos():
             yield from (_OnDevice(path, units) for units in UNITS)
 
 
@@ -244,19 +249,33 @@ class _Evaluated(PictureOrTensor):
 
 
 class _OnDevice(_Evaluated):
-    """Run by Core ML itself, on the compute units of that name."""
+    """Run by Core ML itself, on the compute units of that name; without one a reduced package on all of them."""
 
-    def __init__(self, path: Path, units: str = "ALL"):
+    def __init__(self, path: Path, units: str | None = None):
         super().__init__(path)
-        ct = coremltools()
-        try:
-            self.model = ct.models.MLModel(str(path), compute_units=ct.ComputeUnit[units])
-        except Exception as error:  # coremltools wraps Apple's errors in RuntimeError and others
-            raise ArtifactError(f"{path}: Core ML cannot load it ({one_line(error)})") from None
+        units = units or ("ALL" if self.precision else EXACT)
+        self.computes = "" if units == EXACT else "fp16"
+        self.model = loaded(path, units)
 
     def answers(self, image: np.ndarray) -> dict[str, np.ndarray]:
         given = Image.fromarray(image) if self.picture else image
         return {name: np.asarray(answer) for name, answer in self.model.predict({self.input: given}).items()}
+
+
+def on_macos() -> bool:
+    """Whether Core ML itself is here."""
+    return sys.platform == "darwin"
+
+
+def loaded(path: Path, units: str) -> Any:
+    """coremltools' model of a package, loaded by Core ML on the compute units of that name. Raises ArtifactError."""
+    ct = coremltools()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", RuntimeWarning)  # that is how coremltools says that Core ML refused it
+            return ct.models.MLModel(str(path), compute_units=ct.ComputeUnit[units])
+    except Exception as error:  # coremltools wraps Apple's errors in RuntimeError and others
+        raise ArtifactError(f"{path}: Core ML cannot load it on {units} ({one_line(error)})") from None
 
 
 def _levels(mask: np.ndarray) -> np.ndarray:

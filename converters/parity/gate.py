@@ -44,7 +44,7 @@ def prove(fmt: Format, path: Path, options: Options, reference: Reference) -> Re
 
 def _compared(fmt: Format, predictor: Predictor, options: Options, reference: Reference) -> Report:
     """The report at the reference's size, and at the further sizes of a flexible artifact."""
-    bound = fmt.bounds.get(options.precision or "fp32")
+    bound = fmt.bounds.get(options.precision or "fp32") or fmt.bounds.get(predictor.computes)
     report = compare(predictor, reference, bound, output_names(reference.checkpoint.arch, options))
     others = [size for size in _further_sizes(options) if size != reference.size]
     return replace(report, sizes=tuple(size_error(predictor, reference, size, bound or AT_SIZES) for size in others))

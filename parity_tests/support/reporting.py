@@ -10,7 +10,14 @@ from support.data import DATA, LACKING
 LONGEST = ("test_goldens", "test_train_keras", "test_every_format", "test_foreign_files", "test_diagnosis", "test_cli")
 
 # What a machine may lack where everything else is installed: hardware, rights, other people's servers.
-BEYOND = ("CUDA", "needs the right to", "needs a package index", "needs onnxruntime-web")
+BEYOND = (
+    "CUDA",
+    "needs the right to",
+    "needs a package index",
+    "needs onnxruntime-web",
+    "needs macOS",
+    "needs actionlint",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -11,6 +11,7 @@ from ..errors import InputError, OptionError, OutputError
 from .console import state
 from .fetch import fetch_source
 from .options import parse_size
+from .terminal import Whole
 
 if TYPE_CHECKING:
     from converters.bench.contestants import Contestant
@@ -164,8 +165,8 @@ def _show(rows: "list[Row]", document: dict[str, Any]) -> None:
 
     state.result(_title(document))
     state.result(_reference_line(document))
-    for line in aligned(rows):
-        state.result(line)
+    for line in aligned(rows, state.width()):
+        state.result(Whole(line))
     for row in rows:
         if row.error:
             state.result(f"{row.name}: not run: {row.error}")
@@ -187,7 +188,7 @@ def _write(rows: "list[Row]", document: dict[str, Any], plot: Path | None, markd
 
     if plot:
         tables.plot(rows, plot, _title(document))
-        state.result(str(plot))
+        state.result(plot)
     if markdown:
         versions = ", ".join(f"{name} {version}" for name, version in document["versions"].items())
         peaks = ", ".join(f"{peak:,} in {dtype}" for dtype, peak in document["matmul_gflops"].items())
@@ -195,4 +196,4 @@ def _write(rows: "list[Row]", document: dict[str, Any], plot: Path | None, markd
         text = f"# {_title(document)}\n\n{versions}\n\n{_reference_line(document)}{peaks}\n\n{tables.markdown(rows)}"
         with staged(markdown) as path:
             path.write_text(text, encoding="utf-8", newline="\n")
-        state.result(str(markdown))
+        state.result(markdown)

@@ -10,11 +10,12 @@ import sys
 import tempfile
 import traceback
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn, TextIO
 
 from ..errors import AssumptionWarning
+from .terminal import INDENT, folded, print_table, progress_bar, width_of
 
 __all__ = ["State", "human_bytes", "say_anything", "state"]
 
@@ -34,11 +35,21 @@ class State:
     err: TextIO | None = None
     bar: Any = None
 
-    def result(self, line: str) -> None:
-        """One line of result for people; silent under --json."""
+    def result(self, *parts: object, indent: int = INDENT) -> None:
+        """A result for people: one line where it fits, see `terminal.folded`; silent under --json."""
         if not self.json:
             with self._without_bar():
-                print(line, file=self.out or sys.stdout, flush=True)
+                stream = self.out or sys.stdout
+                print(folded(parts, width_of(stream), indent), file=stream, flush=True)
+
+    def table(self, headings: Sequence[str], rows: Iterable[Sequence[str]], title: str = "") -> None:
+        """A table for people; silent under --json."""
+        if not self.json:
+            print_table(self.out or sys.stdout, headings, rows, title)
+
+    def width(self) -> int | None:
+        """Columns for results; None where any line will do."""
+        return width_of(self.out or sys.stdout)
 
     def document(self, value: Any) -> None:
         """The one JSON object on stdout, under --json."""
@@ -107,18 +118,9 @@ class State:
 
     @contextlib.contextmanager
     def progress(self, total: int | None = None, *, in_bytes: bool = False) -> Iterator[Any]:
-        """A rich progress bar on stderr, hidden when stderr is no terminal."""
-        from rich import progress
-        from rich.console import Console
-
-        console = Console(file=self.err or sys.stderr)
-        columns = (progress.SpinnerColumn(), progress.TextColumn("{task.description}"), progress.BarColumn())
-        count = progress.DownloadColumn() if in_bytes else progress.MofNCompleteColumn()
-        times = (count, progress.TimeElapsedColumn(), progress.TimeRemainingColumn())
-        with progress.Progress(
-            *columns, *times, console=console, transient=True, disable=not console.is_terminal,
-            redirect_stdout=False, redirect_stderr=False,
-        ) as bar:  # fmt: skip
+        """A progress bar on stderr, hidden when stderr is no terminal."""
+        columns = ("spinner", "{task.description}", "bar", "bytes" if in_bytes else "count", "elapsed", "remaining")
+        with progress_bar(self.err or sys.stderr, *columns) as bar:
             bar.add_task("", total=total)
             self.bar = bar
             try:

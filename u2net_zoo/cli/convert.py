@@ -11,12 +11,15 @@ from ..errors import OptionError
 from .console import human_bytes, state
 from .fetch import fetch_source
 from .options import parse_batch, parse_sizes
+from .terminal import Whole
 
 if TYPE_CHECKING:
     from converters import Artifact
     from converters.verify.self_check import Agreement
 
 __all__ = ["convert"]
+
+INDENT = 13  # of what follows a format's name
 
 
 def convert(
@@ -93,9 +96,9 @@ def convert(
 
         def finished(artifact: "Artifact") -> None:
             bar.advance(bar.task_ids[0])
-            state.result(_line(artifact))
+            state.result(*_parts(artifact), indent=INDENT)
             for path in artifact.beside:
-                state.result(f"{'':<12} {path}")
+                state.result(Whole(f"{'':<{INDENT}}{path}"))
 
         def doing(text: str) -> None:
             bar.update(bar.task_ids[0], description=text)
@@ -117,7 +120,7 @@ def _say_of_the_source(source: Path, found: "Agreement | None") -> None:
     if found is None:
         return
     if found.ok:
-        state.result(f"{'source':<12} {found.summary()}")
+        state.result(f"{'source':<{INDENT - 2}}", found.summary(), indent=INDENT)
     elif found.skipped:
         state.warn(f"{source}: the weights are taken as they were read; the model was {found.summary()}")
     else:
@@ -139,7 +142,7 @@ def _legacy_formats(to: str) -> list[str]:
     return [older.get(name, name) for name in names]
 
 
-def _line(artifact: "Artifact") -> str:
-    size, seconds = human_bytes(artifact.bytes), f"{artifact.seconds:.1f} s"
+def _parts(artifact: "Artifact") -> tuple[object, ...]:
     plan = f"; {artifact.plan.summary()}" if artifact.plan else ""
-    return f"{artifact.format:<12} {artifact.path}  {size}  {seconds}  {artifact.report.summary()}{plan}"
+    took = (human_bytes(artifact.bytes), f"{artifact.seconds:.1f} s", f"{artifact.report.summary()}{plan}")
+    return f"{artifact.format:<{INDENT - 2}}", artifact.path, *took

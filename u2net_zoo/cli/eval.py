@@ -126,16 +126,9 @@ def _show(report: "Report", written: list[Path]) -> None:
     state.document({**content, "files": [str(path) for path in written]})
     for name, flags in report.flagged.items():
         state.warn(f"{name}: {'; '.join(flags)}")
-    if state.json:
-        return
-    from rich.console import Console
-    from rich.table import Table
-
     from ..train.metrics import MEASURES
 
-    table = Table("measure", "value", title=f"{content['scored']} of {content['pictures']} pictures")
-    for name in MEASURES:
-        table.add_row(name, f"{content[name]:.4f}")
-    Console().print(table)
+    rows = [(name, f"{content[name]:.4f}") for name in MEASURES]
+    state.table(("measure", "value"), rows, title=f"{content['scored']} of {content['pictures']} pictures")
     for path in written:
-        state.result(str(path))
+        state.result(path)

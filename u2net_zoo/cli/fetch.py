@@ -27,7 +27,7 @@ def fetch(
     files = []
     for entry in entries:
         result = _with_progress(entry)
-        state.result(_line(result))
+        state.result(*_parts(result))
         files.append({**asdict(result), "path": str(result.path)})
     state.document({"files": files})
 
@@ -51,8 +51,8 @@ def _with_progress(entry: "Entry") -> "Fetched":
         return run(entry, progress=moved)
 
 
-def _line(result: "Fetched") -> str:
+def _parts(result: "Fetched") -> tuple[object, ...]:
     proof = "as published" if result.verified else "seen; none is published, the file reads as the right network"
     here = "comes with the project" if result.source == "bundled" else "cached"
     where = here if result.cached else f"from {result.source}"
-    return f"{result.name}  {result.path}  {human_bytes(result.bytes)}  {where}  sha256 {result.sha256} ({proof})"
+    return result.name, result.path, human_bytes(result.bytes), where, f"sha256 {result.sha256} ({proof})"

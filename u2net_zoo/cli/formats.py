@@ -1,57 +1,82 @@
 """`u2zoo formats`."""
 
-from typing import Annotated
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ..errors import MissingExtraError, install_hint
 from .console import state
+from .terminal import Whole
+
+if TYPE_CHECKING:
+    from converters.format import Format
 
 __all__ = ["formats"]
 
 
 def formats(json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False) -> None:
-    """List the formats, their options, and whether their packages are installed."""
+    """List the formats, their options, and whether what writes and runs them is installed."""
     state.json = json
-    from rich.console import Console
-    from rich.table import Table
+    from converters.registry import FORMATS
 
-    rows = [_row(name) for name in _names()]
+    rows = [_row(fmt) for fmt in FORMATS.values()]
     state.document({"formats": rows})
-    if json:
-        return
-    table = Table("format", "file", "options (the first is the default)", "ready")
-    for row in rows:
-        options = "\n".join(f"--{key} {' | '.join(values)}" for key, values in row["options"].items())
-        ready = "yes" if row["ready"] else install_hint(row["extra"])
-        table.add_row(row["name"], f"{row['title']}\n*{row['suffix']}", options, ready)
-    Console().print(table)
+    headings = ("format", "writes", "runs", "file, and options: the default first")
+    state.table(headings, [(row["name"], _yes(row["writes"]), _yes(row["runs"]), _about(row)) for row in rows])
+    for install, what in _brought(rows).items():
+        state.result(Whole(install), f"brings {what}")
 
 
-def _names() -> list[str]:
-    from converters.registry import FORMATS
-
-    return list(FORMATS)
-
-
-def _row(name: str) -> dict:
-    from converters.options import describe
-    from converters.registry import FORMATS
-
-    fmt = FORMATS[name]
-    try:
-        fmt.require()
-        ready = True
-    except MissingExtraError:
-        ready = False
-    options = {key: [describe(v, key) for v in values] for key, values in fmt.choices.items() if len(values) > 1}
+def _row(fmt: "Format") -> dict[str, Any]:
+    lacking = {"write": _lacking(fmt.require), "run": _lacking(fmt.require_running)}
     return {
-        "name": name,
+        "name": fmt.name,
         "title": fmt.title,
         "suffix": fmt.suffix,
         "extra": fmt.extra,
-        "ready": ready,
-        "options": options,
+        "ready": lacking["write"] is None,
+        "writes": lacking["write"] is None,
+        "runs": lacking["run"] is None,
+        "missing": [
+            {"to": use, "package": error.package, "extra": error.extra, "install": install_hint(error.extra)}
+            for use, error in lacking.items()
+            if error
+        ],
+        "options": _options(fmt),
         "batch": "any" if 0 in fmt.choices.get("batch", (0,)) else "fixed",
         "fp16_bound": {"iou": fmt.bounds["fp16"].iou, "mae": fmt.bounds["fp16"].mae} if "fp16" in fmt.bounds else None,
     }
+
+
+def _lacking(require: Callable[[], None]) -> MissingExtraError | None:
+    try:
+        require()
+    except MissingExtraError as error:
+        return error
+    return None
+
+
+def _options(fmt: "Format") -> dict[str, list[str]]:
+    from converters.options import describe
+
+    return {key: [describe(v, key) for v in values] for key, values in fmt.choices.items() if len(values) > 1}
+
+
+def _about(row: dict[str, Any]) -> str:
+    options = (f"--{key} {', '.join(values)}" for key, values in row["options"].items())
+    return "\n".join([f"{row['title']}, *{row['suffix']}", *options])
+
+
+def _brought(rows: list[dict[str, Any]]) -> dict[str, str]:
+    """Command -> what it brings: `torch, onnx for onnx, web`."""
+    found: dict[str, tuple[dict[str, None], dict[str, None]]] = {}
+    for row in rows:
+        for each in row["missing"]:
+            packages, names = found.setdefault(each["install"], ({}, {}))
+            packages[each["package"]] = names[row["name"]] = None
+    return {install: f"{', '.join(packages)} for {', '.join(names)}" for install, (packages, names) in found.items()}
+
+
+def _yes(ready: bool) -> str:
+    return "yes" if ready else "no"

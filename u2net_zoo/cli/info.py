@@ -8,6 +8,7 @@ import typer
 from ..errors import MissingExtraError, U2ZooError
 from .console import human_bytes, state
 from .fetch import fetch_source
+from .terminal import Whole
 
 if TYPE_CHECKING:
     from converters import Format, Predictor
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from ..checkpoint import Checkpoint
 
 __all__ = ["info"]
+
+INDENT = 13  # of what is said under a heading
 
 
 def info(
@@ -45,8 +48,8 @@ def info(
         document = _file(fmt, source, predictor)
         if checkpoint:
             document |= _document(fmt, source, checkpoint, predictor, run and key is None)
-        for line in _lines(document, unread):
-            state.result(line)
+        for name, value in _rows(document, unread).items():
+            state.result(f"{name:<{INDENT - 2}}", value, indent=INDENT)
         state.document(document)
 
 
@@ -124,16 +127,15 @@ def _document(
     }
 
 
-def _lines(document: dict[str, Any], unread: str) -> list[str]:
-    rows = {
-        "file": f"{document['path']}  {document['format']}  {human_bytes(document['bytes'])}",
+def _rows(document: dict[str, Any], unread: str) -> dict[str, object]:
+    rows: dict[str, object] = {
+        "file": Whole(f"{document['path']}  {document['format']}  {human_bytes(document['bytes'])}"),
         "sha256": document["sha256"],
     }
     if document["input"]:
         rows["input"] = _input_line(document["input"])
         rows["answers"] = ", ".join(document["answers"]) or "unnamed"
-    rows |= {"network": f"not read: {unread}"} if unread else _network(document)
-    return [f"{key:<12} {value}" for key, value in rows.items()]
+    return rows | ({"network": f"not read: {unread}"} if unread else _network(document))
 
 
 def _input_line(given: dict[str, Any]) -> str:
@@ -143,7 +145,7 @@ def _input_line(given: dict[str, Any]) -> str:
     return f"{size}, {batch}, {takes}" + (f" (profile {given['profile']} is in its graph)" if given["profile"] else "")
 
 
-def _network(document: dict[str, Any]) -> dict[str, str]:
+def _network(document: dict[str, Any]) -> dict[str, object]:
     widths = " ".join(f"{mid}/{out}" for mid, out in document["widths"])
     meaning = "in 0..1 (sigmoid)" if document["final"] == "sigmoid" else "logits"
     found = document["agreement"]

@@ -20,17 +20,13 @@ def list_weights(json: Annotated[bool, typer.Option("--json", help="One JSON obj
 
     entries = list(load_catalog().values())
     state.document({"home": str(home()), "weights": [_row(entry) for entry in entries]})
-    if json:
-        return
-    from rich.console import Console
-    from rich.table import Column, Table
+    rows = [(entry.name, entry.purpose, _size(entry), entry.licence, _is_cached(entry)) for entry in entries]
+    state.table(("name", "for", "size", "licence", "here"), rows)
 
-    table = Table(Column("name", no_wrap=True), "for", Column("size", no_wrap=True), "licence", "here")
-    for entry in entries:
-        sizes = [source.total for source in entry.sources if source.total]
-        size = human_bytes(sizes[0]) if sizes else "unconfirmed"
-        table.add_row(entry.name, entry.purpose, size, entry.licence, _is_cached(entry))
-    Console().print(table)
+
+def _size(entry: "Entry") -> str:
+    sizes = [source.total for source in entry.sources if source.total]
+    return human_bytes(sizes[0]).replace(" ", "\N{NO-BREAK SPACE}") if sizes else "unconfirmed"
 
 
 def _is_cached(entry: "Entry") -> str:

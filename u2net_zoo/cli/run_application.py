@@ -17,6 +17,7 @@ from ..sources import profile_of
 from ..system import path_key, same_file
 from .console import state
 from .fetch import fetch_source
+from .terminal import Whole
 
 if TYPE_CHECKING:
     from ..apps.batch.journal import Journal
@@ -190,7 +191,7 @@ def _finish(
 def _say(job: Job, outcome: Outcome) -> None:
     """The line of a result, and what people should know of it."""
     if job.target != STREAM:
-        state.result(_line(outcome))
+        state.result(*_parts(outcome))
     if warning := outcome.facts.get("warning"):
         state.warn(f"{job.name}: {warning}")
 
@@ -205,7 +206,7 @@ def _conclude(application: Application, request: Request, jobs: list[Job], good:
     for name, text in application.conclude(results).items():
         with staged(folder / name) as path:
             path.write_text(text, encoding="utf-8", newline="\n")
-        state.result(str(folder / name))
+        state.result(folder / name)
 
 
 def _results_folder(request: Request, jobs: list[Job]) -> Path:
@@ -220,9 +221,9 @@ def _write_errors(file: Path, failed: Iterable[tuple[str, str]]) -> None:
         csv.writer(stream).writerows([("path", "error"), *failed])
 
 
-def _line(outcome: Outcome) -> str:
+def _parts(outcome: Outcome) -> tuple[str, ...]:
     width, height = outcome.size
-    return f"{'  '.join(outcome.files.values())}  {width}x{height}  {outcome.seconds:.2f} s"
+    return *map(Whole, outcome.files.values()), f"{width}x{height}", f"{outcome.seconds:.2f} s"
 
 
 def _row(application: Application, job: Job, outcome: Outcome) -> dict[str, Any]:

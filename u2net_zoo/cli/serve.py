@@ -76,7 +76,7 @@ def serve(
     address = listening.getsockname()
     shown = f"[{address[0]}]" if ":" in address[0] else address[0]
     try:
-        state.result(f"http://{shown}:{address[1]}  {model}  Ctrl-C ends it")
+        state.result(f"http://{shown}:{address[1]}", model, "Ctrl-C ends it")
         server.serve(sessions, listening, limits)
     except (KeyboardInterrupt, SystemExit):  # uvicorn passes on the signal that ended it: that is how it is meant
         state.result("ended")

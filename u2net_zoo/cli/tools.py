@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .console import human_bytes, state
+from .terminal import Whole
 
 if TYPE_CHECKING:
     from converters.tools import Environment
@@ -28,16 +29,8 @@ def tools(context: typer.Context, json: Json = False) -> None:
 
     rows = [_row(Environment(tool)) for tool in TOOLS.values()]
     state.document({"home": str(home()), "tools": rows})
-    if json:
-        return
-    from rich.console import Console
-    from rich.table import Column, Table
-
-    table = Table(Column("name", no_wrap=True), "what", "for", "Python", "state", Column("size", no_wrap=True))
-    for row in rows:
-        size = human_bytes(row["bytes"]) if row["bytes"] else ""
-        table.add_row(row["name"], row["title"], row["for"], ", ".join(row["pythons"]), row["state"], size)
-    Console().print(table)
+    headings = ("name", "what", "for", "Python", "state", "size")
+    state.table(headings, [_cells(row) for row in rows])
 
 
 @app.command("make")
@@ -51,7 +44,7 @@ def make(name: Name, json: Json = False) -> None:
     with state.progress() as bar, watched(lambda text: bar.update(bar.task_ids[0], description=text)):
         environment.make()
     row = _row(environment)
-    state.result(f"{name}  {row['path']}  {human_bytes(row['bytes'])}")
+    state.result(name, Whole(row["path"]), human_bytes(row["bytes"]))
     state.document(row)
 
 
@@ -62,8 +55,13 @@ def remove(name: Name, json: Json = False) -> None:
     from converters.tools import Environment, get_tool
 
     freed = Environment(get_tool(name)).remove()
-    state.result(f"{name}  removed  {human_bytes(freed)}")
+    state.result(name, "removed", human_bytes(freed))
     state.document({"name": name, "bytes": freed})
+
+
+def _cells(row: dict) -> tuple[str, ...]:
+    size = human_bytes(row["bytes"]).replace(" ", "\N{NO-BREAK SPACE}") if row["bytes"] else ""
+    return row["name"], row["title"], row["for"], ", ".join(row["pythons"]), row["state"], size
 
 
 def _row(environment: "Environment") -> dict:

@@ -11,6 +11,8 @@ from ..errors import MissingExtraError, OptionError
 from ..train.recipe import AUGMENTATIONS, PRECISIONS, SCHEDULES, Recipe
 from .console import state
 from .fetch import fetch_source
+from .terminal import Whole
+from .training_bar import TrainingBar
 
 if TYPE_CHECKING:
     from ..checkpoint import Checkpoint
@@ -136,10 +138,7 @@ def _weights(source: Path) -> "Checkpoint":
 
 
 def _setting(given: dict[str, Any]) -> Any:
-    from rich.console import Console
-
     from ..train.setting import Setting
-    from ..train.watch import Bar
 
     several = given["devices"] * given["nodes"] > 1
     return Setting(
@@ -150,17 +149,15 @@ def _setting(given: dict[str, Any]) -> Any:
         strategy="ddp" if several else "auto",
         workers=given["workers"],
         save_every=given["save_every"],
-        watcher=Bar(Console(file=state.err or sys.stderr)),
+        watcher=TrainingBar(state.err or sys.stderr),
     )
 
 
 def _report(outcome: "Outcome") -> None:
     state.document(outcome.to_dict())
     best = "" if outcome.best is None else f", best validation loss {outcome.best:.4f}"
-    state.result(
-        f"{outcome.weights}  {outcome.steps} steps, loss {outcome.loss:.4f}{best}, "
-        f"{outcome.stopped}, {outcome.seconds} s"
-    )
+    told = f"{outcome.steps} steps, loss {outcome.loss:.4f}{best}, {outcome.stopped}, {outcome.seconds} s"
+    state.result(Whole(outcome.weights), told)
     if outcome.skipped:
         times = sum(outcome.skipped.values())
         state.warn(f"{len(outcome.skipped)} photographs could not be read and were skipped {times} times")

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = ["verify"]
 
+INDENT = 10  # of what is said about the file above
+
 
 def verify(
     artifacts: Annotated[list[Path], typer.Argument(help="Converted models of any format, whoever made them.")],
@@ -70,8 +72,8 @@ def verify(
             bar.update(bar.task_ids[0], description=path.name)
             verdicts.append(verifier.verify(path, page.shown(path, lambda: bar.advance(bar.task_ids[0]))))
             bar.update(bar.task_ids[0], completed=done * len(openers))
-            for line in _lines(verdicts[-1]):
-                state.result(line)
+            for parts in _lines(verdicts[-1]):
+                state.result(*parts, indent=INDENT)
         page.finish(verdicts, checkpoint, chosen.name)
     _conclude(verdicts, against, report, checkpoint)
 
@@ -82,7 +84,7 @@ def _conclude(
     if any(verdict.report.flat for verdict in verdicts):
         state.warn("the masks of these weights hardly vary; agreement on an untrained network proves little")
     if report:
-        state.result(f"{report}  {human_bytes(report.stat().st_size)}")
+        state.result(report, human_bytes(report.stat().st_size))
     document = {"against": str(against), "architecture": checkpoint.arch.name, "report": report and str(report)}
     state.document({**document, "artifacts": [verdict.to_json() for verdict in verdicts]})
     wrong = [verdict.path.name for verdict in verdicts if not verdict.ok]
@@ -147,7 +149,8 @@ def _photographs(images: Path | None) -> "Openers":
     return {file.name: partial(read_image, file) for file in files}
 
 
-def _lines(verdict: "VerificationResult") -> Iterator[str]:
+def _lines(verdict: "VerificationResult") -> Iterator[tuple[object, ...]]:
+    """The parts of each line."""
     from converters.parity.outputs import listed
 
     result = (
@@ -157,11 +160,8 @@ def _lines(verdict: "VerificationResult") -> Iterator[str]:
     picture = f"IoU {verdict.mean('iou'):.4f}  MAE {verdict.mean('mae'):.3f}/255  off {verdict.mean('off'):.2%}"
     picture = picture if verdict.pictures else "none, no profile feeds this network or reads its answers"
     took = f"{1000 * verdict.seconds:.0f} ms  {human_bytes(verdict.usage.memory)}"
-    yield f"{result:<9} {verdict.path}  tensor: {model}  pictures: {picture}  {took}"
-    if ", as " in verdict.takes:
-        yield f"          takes: {verdict.takes}"
-    if verdict.others:
-        yield f"          beside the maps it answers {listed(verdict.others)}"
-    if verdict.diagnosis:
-        for line in verdict.diagnosis.lines():
-            yield f"          {line}"
+    yield f"{result:<8}", verdict.path, f"tensor: {model}", f"pictures: {picture}", took
+    below = [f"takes: {verdict.takes}"] if ", as " in verdict.takes else []
+    below += [f"beside the maps it answers {listed(verdict.others)}"] if verdict.others else []
+    below += verdict.diagnosis.lines() if verdict.diagnosis else []
+    yield from ((" " * INDENT + line,) for line in below)

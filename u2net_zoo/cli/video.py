@@ -84,7 +84,6 @@ def _say(job: "VideoJob", summary: "Summary") -> None:
         )
     sound = ", ".join(f"{track['codec']} {track['how']}" for track in summary.audio) or "no sound"
     w, h = summary.size
-    state.result(
-        f"{job.target}  {w}x{h}  {summary.frames} frames  {summary.fps:g} fps  {summary.seconds:.2f} s  "
-        f"{summary.codec}, {sound}  in {summary.took:.1f} s"
-    )
+    timing = f"{summary.fps:g} fps", f"{summary.seconds:.2f} s"
+    took = f"in {summary.took:.1f} s"
+    state.result(job.target, f"{w}x{h}", f"{summary.frames} frames", *timing, f"{summary.codec}, {sound}", took)
