@@ -23,7 +23,8 @@ from .starting import last_words, start
 
 __all__ = ["ARTIFACT", "LIMIT", "IsolatedPredictor", "OpenPredictor", "Usage", "open_isolated"]
 
-ARTIFACT = "converters.isolated.worker:open_artifact"
+WORKER = "converters.isolated.worker"
+ARTIFACT = f"{WORKER}:open_artifact"
 LIMIT = 600.0  # seconds for one answer; compiling a network for the first time is the slowest
 
 
@@ -137,7 +138,7 @@ class IsolatedPredictor(OpenPredictor):
 
     def _start(self, environment: Mapping[str, str]) -> None:
         try:
-            self.process, self.connection = start(self.log, environment, self.limit)
+            self.process, self.connection = start(WORKER, self.log, environment, self.limit)
         except (EOFError, TimeoutError) as error:
             self.log.close()
             raise self._ended(str(error)) if isinstance(error, EOFError) else self._silent() from None

@@ -25,13 +25,15 @@ PATIENCE = 5.0  # seconds for the key of one who calls
 GLANCE = 0.1  # seconds between two looks at whether the child still lives
 
 
-def start(log: IO[bytes], environment: Mapping[str, str], limit: float) -> tuple[subprocess.Popen, Connection]:
-    """The worker's process and the connection to it; `log` takes what it prints.
+def start(
+    module: str, log: IO[bytes], environment: Mapping[str, str], limit: float
+) -> tuple[subprocess.Popen, Connection]:
+    """The process that runs `module`, which has to `connect`, and the connection to it; `log` takes what it prints.
 
     Raises:
         EOFError: it ended before it was connected; the message says how. TimeoutError: not within `limit` seconds.
     """
-    command = [sys.executable, "-P", "-m", "converters.isolated.worker"]
+    command = [sys.executable, "-P", "-m", module]
     options: dict[str, Any] = {"stdout": log, "stderr": log, "env": dict(environment)}
     return (_inherited if inherits_descriptors() else _called)(command, options, log, limit)
 
