@@ -74,7 +74,7 @@ class Clone:
         """Raises AssertionError unless it is the copy that is imported, from wherever Python is started."""
         code = "import converters, u2net_zoo; print(u2net_zoo.__file__); print(converters.__file__)"
         done = subprocess.run(
-            [self.python, "-c", code], cwd="/", env=self.environment, capture_output=True, text=True, check=True
+            [self.python, "-c", code], cwd="/", env=self.environment, capture_output=True, encoding="utf-8", check=True
         )
         if not all(Path(line).is_relative_to(self.tree) for line in done.stdout.splitlines()):
             raise AssertionError(f"not the copy {self.tree}, but {done.stdout.split()}")
