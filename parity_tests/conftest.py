@@ -36,6 +36,8 @@ if "U2ZOO_HOME" not in os.environ:
     RECORDS = tempfile.TemporaryDirectory(prefix="u2zoo-tests-")
     os.environ["U2ZOO_HOME"] = RECORDS.name
 
+os.environ.pop("COLUMNS", None)  # workers are told a width, and nothing here is a terminal
+
 # A shell lets what it starts in the background ignore Ctrl-C, and so do their children: those that tests interrupt.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)

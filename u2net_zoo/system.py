@@ -40,6 +40,7 @@ __all__ = [
     "peak_of_children",
     "processor_name",
     "processors",
+    "python_in",
     "replace",
     "same_file",
     "scratch_folder",
@@ -186,6 +187,11 @@ def same_file(one: Path, other: Path) -> bool:
 def scratch_folder() -> TemporaryDirectory[str]:
     """A temporary folder. A file that a runtime still holds open stays behind where it cannot be removed."""
     return TemporaryDirectory(prefix="u2zoo-", ignore_cleanup_errors=True)
+
+
+def python_in(folder: Path) -> Path:
+    """The interpreter of the virtual environment `folder`."""
+    return folder / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
 
 
 def slashed(path: str) -> str:

@@ -11,7 +11,6 @@ import contextlib
 import glob
 import os
 import shutil
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from u2net_zoo.catalog import home
 from u2net_zoo.downloads import offline
 from u2net_zoo.errors import DownloadError, OutputError, UsageError
 from u2net_zoo.files import SUFFIX, staged
+from u2net_zoo.system import python_in
 
 from ..progress import report
 from .installing import install
@@ -153,11 +153,6 @@ class Environment:
 
     def _unfinished(self) -> list[Path]:
         return list(self.path.parent.glob(f".{glob.escape(self.tool.name)}.*{SUFFIX}"))
-
-
-def python_in(folder: Path) -> Path:
-    """The interpreter of the venv `folder`."""
-    return folder / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
 
 
 def _size(file: Path) -> int:

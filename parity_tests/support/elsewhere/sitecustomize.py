@@ -139,14 +139,19 @@ class Kernel:
         return 1
 
 
-builtins.__import__ = imported
-builtins.open = io.open = opened
-subprocess.Popen.__init__ = started
-ctypes.WinDLL = Kernel
-shutil._use_fd_functions = False
-for name in ("replace", "rename", "unlink", "remove", "rmdir"):
-    setattr(os, name, unless_held(getattr(os, name)))
+def pretend() -> None:
+    """From now on this process is on the other system."""
+    builtins.__import__ = imported
+    builtins.open = io.open = opened
+    subprocess.Popen.__init__ = started
+    ctypes.WinDLL = Kernel
+    shutil._use_fd_functions = False
+    for name in ("replace", "rename", "unlink", "remove", "rmdir"):
+        setattr(os, name, unless_held(getattr(os, name)))
+    import multiprocessing
 
-import multiprocessing  # noqa: E402
+    multiprocessing.set_start_method("spawn")
 
-multiprocessing.set_start_method("spawn")
+
+if __name__ == "sitecustomize":  # the tests only read what it takes away
+    pretend()
