@@ -139,14 +139,18 @@ class Kernel:
         return 1
 
 
-builtins.__import__ = imported
-builtins.open = io.open = opened
-subprocess.Popen.__init__ = started
-ctypes.WinDLL = Kernel
-shutil._use_fd_functions = False
-for name in ("replace", "rename", "unlink", "remove", "rmdir"):
-    setattr(os, name, unless_held(getattr(os, name)))
+def install() -> None:
+    import multiprocessing
 
-import multiprocessing  # noqa: E402
+    builtins.__import__ = imported
+    builtins.open = io.open = opened
+    subprocess.Popen.__init__ = started
+    ctypes.WinDLL = Kernel
+    shutil._use_fd_functions = False
+    for name in ("replace", "rename", "unlink", "remove", "rmdir"):
+        setattr(os, name, unless_held(getattr(os, name)))
+    multiprocessing.set_start_method("spawn")
 
-multiprocessing.set_start_method("spawn")
+
+if __name__ == "sitecustomize":  # tests import it under another name, for its tables
+    install()
