@@ -9,8 +9,8 @@
     `A.png` and `a.png`            two files               one file            one file
     worker processes               any number              any number          up to 60
 
-Whatever can be asked of the system is asked of it, not of its name. Coreml's own runtime is macOS's alone; everywhere
-else its programs are evaluated op by op.
+Whatever can be asked of the system is asked of it, not of its name. Core ML's own runtime is macOS's alone; everywhere
+else its programs are evaluated op by op. Each script of `scripts/` that needs one system says so in its first lines.
 """
 
 import contextlib

@@ -139,8 +139,9 @@ class Kernel:
         return 1
 
 
-def pretend() -> None:
-    """From now on this process is on the other system."""
+def install() -> None:
+    import multiprocessing
+
     builtins.__import__ = imported
     builtins.open = io.open = opened
     subprocess.Popen.__init__ = started
@@ -148,10 +149,8 @@ def pretend() -> None:
     shutil._use_fd_functions = False
     for name in ("replace", "rename", "unlink", "remove", "rmdir"):
         setattr(os, name, unless_held(getattr(os, name)))
-    import multiprocessing
-
     multiprocessing.set_start_method("spawn")
 
 
-if __name__ == "sitecustomize":  # the tests only read what it takes away
-    pretend()
+if __name__ == "sitecustomize":  # tests import it under another name, for its tables
+    install()
