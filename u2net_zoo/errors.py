@@ -51,6 +51,8 @@ __all__ = [
     "one_line",
 ]
 
+OURS = "u2net-zoo"
+
 
 class U2ZooError(Exception):
     """Base of all errors of this project."""
@@ -89,9 +91,23 @@ class MissingExtraError(UsageError):
 
 
 def install_hint(extra: str) -> str:
-    """The command that brings an extra; a clone has the versions that were measured together."""
-    clone = (Path(__file__).parents[1] / "constraints.txt").is_file()
-    return f"pip install -c constraints.txt -e '.[{extra}]'" if clone else f"pip install 'u2net-zoo[{extra}]'"
+    """The command that brings an extra: in a clone the versions that were measured together, else the packages."""
+    if (Path(__file__).parents[1] / "constraints.txt").is_file():
+        return f"pip install -c constraints.txt -e '.[{extra}]'"
+    return f"pip install {' '.join(_packages(extra))}"
+
+
+def _packages(extra: str) -> list[str]:
+    """Names of what an extra of the installed package brings, and the extras in it: the package is on no index."""
+    from importlib.metadata import PackageNotFoundError, requires
+
+    try:
+        rows = [re.match(r"([\w.-]+)(?:\[(.*?)\])?.*extra == ['\"](.*?)['\"]", row) for row in requires(OURS) or ()]
+    except PackageNotFoundError:
+        return [extra]
+    found = [(row[1], row[2]) for row in rows if row and row[3] == extra]
+    inner = [name for ours, others in found if ours == OURS for each in others.split(",") for name in _packages(each)]
+    return list(dict.fromkeys([*(name for name, _ in found if name != OURS), *inner]))
 
 
 class InputError(U2ZooError):
