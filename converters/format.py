@@ -21,7 +21,7 @@ from u2net_zoo.errors import (
 from u2net_zoo.preprocessing import PROFILES
 
 from .embedded import embedded_of
-from .mask_errors import MaskBound
+from .mask_errors import EIGHT_BITS, ROUNDED, MaskBound
 from .options import DEFAULT_SIZE, DYNAMIC, LARGEST_BATCH, LARGEST_SIDE, UNLISTED, Options, describe
 from .predictor import Predictor
 from .quantise.rounding import BITS
@@ -258,6 +258,10 @@ class Format(ABC):
                 raise OptionError(
                     f"size {describe(size)}: sizes of one file are multiples of {stride} for this network"
                 )
+
+    def bound(self, precision: str) -> MaskBound | None:
+        """How near a file of this precision has to come; None: as near as float32."""
+        return ROUNDED if precision == EIGHT_BITS else self.bounds.get(precision)
 
     def finish(self, path: Path, checkpoint: Checkpoint, options: Options, report: "Report") -> None:
         """Last touches to an artifact that was proved; nothing that it computes may change."""

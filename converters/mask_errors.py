@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["NEAR", "MaskBound", "MaskError", "MaskErrors", "PixelError", "SizeError", "iou"]
+__all__ = ["EIGHT_BITS", "NEAR", "ROUNDED", "MaskBound", "MaskError", "MaskErrors", "PixelError", "SizeError", "iou"]
 
 NEAR = 0.995  # the share of a picture's pixels that have to be at most one grey level off
 
@@ -17,6 +17,11 @@ class MaskBound:
     iou: float  # at least, mean over the photographs, at 0.5
     mae: float  # at most, mean, of 1
     worst: float = 0.0  # IoU of each single photograph at least
+
+
+EIGHT_BITS = "8 bits"  # a file of another maker that answers masks as pictures, whatever it computes in
+# Measured on the bundled network at 128x128 in both of Core ML's formats, 2026-11-26: @@MEASURED@@.
+ROUNDED = MaskBound(iou=0.999, worst=0.998, mae=0.004)
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from u2net_zoo.errors import ArtifactError, OptionError, one_line
 from .. import mil
 from ..embedded import embedded_of, metadata_of, read_embedded, read_multiple, read_precision, read_takes
 from ..format import Format
-from ..mask_errors import MaskBound
+from ..mask_errors import EIGHT_BITS, MaskBound
 from ..mil.features import Feature, ImageFeature
 from ..options import Options, output_names
 from ..parity_report import Report
@@ -187,7 +187,7 @@ class PictureOrTensor(Predictor):
     """A Core ML model that takes tensors, or pictures.
 
     Of another maker's model for pictures nobody knows which profile is in its graph: it is one that takes pixels in
-    0..255, float32 (1, 3, H, W) in RGB order, which are rounded.
+    0..255, float32 (1, 3, H, W) in RGB order, which are rounded. Grey pictures that it answers are masks in [0, 1].
     """
 
     def __init__(
@@ -199,10 +199,9 @@ class PictureOrTensor(Predictor):
             raise ArtifactError(f"{path}: has {found}; a U²-Net has one input and at least one output")
         ((self.input, feature),) = inputs.items()
         self.embedded, self.precision = read_embedded(metadata), read_precision(metadata)
+        self.grey = self._grey(path, outputs)
         self.stated = read_takes(metadata)
         self.picture = isinstance(feature, ImageFeature)
-        if self.embedded is None and any(isinstance(output, ImageFeature) for output in outputs.values()):
-            raise ArtifactError(f"{path}: answers pictures, and does not say which profile is in its graph")
         shape = (1, 3, *feature.sizes.default) if self.picture else feature.sizes.default
         self.layout = NCHW if self.picture else Layout.of(shape, NCHW)
         self.batch, self.default = self.layout.sizes(shape, path)
@@ -214,7 +213,23 @@ class PictureOrTensor(Predictor):
         answers = self.answers(self.given(x))
         if self.embedded:
             return {"mask": _levels(answers[self.outputs[0]])}
-        return {name: self.layout.answered(answer) for name, answer in answers.items()}
+        return {name: self._map(name, answer) for name, answer in answers.items()}
+
+    def _grey(self, path: Path, outputs: Mapping[str, Feature]) -> frozenset[str]:
+        """Outputs of another maker's model that are masks as grey pictures; then it is as precise as 8 bits are."""
+        pictures = {name for name, output in outputs.items() if isinstance(output, ImageFeature)}
+        if self.embedded or not pictures:
+            return frozenset()
+        for name in pictures:
+            if (colour := outputs[name].colour) != "grayscale":  # type: ignore[attr-defined]
+                raise ArtifactError(f"{path}: answers {name!r} as a picture ({colour}); a mask is grayscale, of 8 bits")
+        self.precision = self.precision or EIGHT_BITS
+        return frozenset(pictures)
+
+    def _map(self, name: str, answer: np.ndarray) -> np.ndarray:
+        if name in self.grey:
+            return (answer.astype(np.float32) / np.float32(255))[None, None]
+        return self.layout.answered(answer)
 
     def given(self, x: np.ndarray) -> np.ndarray:
         """What the model itself takes: a picture (H, W, 3), uint8, or the tensor."""

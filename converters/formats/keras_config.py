@@ -20,6 +20,7 @@ _BUILT_IN = """
 """
 BUILT_IN = frozenset(_BUILT_IN.split())
 ZIP = b"PK"  # what a Keras 3 archive starts with, whatever it is called
+DEEPEST = 4  # models in models; a wrapper around a network is one
 MODULES = ("keras", "tf_keras", "builtins", "u2net_zoo")
 
 
@@ -57,11 +58,12 @@ def parsed(text: bytes) -> Any:
         raise CheckpointError(f"its configuration is no JSON ({one_line(error)})") from None
 
 
-def layers_of(config: Any) -> list[dict[str, Any]]:
-    """The layers of the model itself, in the configuration's order; empty where there is no configuration."""
+def layers_of(config: Any, depth: int = DEEPEST) -> list[dict[str, Any]]:
+    """The layers in the configuration's order, those of a model inside in its place; empty without a configuration."""
     inner = config.get("config") if isinstance(config, dict) else None
     found = inner.get("layers") if isinstance(inner, dict) else inner
-    return [layer for layer in found if isinstance(layer, dict)] if isinstance(found, list) else []
+    layers = [layer for layer in found if isinstance(layer, dict)] if isinstance(found, list) else []
+    return [one for layer in layers for one in (depth and layers_of(layer, depth - 1)) or [layer]]
 
 
 def _classes(value: Any) -> Iterator[Any]:

@@ -13,7 +13,7 @@ import numpy as np
 
 from u2net_zoo.errors import ArtifactError, one_line
 
-from ..mil.features import Feature, feature
+from ..mil.features import Feature, ImageFeature, feature
 from .coreml_reader import NETWORKS, values_of
 
 __all__ = ["Network", "supported_layers"]
@@ -40,20 +40,34 @@ class Network:
         self.inputs: Mapping[str, Feature] = {item.name: feature(item) for item in spec.description.input}
         self.outputs: Mapping[str, Feature] = {item.name: feature(item) for item in spec.description.output}
         self.metadata = dict(spec.description.metadata.userDefined)
-        self._scales(getattr(spec, kind).preprocessing)
+        self.scales = self._scales(getattr(spec, kind).preprocessing)
         for layer in self.layers:
             if layer.WhichOneof("layer") not in LAYERS:
                 raise ArtifactError(
                     f"layer {layer.WhichOneof('layer')!r} is not supported; there are: {', '.join(supported_layers())}"
                 )
 
-    def _scales(self, preprocessing: Any) -> None:
-        """Refuses what our own files never have: a scale, a bias or a mean image before the first layer."""
+    def _scales(self, preprocessing: Any) -> dict[str, tuple[float, np.ndarray]]:
+        """Of inputs that are scaled before the first layer: the factor, and what is added to each channel (C, 1, 1)."""
+        found = {}
         for step in preprocessing:
-            scaler = step.scaler
-            biases = (scaler.blueBias, scaler.greenBias, scaler.redBias, scaler.grayBias)
-            if step.WhichOneof("preprocessor") != "scaler" or scaler.channelScale != 1 or any(biases):
-                raise ArtifactError("its input is scaled before the first layer, which is not supported")
+            name, scaler = step.featureName or next(iter(self.inputs)), step.scaler
+            if step.WhichOneof("preprocessor") != "scaler":
+                raise ArtifactError(f"subtracts a mean image from {name!r} before the first layer: not supported")
+            colours = [scaler.redBias, scaler.greenBias, scaler.blueBias]
+            described = self.inputs.get(name)
+            if not isinstance(described, ImageFeature):
+                raise ArtifactError(f"scales {name!r} before the first layer, which is no picture that it takes")
+            biases = {"rgb": colours, "bgr": colours[::-1]}.get(described.colour, [scaler.grayBias])
+            found[name] = scaler.channelScale, np.asarray(biases, np.float32)[:, None, None]
+        return found
+
+    def _scaled(self, name: str, array: np.ndarray) -> np.ndarray:
+        array = np.array(array, np.float32)
+        if name not in self.scales:
+            return array
+        factor, bias = self.scales[name]
+        return array * np.float32(factor) + bias
 
     def evaluate(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """The outputs by name, as `converters.mil.evaluate` returns them."""
@@ -70,7 +84,7 @@ class Network:
         """(name, value) of what no later layer takes: the outputs, and anything that leads nowhere; and of `keep`."""
         import torch
 
-        values = {name: torch.from_numpy(np.array(array, np.float32)) for name, array in inputs.items()}
+        values = {name: torch.from_numpy(self._scaled(name, array)) for name, array in inputs.items()}
         last = {name: n for n, layer in enumerate(self.layers) for name in layer.input}
         with torch.inference_mode():
             for n, layer in enumerate(self.layers):
@@ -211,6 +225,7 @@ LAYERS: dict[str, Callable[..., Any]] = {
     "pooling": _pooling,
     "reduceMax": lambda p, x: x.amax(dim=_axes(p, x), keepdim=p.keepDims),
     "reduceMin": lambda p, x: x.amin(dim=_axes(p, x), keepdim=p.keepDims),
+    "reverse": lambda p, x: x.flip([n for n, back in enumerate(p.reverseDim) if back]),
     "subtractBroadcastable": lambda p, a, b: a - b,
     "unary": _unary,
     "upsample": _upsample,

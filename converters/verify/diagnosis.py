@@ -136,6 +136,7 @@ class Evidence:
     sample: Sample
     results: Outputs
     exact: Outputs
+    rounding: float = 0.0  # mean absolute difference that the file's own rounding leaves at most
 
 
 def blank(evidence: Sequence[Evidence]) -> Explanation | None:
@@ -168,9 +169,9 @@ def explain(evidence: Sequence[Evidence], checkpoint: Checkpoint) -> tuple[Expla
     left = best[0].left if best else trial.before
     if left >= CERTAIN * trial.before:
         both = trial.best(trial.pairs())
-        enough = EXPLAINS * (left if left < EXPLAINS * trial.before else trial.before)
+        enough = EXPLAINS * (left if left < trial.limit else trial.before)
         best = both if both and both[0].left < enough else best
-    if best is not None and best[0].left < EXPLAINS * trial.before:
+    if best is not None and best[0].left < trial.limit:
         return best
     return trial.alike([s for s in KNOWN_FAULTS if not s.exact or (s.precision and trial.helps(s))])
 
@@ -189,6 +190,7 @@ class _Trial:
         self.checkpoint, self.sample = checkpoint, self.first.sample
         self.results, self.exact = self.first.results, self.first.exact
         self.names, _, self.before = difference(self.results, self.exact)
+        self.limit = max(EXPLAINS * self.before, self.first.rounding)
         self.left: dict[KnownFault, float] = {}
         self.model = torch_model.build(checkpoint)
 
@@ -202,7 +204,7 @@ class _Trial:
             if len(group) == 1:
                 self.left[group[0]] = left
             if left < min(self.before, found[0].left if found else np.inf):
-                if left < EXPLAINS * self.before and not self._confirmed(group, names, left):
+                if left < self.limit and not self._confirmed(group, names, left):
                     continue
                 found = _explanation(group, left), names
                 if left < CERTAIN * self.before:

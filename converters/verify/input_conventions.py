@@ -12,6 +12,7 @@ from u2net_zoo.conventions import INPUTS, InputConvention
 from u2net_zoo.preprocessing import Profile
 
 from .. import sample_images
+from ..mask_errors import EIGHT_BITS
 from ..parity.outputs import Renamed, difference
 from ..parity.reference import Reference, in_batches
 from ..predictor import Outputs, Predictor, WrappedPredictor
@@ -32,6 +33,7 @@ __all__ = [
 ]
 
 
+HALF_A_LEVEL = 0.5 / 255  # what rounding to grey levels leaves at most in the mean
 CLEARLY = 0.5  # a convention that leaves no more than this part of what another one leaves
 INPUT_CONVENTIONS = tuple(takes for takes in INPUTS.values() if not takes.bgr)
 
@@ -114,8 +116,10 @@ class Run:
         self.once = CachedPredictor(raw)
         every = in_batches(self.once, reference.inputs)
         self.names, self.largest, self.mean = difference(every, reference.exact)
+        self.rounding = HALF_A_LEVEL if raw.precision == EIGHT_BITS else 0.0
         self.evidence = [
-            Evidence(samples[n], _row(every, n), _row(reference.exact, n)) for n in range(len(reference.inputs))
+            Evidence(samples[n], _row(every, n), _row(reference.exact, n), self.rounding)
+            for n in range(len(reference.inputs))
         ]
 
     @property
@@ -159,7 +163,7 @@ def explained(tried: Sequence[Run], checkpoint: Checkpoint) -> tuple[Run, Explan
     found: list[tuple[Run, Explanation, dict[str, str]]] = []
     for run in sorted(tried, key=lambda run: run.distance):
         why = explain(run.evidence, checkpoint)
-        if why and why[0].left < mean * (EXPLAINS if why[0].exact else 1):  # else fed wrongly
+        if why and why[0].left < max(mean * (EXPLAINS if why[0].exact else 1), run.rounding):  # else fed wrongly
             found.append((run, *why))
             if not why[0].exact or why[0].left < CERTAIN * mean:
                 break

@@ -162,8 +162,9 @@ def _of(run: Run) -> Agreement:
 
 def _reduced(run: Run, fmt: Format, precision: str) -> Agreement:
     """Held to the format's bound for `precision`; not ok where it has none."""
-    if precision not in fmt.bounds:
+    bound = fmt.bound(precision)
+    if bound is None:
         return replace(_of(run), ok=False)
-    report = judge(run.named(run.names), run.reference, fmt.bounds[precision])
+    report = judge(run.named(run.names), run.reference, bound)
     masks = report.masks if isinstance(report, MaskReport) else None
     return replace(_of(run), ok=report.ok, precision=precision, masks=masks)

@@ -119,8 +119,8 @@ class Verifier:
         near = min((one for one, _ in tried), key=lambda one: one.mean)
         held = self._read(path)
         said = remote.precision or (quantised_to(held) if held else "")
-        if said in fmt.bounds:
-            reduced = judge(near.named(near.names), near.reference, fmt.bounds[said])
+        if bound := fmt.bound(said):
+            reduced = judge(near.named(near.names), near.reference, bound)
             if reduced.ok:
                 return _judged_fed(near, reduced, near.names, precision=said)
         weights = self._weights(path)

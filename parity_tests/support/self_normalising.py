@@ -15,7 +15,9 @@ __all__ = ["RECIPES"]
 Recipe = Callable[[Checkpoint, Path, tuple[int, int]], Path]
 
 
-def torch_module(checkpoint: Checkpoint, scale: float, bgr: bool = False, last: bool = False) -> Any:
+def torch_module(
+    checkpoint: Checkpoint, scale: float, bgr: bool = False, last: bool = False, factor: float = 1.0
+) -> Any:
     """The network behind torchvision's usual normalisation, of float or uint8 pixels."""
     import torch
 
@@ -31,7 +33,7 @@ def torch_module(checkpoint: Checkpoint, scale: float, bgr: bool = False, last: 
         def forward(self, x: Any) -> Any:
             x = x.permute(0, 3, 1, 2) if last else x
             x = x.flip(1) if bgr else x
-            return self.network((x.float() / scale - self.mean) / self.std)[0]
+            return self.network((x.float() / scale - self.mean) / self.std)[0] * factor
 
     return Normalising().eval()
 
@@ -72,8 +74,8 @@ def torchscript(checkpoint: Checkpoint, folder: Path, size: tuple[int, int]) -> 
     return path
 
 
-def coreml(layout: str) -> Recipe:
-    """coremltools' own recipe: one scale for all channels and a bias for each."""
+def coreml(layout: str, kind: str = "mlpackage", grey: bool = False) -> Recipe:
+    """coremltools' own recipe: one scale for all channels and a bias for each; `grey`: the mask as a picture."""
 
     def write(checkpoint: Checkpoint, folder: Path, size: tuple[int, int]) -> Path:
         import coremltools as ct
@@ -83,13 +85,20 @@ def coreml(layout: str) -> Recipe:
 
         std = 0.226
         bias = [-mean / std for mean in IMAGENET_MEAN]
+        factor = 255.0 if grey else 1.0
         model = (
-            torch_module(checkpoint, 255.0)
-            if layout == "tensor"
-            else _mask_alone(torch_model.build(checkpoint), layout)
+            torch_module(checkpoint, 255.0, factor=factor)
+            if layout in ("tensor", "inside")
+            else _mask_alone(torch_model.build(checkpoint), layout, factor)
         )
+        answer = ct.ImageType("out", color_layout=ct.colorlayout.GRAYSCALE) if grey else ct.TensorType("out")
+        how = {"minimum_deployment_target": ct.target.iOS15, "compute_precision": ct.precision.FLOAT32}
+        if kind == "mlmodel":
+            how = {"convert_to": "neuralnetwork", "minimum_deployment_target": ct.target.iOS14}
         given = ct.TensorType("image", shape=(1, 3, *size))
-        if layout != "tensor":
+        if layout == "inside":  # each channel's own deviation, in the network
+            given = ct.ImageType("image", shape=(1, 3, *size))
+        elif layout != "tensor":
             layouts = {"RGB": ct.colorlayout.RGB, "BGR": ct.colorlayout.BGR}
             given = ct.ImageType(
                 "image", shape=(1, 3, *size), scale=1 / 255 / std,
@@ -99,18 +108,17 @@ def coreml(layout: str) -> Recipe:
             warnings.simplefilter("ignore")
             package = ct.convert(
                 torch.jit.trace(model.eval(), torch.rand(1, 3, *size), check_trace=False),
-                inputs=[given], outputs=[ct.TensorType("out")], minimum_deployment_target=ct.target.iOS15,
-                compute_precision=ct.precision.FLOAT32, skip_model_load=True,
+                inputs=[given], outputs=[answer], skip_model_load=True, **how,
             )  # fmt: skip
-        path = folder / f"{layout}.mlpackage"
+        path = folder / f"{layout}.{kind}"
         package.save(str(path))
         return path
 
     return write
 
 
-def _mask_alone(network: Any, layout: str) -> Any:
-    """d0; behind a picture whose blue comes first, of a network that was taught with red first."""
+def _mask_alone(network: Any, layout: str, factor: float) -> Any:
+    """`factor` times d0; behind a picture whose blue comes first, of a network that was taught with red first."""
     import torch
 
     class Mask(torch.nn.Module):
@@ -119,7 +127,7 @@ def _mask_alone(network: Any, layout: str) -> Any:
             self.network = network
 
         def forward(self, x: Any) -> Any:
-            return self.network(x.flip(1) if layout == "BGR" else x)[0]
+            return self.network(x.flip(1) if layout == "BGR" else x)[0] * factor
 
     return Mask()
 
@@ -158,6 +166,15 @@ def tflite(checkpoint: Checkpoint, folder: Path, size: tuple[int, int]) -> Path:
     return path
 
 
+def keras(module: str, suffix: str) -> Recipe:
+    def write(checkpoint: Checkpoint, folder: Path, size: tuple[int, int]) -> Path:
+        path = folder / f"pixels{suffix}"
+        _keras(checkpoint, size, module).save(str(path))
+        return path
+
+    return write
+
+
 def savedmodel(checkpoint: Checkpoint, folder: Path, size: tuple[int, int]) -> Path:
     import tensorflow as tf
 
@@ -180,6 +197,14 @@ RECIPES: dict[tuple[str, str], tuple[Recipe, str]] = {
     ("coreml", "a picture, RGB"): (coreml("RGB"), "pixels"),
     ("coreml", "a picture, BGR"): (coreml("BGR"), "pixels"),
     ("coreml", "a tensor of pixels"): (coreml("tensor"), "pixels"),
+    ("coreml", "a picture in, grey levels out"): (coreml("RGB", grey=True), "pixels"),
+    ("coreml", "a picture as it is in, grey levels out"): (coreml("inside", grey=True), "pixels"),
+    ("mlmodel", "a picture as it is in, grey levels out"): (coreml("inside", "mlmodel", grey=True), "pixels"),
+    ("mlmodel", "a scaler, RGB"): (coreml("RGB", "mlmodel"), "pixels"),
+    ("mlmodel", "a scaler, BGR"): (coreml("BGR", "mlmodel"), "pixels"),
+    ("mlmodel", "a scaler, grey levels out"): (coreml("RGB", "mlmodel", grey=True), "pixels"),
+    ("keras", "Rescaling and Normalization"): (keras("keras", ".keras"), "pixels"),
+    ("h5", "Rescaling and Normalization"): (keras("tf_keras", ".h5"), "pixels"),
     ("openvino", "scale_values"): (openvino, "pixels"),
     ("tflite", "Rescaling and Normalization"): (tflite, "pixels"),
     ("savedmodel", "Rescaling and Normalization"): (savedmodel, "pixels"),

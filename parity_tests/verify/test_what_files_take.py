@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 from support.commands import called
 from support.data import NANO
+from support.networks import hard_checkpoint
 from support.photographs import photograph
 from support.self_normalising import RECIPES, onnx_of_pixels
 
@@ -142,3 +143,22 @@ def test_convert_proves_its_source(file, tmp_path):
     source = json.loads(done.stdout)["artifacts"][0]["source"]
     assert source["ok"]
     assert source["convention"] == "pixels 0..255"
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        ("mlmodel", "a picture as it is in, grey levels out"),
+        pytest.param(("coreml", "a picture as it is in, grey levels out"), marks=pytest.mark.full),
+    ],
+    ids=" ".join,
+)
+def test_masks_that_come_as_grey_pictures_are_as_precise_as_eight_bits(recipe, nano, tmp_path):
+    path = RECIPES[recipe][0](nano, tmp_path, SIZE)
+    found = inspect(path)[1]
+    assert found.ok, found.summary()
+    assert found.convention == "pixels 0..255"
+    assert found.explanation.name.startswith("divided by 255")  # where the paper's profile divides by the maximum
+    assert found.explanation.left < 1 / 255
+    other = convert(hard_checkpoint(nano.arch), "safetensors", tmp_path)[0].path
+    assert called("verify", path, "--against", other).returncode == 1
