@@ -70,5 +70,6 @@ class _Evaluated(PictureOrTensor):
         relus = {p.input[0]: p.output[0] for p in layers if p.activation.WhichOneof("NonlinearityType") == "ReLU"}
         convolutions = [p.output[0] for p in layers if p.WhichOneof("layer") == "convolution"]
         wanted = [relus.get(name, name) for name in convolutions]
-        values = dict(self.network.trace({self.input: self.given(x)}, keep=wanted))
+        image = self.network.inputs[self.input].encode(self.given(x))
+        values = dict(self.network.trace({self.input: image}, keep=wanted))
         return iter([(unit.path, values[name]) for unit, name in zip(arch.units(), wanted, strict=False)])
