@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
-from enum import Enum
 from itertools import combinations
 from typing import Any
 
@@ -10,12 +9,13 @@ import numpy as np
 
 from u2net_zoo.checkpoint import Checkpoint
 
-from ..parity.compare import Divergence, relative
+from ..parity.compare import Divergence
 from ..parity.outputs import difference
 from ..predictor import Outputs
 from .faulty_network import Sample
 from .known_faults import KNOWN_FAULTS, KnownFault
-from .quantised_files import QUANTISED, quantised_to, rounded_note
+from .quantised_files import QUANTISED, quantised_to
+from .weights_found import Weights, WeightsFound
 
 __all__ = [
     "CERTAIN",
@@ -23,10 +23,7 @@ __all__ = [
     "Diagnosis",
     "Evidence",
     "Explanation",
-    "Weights",
-    "WeightsFound",
     "blank",
-    "compare_weights",
     "explain",
     "quantised",
 ]
@@ -40,29 +37,7 @@ BLANK = 0.02  # a map that varies less is a constant: it explains nothing, and i
 # Arithmetic at low precision: two programs agree in where they err (correlation) and in how much (ratio of the means).
 # Chosen on the small network of `test_diagnosis.py`, whose fp16 and bf16 Torch models they tell from other faults.
 ALIKE = 0.3
-SAME = 1e-4  # relative (L2) to a folded kernel or bias: batch norm folded in another order, in float32
 AS_LARGE = 3.0
-
-
-class Weights(Enum):
-    """What a file's weights are beside the checkpoint's."""
-
-    SAME = "the checkpoint's, to within float32's rounding"
-    ROUNDED = "the checkpoint's, rounded"
-    DIFFERENT = "not the checkpoint's"
-    OTHER_NETWORK = "another network"
-    UNREADABLE = "cannot be read"
-
-
-@dataclass(frozen=True)
-class WeightsFound:
-    """The answer, and what is to be said of it."""
-
-    are: Weights
-    detail: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.are.value}{self.detail}"
 
 
 @dataclass(frozen=True)
@@ -138,10 +113,15 @@ class Evidence:
     exact: Outputs
     rounding: float = 0.0  # mean absolute difference that the file's own rounding leaves at most
 
+    @property
+    def compared(self) -> Outputs:
+        """What the right network answers of that: a file may lack outputs."""
+        return {name: self.exact[name] for name in difference(self.results, self.exact)[0].values()}
+
 
 def blank(evidence: Sequence[Evidence]) -> Explanation | None:
     """A file that answers next to the same everywhere, where the right network does not."""
-    telling = [each for each in evidence if _varies(each.exact)]
+    telling = [each for each in evidence if _varies(each.compared)]
     values = np.concatenate([value.ravel() for each in evidence for value in each.results.values()])
     if not telling or not np.isfinite(values).all() or any(_varies(each.results) for each in evidence):
         return None
@@ -280,20 +260,3 @@ def quantised(found: Checkpoint, left: float) -> Explanation | None:
     note = found.meta.get(QUANTISED)
     name, precision = f"computed with kernels of {note}", quantised_to(found)
     return Explanation(name, "the arithmetic", left, False, precision, tried=False) if note else None
-
-
-def compare_weights(found: Checkpoint, expected: Checkpoint) -> WeightsFound:
-    """What a file's weights are beside the checkpoint's; batch norm is folded in both."""
-    a, b = found.fold(), expected.fold()
-    if a.arch.state_shapes() != b.arch.state_shapes():
-        ours, theirs = f"{expected.arch.name} ({expected.arch.parameters():,})", found.arch.parameters()
-        detail = f": {found.arch.name} with {theirs:,} parameters; the checkpoint is {ours}"
-        return WeightsFound(Weights.OTHER_NETWORK, detail)
-    off = {key: relative(a.state[key], b.state[key]) for key in a.arch.state_shapes()}
-    path = max(off, key=lambda key: off[key])
-    worst = off[path]
-    if worst < SAME:
-        return WeightsFound(Weights.SAME)
-    if note := rounded_note(found, expected):
-        return WeightsFound(Weights.ROUNDED, f": {note}")
-    return WeightsFound(Weights.DIFFERENT, f": {path} is off by {100 * worst:.2g} % (L2), more than any other")

@@ -159,7 +159,7 @@ def _compared(fmt: Format, predictor: Predictor, reference: Reference) -> Agreem
 
 def _tells(run: Run) -> bool:
     """Whether the right network answers more than one value and a few pixels."""
-    maps = (value for each in run.evidence for value in each.exact.values())
+    maps = (value for each in run.evidence for value in each.compared.values())
     return any(float(np.abs(value - np.median(value)).mean()) >= TELLS for value in maps)
 
 

@@ -26,10 +26,7 @@ from ..predictor import Predictor
 from .diagnosis import (
     Diagnosis,
     Explanation,
-    Weights,
-    WeightsFound,
     blank,
-    compare_weights,
     quantised,
 )
 from .image_models import ImageModelResult
@@ -37,6 +34,7 @@ from .input_conventions import Run, explained, runs
 from .photograph_cache import PhotographCache
 from .quantised_files import quantised_to
 from .result import DECADES, PictureError, VerificationResult, picture_error
+from .weights_found import Weights, WeightsFound, compare_weights
 
 __all__ = ["DECADES", "PictureError", "VerificationResult", "Verifier"]
 
