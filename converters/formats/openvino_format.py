@@ -6,12 +6,13 @@ from typing import Any
 
 import numpy as np
 
+from u2net_zoo.arch import POOL
 from u2net_zoo.checkpoint import Checkpoint
-from u2net_zoo.errors import ArtifactError, one_line
+from u2net_zoo.errors import ArtifactError, OptionError, one_line
 
 from ..format import Format, Lane
 from ..mask_errors import MaskBound
-from ..options import DYNAMIC, Options
+from ..options import DYNAMIC, Options, describe
 from ..predictor import Predictor
 from . import openvino_reader
 from .layout import NCHW, Layout, check_input
@@ -71,6 +72,15 @@ class OpenVINO(Format):
         model.set_rt_info(arch.name, ["u2net_zoo", "architecture"])
         path.mkdir()
         openvino.save_model(model, path / self.marker, compress_to_fp16=options.precision == "fp16")
+
+    def check(self, checkpoint: Checkpoint, options: Options) -> None:
+        super().check(checkpoint, options)
+        least = checkpoint.arch.stride // POOL + 1
+        if any(side < least for side in options.size or ()):  # OpenVINO pools no map of one pixel
+            raise OptionError(
+                f"format {self.name!r} cannot honour --size {describe(options.size)}: at least {least} on each side for"
+                " this network"
+            )
 
     def open(self, path: Path) -> Predictor:
         return _Runtime(self.xml_of(path))

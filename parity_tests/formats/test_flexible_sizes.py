@@ -16,7 +16,8 @@ from converters.parity import picture_of
 from converters.predictor import Predictor
 from converters.torch_predictor import TorchPredictor
 from u2net_zoo import Session
-from u2net_zoo.errors import ArtifactError, UsageError
+from u2net_zoo.arch import two_level
+from u2net_zoo.errors import ArtifactError, OptionError, UsageError
 from u2net_zoo.preprocessing import PROFILES
 
 
@@ -84,3 +85,14 @@ def test_legacy_is_a_form_of_coreml(small_file, tmp_path):
     done = called("convert", small_file, "--to", "onnx", "--legacy", "-o", tmp_path)
     assert done.returncode == 2
     assert "asks for no coreml" in done.stderr
+
+
+def test_openvino_pools_no_map_of_one_pixel(tmp_path):
+    shallow, deep = (
+        hard_checkpoint(two_level(kind, [(kind, 4, 8), *[("4F", 4, 8)] * 2], [("4F", 4, 8), (kind, 4, 8)]))
+        for kind in ("7", "8")
+    )
+    assert (shallow.arch.stride, deep.arch.stride) == (32, 64)
+    assert convert(shallow, "openvino", tmp_path, options=Options(size=(32, 32)))[0].report.ok
+    with pytest.raises(OptionError, match=r"'openvino' cannot honour --size 32x32: at least 33 on each side"):
+        convert(deep, "openvino", tmp_path, options=Options(size=(32, 32)))
