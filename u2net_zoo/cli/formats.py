@@ -29,7 +29,7 @@ def formats(json: Annotated[bool, typer.Option("--json", help="One JSON object o
 
 
 def _row(fmt: "Format") -> dict[str, Any]:
-    lacking = {"write": _lacking(fmt.require), "run": _lacking(fmt.require_running)}
+    lacking = {"write": _lacking(fmt.require), "run": None if _by_another(fmt) else _lacking(fmt.require_running)}
     return {
         "name": fmt.name,
         "title": fmt.title,
@@ -47,6 +47,13 @@ def _row(fmt: "Format") -> dict[str, Any]:
         "batch": "any" if 0 in fmt.choices.get("batch", (0,)) else "fixed",
         "fp16_bound": {"iou": fmt.bounds["fp16"].iou, "mae": fmt.bounds["fp16"].mae} if "fp16" in fmt.bounds else None,
     }
+
+
+def _by_another(fmt: "Format") -> bool:
+    """Whether it is of weights, and a runtime that takes weights is there."""
+    from converters.registry import FORMATS
+
+    return not fmt.has_graph and any(each.direct and each.can_run() for each in FORMATS.values())
 
 
 def _lacking(require: Callable[[], None]) -> MissingExtraError | None:
