@@ -99,7 +99,7 @@ def test_formats_json_names_what_is_missing(monkeypatch):
 def test_the_hint_is_for_the_way_in_which_the_project_is_installed(monkeypatch, tmp_path):
     assert errors.install_hint("onnx") == "pip install -c constraints.txt -e '.[onnx]'"
     monkeypatch.setattr(errors, "__file__", str(tmp_path / "site-packages" / "u2net_zoo" / "errors.py"))
-    assert errors.install_hint("onnx") == "pip install 'u2net-zoo[onnx]'"
+    assert errors.install_hint("onnx") == "pip install onnx onnxruntime scikit-image torch"
 
 
 # --- tables, bars, lines
