@@ -69,6 +69,7 @@ class Format(ABC):
         extra: the extra in pyproject.toml that brings `packages`.
         packages: importable names that writing needs.
         running: those that running needs; the same, where a subclass says nothing.
+        reading: those that reading weights needs, of a format whose files another runtime runs.
         running_extra: the extra that brings these and little else; `extra`, where a subclass says nothing.
         direct: whether its runtime takes weights without a file, and without Torch; see `run_weights`.
         has_graph: whether a file holds the network and not only its weights; Torch runs those of the latter.
@@ -98,6 +99,7 @@ class Format(ABC):
     extra: ClassVar[str]
     packages: ClassVar[tuple[str, ...]]
     running: ClassVar[tuple[str, ...]] = ()
+    reading: ClassVar[tuple[str, ...]] = ()
     running_extra: ClassVar[str] = ""
     direct: ClassVar[bool] = False
     has_graph: ClassVar[bool] = True

@@ -65,7 +65,7 @@ class Session(MaskSession):
     """Photograph in, mask out: `Session("u2netp.onnx").mask(image)`.
 
     Args:
-        source: a weight file (runs in Torch, or in onnxruntime where Torch is not installed), an artifact of any
+        source: a weight file (runs in Torch; without Torch, one of safetensors in onnxruntime), an artifact of any
             format, a name in the catalog, or a checkpoint.
         profile: a name in `PROFILES`; by default the one that belongs to the catalog's weights, otherwise `paper`.
         runtime: a format's name: a weight file, or weights that the catalog names, are converted to it first, at the

@@ -33,6 +33,7 @@ __all__ = [
     "ending",
     "ending_signals",
     "features",
+    "has_core_ml",
     "inherits_descriptors",
     "limit_process",
     "path_key",
@@ -131,6 +132,11 @@ def c_function(name: str) -> Any:
         return getattr(ctypes.CDLL(None), name, None)
     except (OSError, TypeError):  # Windows has no such handle
         return None
+
+
+def has_core_ml() -> bool:
+    """Whether Core ML itself is here, and not only coremltools."""
+    return sys.platform == "darwin"
 
 
 def inherits_descriptors() -> bool:

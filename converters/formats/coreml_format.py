@@ -2,7 +2,6 @@
 
 import functools
 import logging
-import sys
 import warnings
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
@@ -16,6 +15,7 @@ from PIL import Image
 from u2net_zoo.arch import Architecture
 from u2net_zoo.checkpoint import Checkpoint
 from u2net_zoo.errors import ArtifactError, OptionError, one_line
+from u2net_zoo.system import has_core_ml
 
 from .. import mil
 from ..embedded import embedded_of, metadata_of, read_embedded, read_multiple, read_precision, read_takes
@@ -37,7 +37,7 @@ from .traced_torch import exportable
 if TYPE_CHECKING:
     from ..mil.evaluator import Machine
 
-__all__ = ["UNITS", "CoreML", "PictureOrTensor", "converted", "coremltools", "on_macos"]
+__all__ = ["UNITS", "CoreML", "PictureOrTensor", "converted", "coremltools"]
 
 # coremltools.ComputeUnit, the exact one last: what it is found to be is what an artifact's report says. Apple documents
 # that a float32 program is computed in float32 on the CPU and the GPU and never on the Neural Engine ("Typed Execution"
@@ -134,12 +134,12 @@ class CoreML(Format):
 
     def open(self, path: Path) -> Predictor:
         """Core ML itself on macOS, float32 on the CPU, where it is exact; elsewhere the program, op by op."""
-        return _OnDevice(path) if on_macos() else _Evaluated(path)
+        return _OnDevice(path) if has_core_ml() else _Evaluated(path)
 
     def proofs(self, path: Path) -> Iterator[Predictor]:
         """The evaluator, and on macOS Core ML on each kind of compute units."""
         yield _Evaluated(path)
-        if on_macos():
+        if has_core_ml():
             yield from (_OnDevice(path, units) for units in UNITS)
 
 
@@ -227,9 +227,8 @@ class PictureOrTensor(Predictor):
         return frozenset(pictures)
 
     def _map(self, name: str, answer: np.ndarray) -> np.ndarray:
-        if name in self.grey:
-            return (answer.astype(np.float32) / np.float32(255))[None, None]
-        return self.layout.answered(answer)
+        grey = name in self.grey
+        return (answer / np.float32(255))[None, None] if grey else self.layout.answered(answer)
 
     def given(self, x: np.ndarray) -> np.ndarray:
         """What the model itself takes: a picture (H, W, 3), uint8, or the tensor."""
@@ -268,18 +267,13 @@ class _OnDevice(_Evaluated):
 
     def __init__(self, path: Path, units: str | None = None):
         super().__init__(path)
-        units = units or ("ALL" if self.precision else EXACT)
+        units = units or (EXACT if self.precision in (None, EIGHT_BITS) else "ALL")
         self.computes = "" if units == EXACT else "fp16"
         self.model = loaded(path, units)
 
     def answers(self, image: np.ndarray) -> dict[str, np.ndarray]:
         given = Image.fromarray(image) if self.picture else image
         return {name: np.asarray(answer) for name, answer in self.model.predict({self.input: given}).items()}
-
-
-def on_macos() -> bool:
-    """Whether Core ML itself is here."""
-    return sys.platform == "darwin"
 
 
 def loaded(path: Path, units: str) -> Any:

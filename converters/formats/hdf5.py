@@ -70,7 +70,9 @@ def load(source: Path | bytes) -> Tree:
     try:
         done = subprocess.run(command, input=given_bytes, capture_output=True, timeout=SECONDS)
     except subprocess.TimeoutExpired:
-        raise CheckpointError(f"damaged HDF5 file (the HDF5 library did not end within {SECONDS} s)") from None
+        raise CheckpointError(
+            f"the HDF5 library did not end within {SECONDS} s: the file is damaged, or the machine is busy"
+        ) from None
     if done.returncode:
         lines = done.stderr.decode("utf-8", "replace").strip().splitlines()
         reason = lines[-1] if lines else f"the HDF5 library gave up, {ending(done.returncode)}"

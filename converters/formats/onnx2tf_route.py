@@ -32,7 +32,7 @@ def convert_with_onnx2tf(checkpoint: Checkpoint, path: Path, options: Options, *
     from .onnx_format import Onnx
 
     _require(Onnx())
-    with open_tool("onnx2tf") as tool, scratch_folder() as folder:
+    with scratch_folder() as folder, open_tool("onnx2tf") as tool:  # which ends before its current folder goes
         scratch = Path(folder)
         Onnx().write(checkpoint, scratch / "model.onnx", Onnx().settle(_onnx_options(options)))
         np.save(scratch / SAMPLE, np.random.default_rng(0).random((20, 128, 128, 3), np.float32))

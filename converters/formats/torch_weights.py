@@ -86,6 +86,7 @@ class Safetensors(_WeightFile):
     signature = SAFETENSORS
     extra = "torch"
     packages = ("safetensors", "torch")
+    reading = ("safetensors",)
 
     def write(self, checkpoint: Checkpoint, path: Path, options: Options) -> None:
         from safetensors.numpy import save

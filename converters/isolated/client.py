@@ -82,9 +82,14 @@ class IsolatedProcess:
     def _start(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
         try:
             self.process, self.connection = start(command, self.log, environment, self.limit)
-        except (EOFError, TimeoutError) as error:
+        except OSError as error:
             self.log.close()
-            raise self._ended(str(error)) if isinstance(error, EOFError) else self._silent() from None
+            if isinstance(error, TimeoutError):
+                raise self._silent() from None
+            raise ArtifactError(f"{self.what}: its process cannot be started: {error}") from None
+        except EOFError as error:
+            self.log.close()
+            raise self._ended(str(error)) from None
 
     def _exchange(
         self, request: dict[str, Any], arrays: Mapping[str, np.ndarray]

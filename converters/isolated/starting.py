@@ -61,7 +61,11 @@ def _inherited(
     here, there = socket.socketpair()
     with there:
         number = there.fileno()
-        process = subprocess.Popen([*command, str(number)], pass_fds=[number], stdin=subprocess.DEVNULL, **options)
+        try:
+            process = subprocess.Popen([*command, str(number)], pass_fds=[number], stdin=subprocess.DEVNULL, **options)
+        except BaseException:
+            here.close()
+            raise
     return process, Connection(here.detach())
 
 
@@ -91,21 +95,21 @@ def _accept(door: socket.socket, key: bytes, process: subprocess.Popen, log: IO[
     """The first call that has the key."""
     door.settimeout(GLANCE)
     while time.monotonic() < end:
+        if process.poll() is not None:
+            raise EOFError(last_words(process, log))
         try:
             caller = door.accept()[0]
         except TimeoutError:
-            if process.poll() is not None:
-                raise EOFError(last_words(process, log)) from None
             continue
-        if _has(caller, key):
+        if _has(caller, key, end):
             return _connection(caller)
         caller.close()
     raise TimeoutError
 
 
-def _has(caller: socket.socket, key: bytes) -> bool:
+def _has(caller: socket.socket, key: bytes, end: float) -> bool:
     """Whether the first that comes from there is the key."""
-    end, came = time.monotonic() + PATIENCE, b""
+    end, came = min(end, time.monotonic() + PATIENCE), b""
     with contextlib.suppress(OSError):
         while len(came) < KEY and (left := end - time.monotonic()) > 0:
             caller.settimeout(left)

@@ -9,7 +9,6 @@ What is being made has another name until it is whole. A venv may be renamed as 
 
 import contextlib
 import glob
-import os
 import shutil
 import time
 from collections.abc import Iterator
@@ -22,7 +21,7 @@ from u2net_zoo.catalog import home
 from u2net_zoo.downloads import offline
 from u2net_zoo.errors import DownloadError, OutputError, UsageError
 from u2net_zoo.files import SUFFIX, staged
-from u2net_zoo.system import python_in
+from u2net_zoo.system import python_in, replace
 
 from ..progress import report
 from .installing import install
@@ -78,7 +77,7 @@ class Environment:
         return self.python
 
     def remove(self) -> int:
-        """Removes it, half-made ones included. Returns bytes.
+        """Removes it, half-made ones included, also when somebody uses it. Returns bytes.
 
         Raises:
             UsageError: there is none. OutputError: the cache cannot be written.
@@ -89,7 +88,7 @@ class Environment:
         with self._locked(), self._writing():
             if self.path.exists():
                 aside = self.path.with_name(f".{self.tool.name}.removed{SUFFIX}")
-                os.rename(self.path, aside)  # at once: nobody sees a part of it
+                replace(self.path, aside)  # at once: nobody sees a part of it
                 shutil.rmtree(aside)
         return size
 

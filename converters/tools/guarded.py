@@ -3,7 +3,8 @@
     python -I guarded.py MODULE ARGUMENTS…
 
 Standard input is a pipe that its starter never writes to. When it closes, even by the starter's `kill -9`, this process
-ends and so does what it started: nothing goes on writing into what is removed then. It imports nothing of this package.
+ends and so does what it started (not on Windows, which has no groups of processes to be ended as one): nothing goes on
+writing into what is removed then. It imports nothing of this package.
 """
 
 import os
@@ -16,14 +17,17 @@ import threading
 def main() -> None:
     if hasattr(os, "setsid"):
         os.setsid()  # a group of its own, to be ended as one; Windows has none
-    threading.Thread(target=_end_with_starter, daemon=True).start()
+    lifeline = os.dup(0)
+    with open(os.devnull, "rb") as nothing:
+        os.dup2(nothing.fileno(), 0)  # what it starts does not wait for that pipe
+    threading.Thread(target=_end_with_starter, args=(lifeline,), daemon=True).start()
     module = sys.argv[1]
     del sys.argv[1]
     runpy.run_module(module, run_name="__main__", alter_sys=True)
 
 
-def _end_with_starter() -> None:
-    os.read(0, 1)
+def _end_with_starter(lifeline: int) -> None:
+    os.read(lifeline, 1)
     if hasattr(os, "killpg"):
         os.killpg(0, signal.SIGKILL)
     os._exit(1)

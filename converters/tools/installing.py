@@ -1,5 +1,6 @@
 """A venv and its packages: made by Python's own `venv` and `pip`, which is watched and says nothing itself."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -18,11 +19,22 @@ __all__ = ["install"]
 
 GUARD = Path(__file__).with_name("guarded.py")
 PIP = ("install", "--no-input", "--disable-pip-version-check", "--no-deps", "--only-binary", ":all:")
-# Settings that send packages elsewhere or change which ones come; those that say where from stay in force.
-ELSEWHERE = ("PIP_CONSTRAINT", "PIP_PREFIX", "PIP_REQUIREMENT", "PIP_ROOT", "PIP_TARGET", "PIP_USER", "PYTHONPATH")
+# pip's settings that say where packages come from stay in force; others send them elsewhere or change which ones come.
+KEPT = {
+    f"PIP_{name}"
+    for name in (
+        "INDEX_URL", "EXTRA_INDEX_URL", "FIND_LINKS", "NO_INDEX", "PROXY", "CERT", "CLIENT_CERT", "TRUSTED_HOST",
+        "TIMEOUT", "DEFAULT_TIMEOUT", "RETRIES", "CACHE_DIR", "NO_CACHE_DIR", "CONFIG_FILE",
+    )
+}  # fmt: skip
+VERSIONS = (
+    "import json; from importlib.metadata import distributions as d;"
+    " print(json.dumps({x.metadata['Name'].lower().replace('_', '-').replace('.', '-'): x.version for x in d()}))"
+)
 UNREACHED = ("Retrying (", "ConnectionError", "ConnectTimeout", "Read timed out")  # in what pip says without a network
 FETCHING = ("Collecting", "Downloading")  # how lines begin in which pip says what it fetches
 LEAST_FREE = 1 << 16  # bytes; with less, a failure is taken for a full disk
+CAME = ("Downloading", "Using cached", "Processing")  # how lines begin in which something came
 INTERVAL = 0.5  # seconds between two words about progress
 
 
@@ -44,11 +56,29 @@ def install(tool: "Tool", folder: Path, python: Path, doing: Callable[[str], Non
     command = [str(python), "-I", str(GUARD), "pip", *PIP, "--progress-bar", "off", "-r", str(pins)]
     if _run(command, log, lambda: doing(_step(log))):
         raise _full(tool, log) or _not_come(tool, log)
+    _check_versions(tool, python)
+
+
+def _check_versions(tool: "Tool", python: Path) -> None:
+    """Raises DownloadError where pip put packages elsewhere, as a configuration file of its own can make it."""
+    done = subprocess.run([str(python), "-I", "-c", VERSIONS], capture_output=True)
+    there = json.loads(done.stdout) if done.returncode == 0 else {}
+    pins = (line.split("==") for line in tool.packages if ";" not in line)  # those for every system
+    wrong = [f"{name}=={version}" for name, version in pins if there.get(name) != version.strip()]
+    if wrong:
+        raise DownloadError(
+            f"{tool.name}: pip did not put {wrong[0]} into its environment; look at `pip config list` for a target or"
+            " prefix"
+        )
 
 
 def _run(command: Sequence[str], log: Path, watch: Callable[[], None]) -> int:
     """The exit code of `command`, which writes to `log` and ends with this process, however that ends."""
-    environment = {key: value for key, value in os.environ.items() if key not in ELSEWHERE}
+    environment = {
+        key: value
+        for key, value in os.environ.items()
+        if key != "PYTHONPATH" and (key in KEPT or not key.startswith("PIP_"))
+    }
     with (
         log.open("wb") as out,
         subprocess.Popen(command, stdin=subprocess.PIPE, stdout=out, stderr=out, env=environment) as process,
@@ -92,7 +122,7 @@ def _full(tool: "Tool", log: Path) -> U2ZooError | None:
 def _not_come(tool: "Tool", log: Path) -> DownloadError:
     lines = _lines(log)
     head = f"{tool.name}: its packages could not be fetched"
-    if any(word in line for line in lines for word in UNREACHED):
+    if any(word in line for line in lines for word in UNREACHED) and not any(line.startswith(CAME) for line in lines):
         return DownloadError(
             f"{head}: the package index does not answer; try again with a network, or set PIP_INDEX_URL"
         )

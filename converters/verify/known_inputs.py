@@ -74,7 +74,7 @@ def input_of(fmt: Format, path: Path, predictor: Predictor, profile: Profile, as
     record = _record(fmt, path)
     known = _known(record)
     if known is None:
-        known = _found_out(path, predictor, profile)
+        known = _found_out(fmt, path, predictor, profile)
         _write(record, known)
     return INPUTS[known]
 
@@ -106,11 +106,11 @@ def _write(record: Path, name: str) -> None:
         return
 
 
-def _found_out(path: Path, predictor: Predictor, profile: Profile) -> str:
+def _found_out(fmt: Format, path: Path, predictor: Predictor, profile: Profile) -> str:
     """The convention under which the file answers what its own weights answer in Torch."""
     if find_spec("torch") is None:
         raise MissingExtraError(
-            f"finding out what {path.name} takes (or name it: --input normalised)", "torch", "torch"
+            f"finding out what {path.name} takes (or name it: --input normalised)", "torch", fmt.extra
         )
     try:
         checkpoint = read_source(path)

@@ -41,7 +41,7 @@ class Agreement:
         max_abs, mean_abs: differences over these outputs; `allowed` is the bound on the first.
         explanation: the known fault that explains the difference; None when they agree, or when none does. Of a file
             that agrees and takes pixels: how its own normalisation is another than the paper's.
-        skipped: why nothing was run, or None.
+        skipped: why nothing was run, or nothing can be said of what was; None where something is.
         pixels: what a file that takes pictures was found to answer, or None.
         convention: under which of `INPUT_CONVENTIONS`.
         takes: see `Predictor`.
@@ -72,7 +72,7 @@ class Agreement:
 
     def _finding(self) -> str:
         if self.skipped:
-            return f"not run: {self.skipped}"
+            return f"{'not judged' if self.outputs else 'not run'}: {self.skipped}"
         if self.pixels:
             return f"{'agrees with' if self.ok else 'differs from'} its weights: {self.pixels}"
         if self.ok and self.explanation:
@@ -151,10 +151,10 @@ def _compared(fmt: Format, predictor: Predictor, reference: Reference) -> Agreem
         return replace(_of(run), ok=normalises, explanation=why, outputs=names)
     if reduced.masks is None:
         reduced = _reduced(near, fmt, precision_of(checkpoint))
-    if reduced.ok or _tells(near):
+    if reduced.ok or _tells(near) or not near.mean < TELLS:
         known = quantised(checkpoint, near.mean) or blank(near.evidence)
         return reduced if reduced.ok else replace(reduced, explanation=known)
-    return replace(reduced, skipped="its weights answer next to the same everywhere: nothing tells how it is to be fed")
+    return replace(reduced, skipped="its weights answer next to the same everywhere, as it does: that tells nothing")
 
 
 def _tells(run: Run) -> bool:

@@ -151,7 +151,7 @@ def posix_names(tree: ast.Module) -> set[str]:
 
 
 def test_one_module_knows_the_systems():
-    """And who hands descriptors on asks it first whether that can be done; Core ML's own runtime is macOS's alone.
+    """And who hands descriptors on asks it first whether that can be done.
 
     A program that imports nothing of this package looks for what it uses itself.
     """
@@ -162,7 +162,6 @@ def test_one_module_knows_the_systems():
             found[path.name] = names
     assert found == {
         "starting.py": {"pass_fds"},
-        "coreml_format.py": {"sys.platform"},
         "guarded.py": {"SIGKILL", "killpg", "setsid"},
     }
     assert posix_names(tree_of(ROOT / "u2net_zoo" / "system.py")) >= {"resource", "sched_getaffinity", "sys.platform"}

@@ -38,7 +38,7 @@ def reference() -> Reference:
     return Reference(read_source(NANO), CASES["tensor"].size)
 
 
-@pytest.mark.skipif(not COREML.on_macos(), reason="needs macOS: Core ML runs nowhere else")
+@pytest.mark.skipif(not COREML.has_core_ml(), reason="needs macOS: Core ML runs nowhere else")
 @pytest.mark.parametrize("units", COREML.UNITS)
 @pytest.mark.parametrize("case", CASES)
 def test_core_ml_computes_the_network(case, units, nano_made):
@@ -104,7 +104,7 @@ def packages(nano_made) -> dict[str, Path]:
 def mac(packages, monkeypatch) -> Mac:
     """macOS, as far as our code can tell."""
     stand_in = Mac()
-    monkeypatch.setattr(COREML, "on_macos", lambda: True)
+    monkeypatch.setattr(COREML, "has_core_ml", lambda: True)
     monkeypatch.setattr(COREML, "loaded", stand_in.load)
     return stand_in
 
@@ -142,7 +142,7 @@ def test_a_package_that_core_ml_refuses_is_one_line(packages, monkeypatch):
     def refuse(model: str, compute_units=None) -> None:
         warnings.warn("You will not be able to run predict()", RuntimeWarning, stacklevel=2)
 
-    monkeypatch.setattr(COREML, "on_macos", lambda: True)
+    monkeypatch.setattr(COREML, "has_core_ml", lambda: True)
     monkeypatch.setattr(COREML.coremltools().models, "MLModel", refuse)
     with pytest.raises(ArtifactError, match=r"Core ML cannot load it on CPU_ONLY \(RuntimeWarning: You will not"):
         FORMATS["coreml"].run(packages["tensor"])

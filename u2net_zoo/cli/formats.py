@@ -1,6 +1,7 @@
 """`u2zoo formats`."""
 
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -50,10 +51,11 @@ def _row(fmt: "Format") -> dict[str, Any]:
 
 
 def _by_another(fmt: "Format") -> bool:
-    """Whether it is of weights, and a runtime that takes weights is there."""
+    """Whether it is of weights that can be read, and a runtime that takes weights is there."""
     from converters.registry import FORMATS
 
-    return not fmt.has_graph and any(each.direct and each.can_run() for each in FORMATS.values())
+    readable = bool(fmt.reading) and all(find_spec(package) for package in fmt.reading)
+    return readable and any(each.direct and each.can_run() for each in FORMATS.values())
 
 
 def _lacking(require: Callable[[], None]) -> MissingExtraError | None:

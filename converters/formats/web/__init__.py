@@ -41,6 +41,7 @@ class Web(Onnx):
     is_folder = True
     marker = "model.onnx"
     downloads = prepares = True
+    direct = False
     lanes = ()
     choices = {
         "batch": (DYNAMIC,),
