@@ -93,8 +93,6 @@ class _Builder:
         return self.dequantised(kernel, codes, scale), self.dequantised(bias, whole.astype(np.int32), both)
 
     def dequantised(self, name: str, codes: np.ndarray, scale: np.ndarray) -> str:
-        while f"{name}_q" in self.constants:  # exporters share equal arrays; each convolution has scales of its own
-            name += "_"
         zero = self.constant(f"{name}_zero", np.zeros(len(scale), codes.dtype))
         inputs = [self.constant(f"{name}_q", codes), self.constant(f"{name}_scale", scale), zero]
         make = self.onnx.helper.make_node

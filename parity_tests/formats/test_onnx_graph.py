@@ -92,7 +92,7 @@ def test_what_the_mask_does_not_need_is_left_out():
 def test_the_bytes_are_the_same_on_every_machine():
     nano = read_source(bundled("u2net_nano.safetensors"))
     digest = hashlib.sha256(written(nano, size=(320, 320), opset=17)).hexdigest()
-    assert digest == "f24ffe5128a7450b8db845a949adab68e045320c405a21a7747039abd9bf4412"
+    assert digest == "73fda52a594e86b5b9b955b1f50d052ff9c01daa2189cc7cbc183693e51575b0"
 
 
 @given(st.integers(1, 2048), st.floats(1, 2))
