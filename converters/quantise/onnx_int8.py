@@ -19,8 +19,8 @@ from .sensitivity import LayerCost, SensitivityAnalysis
 
 __all__ = ["int8"]
 
-# Of what a bound permits: integer kernels differ from release to release. In the file that the search makes of u2netp the
-# worst of 18 photographs had an IoU of 0.9607 with onnxruntime 1.23 and 0.9590 with 1.32; the bound is 0.96.
+# Of what a bound permits: integer kernels differ from release to release. In the file that the search makes of u2netp
+# the worst of 18 photographs had an IoU of 0.9607 with onnxruntime 1.23 and 0.9590 with 1.32; the bound is 0.96.
 EVERY_RELEASE = 0.9
 SMALL = 0.01  # of the network's multiplications: keeping a layer below this costs next to no time
 
