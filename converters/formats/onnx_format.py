@@ -67,11 +67,15 @@ class Onnx(Format):
         import onnx
 
         plan = None
+        if options.precision == "fp32":
+            content = onnx_bytes(checkpoint, options)
+            onnx.checker.check_model(content)
+            path.write_bytes(content)
+            return plan
         if options.precision == "int8":
             model, plan = int8(checkpoint, options, self.bounds["int8"], _loaded)
         else:
-            model = _loaded(checkpoint, options)
-        model = _to_half(model) if options.precision == "fp16" else model
+            model = _to_half(_loaded(checkpoint, options))
         onnx.helper.set_model_props(model, metadata_of(checkpoint, options))
         onnx.checker.check_model(model)
         path.write_bytes(model.SerializeToString(deterministic=True))
