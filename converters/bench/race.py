@@ -20,8 +20,8 @@ from ..parity.outputs import difference
 from ..parity.reference import Reference, picture_of
 from ..predictor import Outputs
 from ..registry import FORMATS
+from ..work import flops
 from .contestants import Contestant
-from .operations import flops
 
 __all__ = ["Race", "Row"]
 

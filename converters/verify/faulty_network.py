@@ -1,12 +1,12 @@
 """The Torch network with faults on purpose: what a converted file would answer that has them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from u2net_zoo.arch import POOL, RSU, Unit
+from u2net_zoo.arch import POOL, RSU, Architecture, Unit
 from u2net_zoo.checkpoint import Checkpoint
 from u2net_zoo.preprocessing import PROFILES, Profile
 
@@ -54,7 +54,9 @@ class FaultyNetwork:
         resize: `half-pixel`, `corners` (align_corners=True), `nearest` or `origin` (TensorFlow 1).
         pool: `ceil`, `floor` or `average`.
         dilation: False: every convolution looks at its neighbours.
-        dtype: Torch's name of the type that is computed in.
+        dtype: Torch's name of the type that every operation's result is rounded to; sums are made in float32, as most
+            runtimes make them. Torch's own float16 takes 120 s for full-size u2net where a processor has none, this
+            less than a second (2026-11-26).
         weights: checkpoint -> the checkpoint that the file holds instead.
         feed: sample -> what is fed instead of its `x`.
         final: the final activation, where it is not the checkpoint's own.
@@ -72,22 +74,36 @@ class FaultyNetwork:
 
     def run(self, checkpoint: Checkpoint, sample: Sample, model: Any = None) -> Outputs:
         """name -> (N, out_ch, H, W) float32. `model`: the Torch model of `checkpoint`, where there is one already."""
+        return self.finished(checkpoint.arch, self.logits(checkpoint, sample, model))
+
+    def logits(self, checkpoint: Checkpoint, sample: Sample, model: Any = None) -> list[np.ndarray]:
+        """What `finished` takes: the maps before the final activation, (N, out_ch, H, W) float32."""
         import torch
 
         from u2net_zoo import torch_model
 
-        dtype = getattr(torch, self.dtype)
         if model is None or self.weights or self.dtype != "float32":
-            model = torch_model.build(self.weights(checkpoint) if self.weights else checkpoint, dtype=dtype)
+            model = torch_model.build(self.weights(checkpoint) if self.weights else checkpoint)
+        model = model.to(getattr(torch, self.dtype)).float()  # nothing is copied where it is float32 already
         x = np.ascontiguousarray(self.feed(sample) if self.feed else sample.x, np.float32)
-        arch = checkpoint.arch
         with torch.inference_mode():
-            maps = arch.run(_Ops(model, self), torch.from_numpy(x).to(dtype))
-            sigmoid = (self.final or arch.final) == "sigmoid"
-            arrays = [(torch.sigmoid(m) if sigmoid else m).float().numpy() for m in maps]
-        return {
-            name: self.answer(array) if self.answer else array for name, array in zip(arch.outputs, arrays, strict=True)
-        }
+            maps = checkpoint.arch.run(_Ops(model, self), self.rounded(torch.from_numpy(x)))
+        return [each.numpy() for each in maps]
+
+    def finished(self, arch: Architecture, logits: Sequence[np.ndarray]) -> Outputs:
+        """The file's maps, after its activation and whatever else is done to them: name -> (N, out_ch, H, W)."""
+        import torch
+
+        maps = dict(zip(arch.outputs, logits, strict=True))
+        if (self.final or arch.final) == "sigmoid":
+            maps = {name: self.rounded(torch.sigmoid(torch.from_numpy(x))).numpy() for name, x in maps.items()}
+        return {name: self.answer(x) for name, x in maps.items()} if self.answer else maps
+
+    def rounded(self, x: Any) -> Any:
+        """A float32 tensor, rounded to `dtype`."""
+        import torch
+
+        return x if self.dtype == "float32" else x.to(getattr(torch, self.dtype)).float()
 
     def changed(self) -> set[str]:
         """Names of the rules that are not the right ones."""
@@ -107,23 +123,23 @@ class _Ops:
         self.rules = rules
 
     def conv(self, unit: Unit, x: Any) -> Any:
-        module = getattr(self.scope, unit.name)
-        return module(x) if self.rules.dilation or unit.dilation == 1 else self._undilated(module, x)
-
-    def _undilated(self, module: Any, x: Any) -> Any:
+        import torch
         import torch.nn.functional as F
 
-        conv, *rest = module
-        x = F.conv2d(x, conv.weight, conv.bias, padding=1)
-        for part in rest:
-            x = part(x)
+        module = getattr(self.scope, unit.name)
+        for part in module if isinstance(module, torch.nn.Sequential) else [module]:
+            if isinstance(part, torch.nn.Conv2d) and unit.dilation != 1 and not self.rules.dilation:
+                x = F.conv2d(x, part.weight, part.bias, padding=1)
+            else:
+                x = part(x)
+            x = self.rules.rounded(x)
         return x
 
     def pool(self, x: Any) -> Any:
         import torch.nn.functional as F
 
         if self.rules.pool == "average":
-            return F.avg_pool2d(x, POOL, POOL, ceil_mode=True)
+            return self.rules.rounded(F.avg_pool2d(x, POOL, POOL, ceil_mode=True))
         return F.max_pool2d(x, POOL, POOL, ceil_mode=self.rules.pool != "floor")
 
     def upsample(self, x: Any, like: Any) -> Any:
@@ -133,8 +149,8 @@ class _Ops:
         if mode == "nearest":
             return F.interpolate(x, size=size, mode="nearest")
         if mode == "origin":
-            return _resize_from_origin(x, size)
-        return F.interpolate(x, size=size, mode="bilinear", align_corners=mode == "corners")
+            return self.rules.rounded(_resize_from_origin(x, size))
+        return self.rules.rounded(F.interpolate(x, size=size, mode="bilinear", align_corners=mode == "corners"))
 
     def concat(self, *maps: Any) -> Any:
         import torch
@@ -142,7 +158,7 @@ class _Ops:
         return torch.cat(maps, dim=1)
 
     def add(self, a: Any, b: Any) -> Any:
-        return a + b
+        return self.rules.rounded(a + b)
 
     def block(self, block: RSU, x: Any) -> Any:
         return block.run(_Ops(getattr(self.scope, block.path), self.rules), x)

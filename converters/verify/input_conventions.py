@@ -7,7 +7,6 @@ import numpy as np
 from PIL import Image
 
 from u2net_zoo.arch import Architecture
-from u2net_zoo.checkpoint import Checkpoint
 from u2net_zoo.conventions import INPUTS, InputConvention
 from u2net_zoo.preprocessing import Profile
 
@@ -16,7 +15,7 @@ from ..mask_errors import EIGHT_BITS
 from ..parity.outputs import Renamed, difference
 from ..parity.reference import Reference, farthest, in_batches
 from ..predictor import Outputs, Predictor, WrappedPredictor
-from .diagnosis import CERTAIN, EXPLAINS, Evidence, Explanation, explain
+from .diagnosis import Evidence
 from .faulty_network import Sample
 from .result import histogram
 
@@ -27,7 +26,6 @@ __all__ = [
     "PixelReference",
     "Run",
     "coloured",
-    "explained",
     "peak_of",
     "runs",
 ]
@@ -162,20 +160,6 @@ def runs(predictor: Predictor, reference: Reference, profile: Profile) -> Iterat
     for convention in INPUT_CONVENTIONS[1:]:
         wrapped = PixelInputAdapter(predictor, profile, convention.scale or 1.0, other.samples)
         yield Run(wrapped, other, convention, other.samples)
-
-
-def explained(tried: Sequence[Run], checkpoint: Checkpoint) -> tuple[Run, Explanation, dict[str, str]] | None:
-    """The known fault that leaves least of a difference, under whichever input convention: the run, what explains it,
-    and the names that go together. The search ends with one that leaves next to nothing, or is no exact one."""
-    mean = min(run.mean for run in tried)
-    found: list[tuple[Run, Explanation, dict[str, str]]] = []
-    for run in sorted(tried, key=lambda run: run.distance):
-        why = explain(run.evidence, checkpoint)
-        if why and why[0].left < max(mean * (EXPLAINS if why[0].exact else 1), run.rounding):  # else fed wrongly
-            found.append((run, *why))
-            if not why[0].exact or why[0].left < CERTAIN * mean:
-                break
-    return min(found, key=lambda each: each[1].left, default=None)
 
 
 class CachedPredictor(WrappedPredictor):

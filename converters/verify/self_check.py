@@ -21,8 +21,9 @@ from ..parity_report import MaskReport
 from ..predictor import Predictor
 from ..torch_predictor import TorchPredictor
 from .diagnosis import Explanation, blank, quantised
-from .input_conventions import INPUT_CONVENTIONS, Run, explained, runs
+from .input_conventions import INPUT_CONVENTIONS, Run, runs
 from .quantised_files import precision_of, quantised_to
+from .search import Search
 
 __all__ = ["Agreement", "Explanation", "agreement", "inspect"]
 
@@ -48,6 +49,7 @@ class Agreement:
         others: name -> shape of what the file answers beside the maps.
         precision: what the file was held to; at a reduced one the masks of photographs decide.
         masks: theirs, where such a precision was asked about.
+        untried: how many known causes, and pairs of them, were passed over to keep the search short.
     """
 
     ok: bool
@@ -63,6 +65,7 @@ class Agreement:
     masks: MaskError | None = None
     takes: str = ""
     others: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    untried: int = 0
 
     def summary(self) -> str:
         """One line for people."""
@@ -85,7 +88,8 @@ class Agreement:
         text = f"differs from its weights{self._fed()}: max|Δ| {self.max_abs:.1e}, mean {self.mean_abs:.1e}"
         text = f"{text}; {self.masks.summary(self.masks.bound)}" if self.masks else text
         if self.explanation is None:
-            return f"{text}; none of the known causes explains it"
+            passed = f" ({self.untried} were not tried, to keep it short)" if self.untried else ""
+            return f"{text}; none of the known causes explains it{passed}"
         return f"{text}; {self.explanation.text()}"
 
     def _outputs(self) -> str:
@@ -145,15 +149,16 @@ def _compared(fmt: Format, predictor: Predictor, reference: Reference) -> Agreem
     reduced = _reduced(near, fmt, predictor.precision or quantised_to(checkpoint))
     if reduced.ok:
         return reduced
-    if found_out := explained(tried, checkpoint):
-        run, why, names = found_out
-        normalises = run.convention.scale is not None and why.exact and why.differs == "the input"
-        return replace(_of(run), ok=normalises, explanation=why, outputs=names)
+    search = Search(tried, checkpoint)
+    if fault := search.found:
+        why = fault.explanation
+        normalises = fault.run.convention.scale is not None and why.exact and why.differs == "the input"
+        return replace(_of(fault.run), ok=normalises, explanation=why, outputs=fault.names)
     if reduced.masks is None:
         reduced = _reduced(near, fmt, precision_of(checkpoint))
     if reduced.ok or _tells(near) or not near.mean < TELLS:
         known = quantised(checkpoint, near.mean) or blank(near.evidence)
-        return reduced if reduced.ok else replace(reduced, explanation=known)
+        return reduced if reduced.ok else replace(reduced, explanation=known, untried=search.untried)
     return replace(reduced, skipped="its weights answer next to the same everywhere, as it does: that tells nothing")
 
 

@@ -1,5 +1,6 @@
 """Any artifact against any checkpoint: the same tensor, the same photographs, and the reason where they part."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,10 +31,11 @@ from .diagnosis import (
     quantised,
 )
 from .image_models import ImageModelResult
-from .input_conventions import Run, explained, runs
+from .input_conventions import Run, runs
 from .photograph_cache import PhotographCache
 from .quantised_files import quantised_to
 from .result import DECADES, PictureError, VerificationResult, picture_error
+from .search import Search
 from .weights_found import Weights, WeightsFound, compare_weights
 
 __all__ = ["DECADES", "PictureError", "VerificationResult", "Verifier"]
@@ -124,8 +126,9 @@ class Verifier:
         weights = self._weights(path)
         if weights.are is Weights.OTHER_NETWORK:  # no rule of a network explains another one
             return _judged_fed(fed, report, fed.names, diagnosis=Diagnosis(None, None, weights))
-        if found := explained([one for one, _ in tried], self.checkpoint):
-            return self._explained(fmt, path, *found)
+        search = Search([one for one, _ in tried], self.checkpoint, work=math.inf)
+        if found := search.found:
+            return self._explained(fmt, path, found.run, found.explanation, found.names)
         if "fp16" in fmt.bounds and held and self._holds_float16(held):
             half = judge(fed.named(fed.names), fed.reference, fmt.bounds["fp16"])
             if half.ok:

@@ -19,10 +19,11 @@ from converters.bench import tables
 from converters.bench.contestants import CPU_ONLY, TORCH_VARIANT, Contestant, for_artifact, for_weights
 from converters.bench.network import one_network, row_names
 from converters.bench.onnx_variants import OnnxVariant
-from converters.bench.operations import flops, matmul_gflops
+from converters.bench.operations import matmul_gflops
 from converters.bench.race import Race, Row
 from converters.formats.keras_runtime import finished
 from converters.isolated import ARTIFACT
+from converters.work import flops
 from u2net_zoo import BUNDLED
 from u2net_zoo.arch import U2NET, U2NETP
 from u2net_zoo.errors import InputError
