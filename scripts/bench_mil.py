@@ -27,8 +27,8 @@ def generated(arch_name: str) -> Any:
     """A checkpoint of that architecture whose activations stay alive."""
     from bench_convert import hard_state
 
+    from u2net_zoo.arch import KNOWN
     from u2net_zoo.checkpoint import Checkpoint
-    from u2net_zoo.identify import KNOWN
 
     arch = next(known for known in KNOWN if known.name == arch_name)
     return Checkpoint.from_state(hard_state(arch), arch=arch)

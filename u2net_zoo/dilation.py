@@ -2,13 +2,13 @@
 
 RSU-4 and RSU-4F hold tensors of the same names and shapes. In every published network the two deepest stages and the
 first one of the decoder are RSU-4F. A file with a graph says it; for one without, blocks of height 4 are taken as
-published, and of others it has to be told.
+published, which is said where the widths are not those of a published network; of others it has to be told.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from .arch import U2NET, Architecture
+from .arch import KNOWN, Architecture
 from .errors import CheckpointError, OptionError
 from .units import RSU
 
@@ -63,12 +63,16 @@ def _by_path(arch: Architecture, dilations: Dilations) -> Mapping[str, int]:
 
 def assumed(arch: Architecture, dilations: Dilations = (), blocks: str | None = None) -> str | None:
     """A sentence on what `decided` took as published without being told; None: all of it was said, or is published."""
-    heights = [block.height for block in arch.blocks]
     said = blocks is not None or any(_by_path(arch, dilations).values())
-    if said or heights == [block.height for block in U2NET.blocks]:
+    if said or _shape(arch) in map(_shape, KNOWN):
         return None
     dilated = ", ".join(block.path for block in arch.blocks if block.dilated)
     return f"the file does not say which blocks are dilated; as in the published networks, these are: {dilated}"
+
+
+def _shape(arch: Architecture) -> list[tuple[int, int, int]]:
+    """Of the blocks: what tells a published network from one of the same heights whose maker may dilate otherwise."""
+    return [(block.height, block.mid_ch, block.out_ch) for block in arch.blocks]
 
 
 def _is_dilated(arch: Architecture, block: RSU, found: list[int], answers: dict[str, bool]) -> bool:

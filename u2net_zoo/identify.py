@@ -6,13 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from .arch import ISNET, STEM, U2NET, U2NET_NANO, U2NETP, Architecture, two_level
+from .arch import KNOWN, STEM, Architecture, two_level
 from .dilation import Dilations, decided
 from .errors import CheckpointError, NotANetworkError
 
-__all__ = ["ANCHOR", "KNOWN", "SHOWN", "identify", "named", "shortlist", "strip_prefix"]
+__all__ = ["ANCHOR", "SHOWN", "identify", "named", "shortlist", "strip_prefix"]
 
-KNOWN = (U2NET, U2NETP, U2NET_NANO, ISNET)
 ANCHOR = "stage1.rebnconvin.conv_s1.weight"
 SHOWN = 3  # how many keys of a kind an error names
 

@@ -54,12 +54,12 @@ class Search:
     """
 
     def __init__(self, tried: Sequence[Run], checkpoint: Checkpoint, work: float = WORK):
-        suspects = Suspects(checkpoint, work)
+        self.suspects = Suspects(checkpoint, work)
         self.mean = min(run.mean for run in tried)
         ordered = sorted(tried, key=lambda run: run.distance)
-        self.trials = [_Trial(run, suspects) for run in ordered if _can_be_explained(run.evidence)]
+        self.trials = [_Trial(run, self.suspects) for run in ordered if _can_be_explained(run.evidence)]
         self.found = self._exact() or self._alike()
-        self.untried = suspects.untried
+        self.untried = self.suspects.untried
 
     def _exact(self) -> Found | None:
         """The suspect, or the two, under which the difference is gone."""

@@ -18,7 +18,7 @@ from .known_faults import KnownFault
 
 __all__ = ["WORK", "Suspects"]
 
-WORK = 7e12  # floating-point operations of a search: 60 runs of full-size u2net at 320x320, 24 s on two cores
+WORK = 5.5e12  # floating-point operations of a search: 47 runs of full-size u2net at 320x320, 20 to 40 s on two cores
 KEPT = 96 << 20  # bytes of answers: 33 of a network with seven maps at 320x320
 
 

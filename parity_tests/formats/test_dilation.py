@@ -23,10 +23,12 @@ from converters.formats.weight_graph import Conv, Graph, Node
 from converters.loading import read_source
 from converters.torch_predictor import TorchPredictor
 from converters.verify.self_check import agreement
-from u2net_zoo.arch import Architecture, two_level
+from u2net_zoo import load_keras
+from u2net_zoo.arch import U2NETP, Architecture, two_level
 from u2net_zoo.checkpoint import Checkpoint
 from u2net_zoo.dilation import BLOCKS, kinds_of
 from u2net_zoo.errors import CheckpointError, OptionError
+from u2net_zoo.keras_model import load_keras_module
 from u2net_zoo.reading import read_checkpoint
 
 KINDS = [f"{height}{'F' if dilated else ''}" for height, dilated in STAGES]
@@ -122,6 +124,32 @@ def test_other_widths_are_taken_as_published_and_said(tmp_path):
     convert(checkpoint, "pth", tmp_path, name="tiny")
     assert "stage2, stage3, stage2d" in " ".join(read_source(tmp_path / "tiny.pth").assumed)
     assert read_source(tmp_path / "tiny.pth", arch="dilated").assumed == ()
+
+
+@pytest.mark.parametrize(("mid", "said"), [(16, False), (12, True)])
+def test_published_heights_of_other_widths_are_taken_as_published_and_said(mid, said, tmp_path):
+    """Their maker may have dilated another stage: of u2netp's own widths nobody did."""
+    arch = replace(U2NETP, encoder=tuple(replace(block, mid_ch=mid) for block in U2NETP.encoder))
+    arch = replace(arch, decoder=tuple(replace(block, mid_ch=mid) for block in U2NETP.decoder))
+    state = {key: np.zeros(shape, np.float32) for key, shape in arch.state_shapes().items()}
+    save_file(state, tmp_path / "x.safetensors")
+    assert [("stage5, stage6, stage5d" in line) for line in read_source(tmp_path / "x.safetensors").assumed] == [
+        True
+    ] * said
+    assert read_source(tmp_path / "x.safetensors", arch="dilated").assumed == ()
+
+
+@pytest.mark.parametrize("module", ["keras", "tf_keras"])
+def test_a_network_inside_a_keras_model_says_it(module, tmp_path):
+    """A wrapper's own layers stand around it; the dilations stand a level deeper in the configuration."""
+    inner = load_keras(weights_of(PLAIN), size=SIZE, module=module)
+    image = load_keras_module(module).layers.Input((*SIZE, 3))
+    wrapped = load_keras_module(module).Model(image, inner(image))
+    path = tmp_path / ("x.keras" if module == "keras" else "x.h5")
+    wrapped.save(path)
+    found = read_source(path)
+    assert kinds_of(found.arch) == kinds_of(PLAIN)
+    assert largest_relative(found, weights_of(PLAIN)) <= 1e-6
 
 
 def test_a_format_that_cannot_say_it_is_refused(tmp_path):

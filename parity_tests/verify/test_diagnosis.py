@@ -12,8 +12,15 @@ from support.networks import hard_checkpoint
 from support.opening import Here
 
 from converters import FORMATS, Options
+from converters.parity.reference import Reference
 from converters.verify import Verifier
+from converters.verify.faulty_network import Sample
+from converters.verify.input_conventions import runs
 from converters.verify.known_faults import KNOWN_FAULTS
+from converters.verify.search import Search
+from converters.verify.self_check import inspect
+from converters.verify.suspects import Suspects
+from converters.work import flops
 from u2net_zoo import torch_model
 from u2net_zoo.arch import U2NETP
 from u2net_zoo.errors import ArtifactError
@@ -214,3 +221,39 @@ def test_what_is_no_u2net_is_refused(clean, verifier, tmp_path):
     path = faults.planted(clean, tmp_path / "other.onnx", first_convolution_only)
     with pytest.raises(ArtifactError, match=r"output 'mask' has the shape .*; the network has 7 of shape"):
         verifier.verify(path)
+
+
+def sines(model) -> None:
+    """Behind every map: no known fault."""
+    for output in model.graph.output:
+        node = next(node for node in model.graph.node if output.name in node.output)
+        node.output[0] = f"{output.name}_before"
+        model.graph.node.append(onnx.helper.make_node("Sin", node.output, [output.name]))
+
+
+def test_a_search_ends_with_its_work_and_says_what_it_passed_over(clean, small, tmp_path):
+    path = faults.planted(clean, tmp_path / "sines.onnx", sines)
+    reference = Reference(small, SIZE, dtype="float32")
+    tried = list(runs(FORMATS["onnx"].run(path), reference, PROFILES["paper"]))
+    whole = Search(tried, small, work=float("inf"))
+    assert (whole.found, whole.untried) == (None, 0)
+    ran = whole.suspects.runs
+    short = Search(tried, small, work=7.5 * flops(small.arch, SIZE))
+    assert (short.found, short.suspects.runs) == (None, 8)
+    assert short.untried >= ran - 8 > 20
+    assert inspect(path)[1].summary().endswith("none of the known causes explains it")  # a small network has time
+
+
+def test_what_is_done_to_the_maps_alone_is_no_run_of_its_own(small):
+    suspects = Suspects(small, work=1)
+    x = np.random.default_rng(0).standard_normal((1, 3, *SIZE)).astype(np.float32)
+    by_name = {suspect.name: suspect for suspect in KNOWN_FAULTS}
+    right = suspects.answers([by_name["0..255 instead of 0..1"]], Sample(x))
+    for name in ("the sigmoid twice", "inverted (1 - mask)", "logits instead of a sigmoid"):
+        found = suspects.answers([by_name[name]], Sample(x))
+        expected = by_name[name].rules.run(small, Sample(x))
+        assert all(np.array_equal(found[key], value) for key, value in expected.items())
+        assert not np.array_equal(found["mask"], right["mask"])
+    assert (suspects.runs, suspects.untried) == (1, 0)
+    assert suspects.answers([by_name["align_corners=True"]], Sample(x)) is None
+    assert suspects.untried == 1

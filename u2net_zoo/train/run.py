@@ -4,10 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..arch import U2NET, Architecture
+from ..arch import KNOWN, U2NET, Architecture
 from ..checkpoint import Checkpoint
 from ..errors import CheckpointError, MissingExtraError, OptionError, UnknownNameError
-from ..identify import KNOWN
 from . import pairs, snapshots
 from .augment import Augment
 from .recipe import Recipe
