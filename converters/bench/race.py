@@ -10,6 +10,7 @@ import numpy as np
 
 from u2net_zoo.checkpoint import Checkpoint
 from u2net_zoo.errors import OptionError, U2ZooError, one_line
+from u2net_zoo.flops import flops
 from u2net_zoo.system import scratch_folder
 
 from ..embedded import EmbeddedPreprocessing
@@ -20,7 +21,6 @@ from ..parity.outputs import difference
 from ..parity.reference import Reference, picture_of
 from ..predictor import Outputs
 from ..registry import FORMATS
-from ..work import flops
 from .contestants import Contestant
 
 __all__ = ["Race", "Row"]

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from u2net_zoo.checkpoint import Checkpoint
+from u2net_zoo.flops import flops
 
 from ..predictor import Outputs
 from ..progress import report
-from ..work import flops
 from .faulty_network import FaultyNetwork, Sample
 from .known_faults import KnownFault
 

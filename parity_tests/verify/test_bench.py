@@ -23,10 +23,10 @@ from converters.bench.operations import matmul_gflops
 from converters.bench.race import Race, Row
 from converters.formats.keras_runtime import finished
 from converters.isolated import ARTIFACT
-from converters.work import flops
 from u2net_zoo import BUNDLED
 from u2net_zoo.arch import U2NET, U2NETP
 from u2net_zoo.errors import InputError
+from u2net_zoo.flops import flops
 from u2net_zoo.sources import locate
 
 WHOLE = Options(size=(64, 64), outputs="all")

@@ -20,10 +20,10 @@ from converters.verify.known_faults import KNOWN_FAULTS
 from converters.verify.search import Search
 from converters.verify.self_check import inspect
 from converters.verify.suspects import Suspects
-from converters.work import flops
 from u2net_zoo import torch_model
 from u2net_zoo.arch import U2NETP
 from u2net_zoo.errors import ArtifactError
+from u2net_zoo.flops import flops
 from u2net_zoo.preprocessing import PROFILES
 
 SIZE = (40, 56)  # no multiple of 32, so rounding down in a pooling shows

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from u2net_zoo.arch import POOL, RSU, Architecture, Unit
+from .arch import POOL, RSU, Architecture, Unit
 
 __all__ = ["flops"]
 
