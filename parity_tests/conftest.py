@@ -23,6 +23,7 @@ from support.reporting import (  # noqa: F401 - hooks
 from support.training import eight, published_eight, taught  # noqa: F401 - fixtures
 
 from u2net_zoo.checkpoint import Checkpoint
+from u2net_zoo.dilation import BLOCKS, kinds_of
 
 # Several workers test at once: each gets its share of the processors, or Torch's waiting threads take the others' time.
 # Not in the process that starts them: they would inherit its share, which is all of the processors. What they inherit
@@ -36,7 +37,8 @@ if "U2ZOO_HOME" not in os.environ:
     RECORDS = tempfile.TemporaryDirectory(prefix="u2zoo-tests-")
     os.environ["U2ZOO_HOME"] = RECORDS.name
 
-os.environ.pop("COLUMNS", None)  # workers are told a width, and nothing here is a terminal
+os.environ.pop("COLUMNS", None)  # workers are told a width, and nothing here is a terminal …
+os.unsetenv("COLUMNS")  # … and readline, which pytest loads, tells it to child processes alone
 
 # A shell lets what it starts in the background ignore Ctrl-C, and so do their children: those that tests interrupt.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -67,7 +69,7 @@ def small_file(small, store) -> Path:
     def write(folder: Path) -> Path:
         from safetensors.numpy import save_file
 
-        save_file(small.full_state(), folder / "small.safetensors")
+        save_file(small.full_state(), folder / "small.safetensors", metadata={BLOCKS: kinds_of(small.arch)})
         return folder / "small.safetensors"
 
     return store.once("small.safetensors", write)

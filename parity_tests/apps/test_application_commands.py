@@ -22,6 +22,7 @@ from u2net_zoo.apps.batch.journal import ROOM, journal
 from u2net_zoo.apps.composite import Composite
 from u2net_zoo.apps.mask import Mask
 from u2net_zoo.apps.portrait import Portrait
+from u2net_zoo.dilation import BLOCKS, kinds_of
 from u2net_zoo.preprocessing import read_image
 from u2net_zoo.sources import profile_of
 
@@ -53,7 +54,7 @@ def garments(store) -> Path:
         state = dict(hard_checkpoint(replace(SMALL, out_ch=4, final="none")).full_state())
         mixed = np.random.default_rng(5).standard_normal(state["outconv.weight"].shape)  # the hard ones are all alike
         state |= {"outconv.weight": mixed.astype(np.float32), "outconv.bias": np.zeros(4, np.float32)}
-        save_file(state, folder / "garments.safetensors")
+        save_file(state, folder / "garments.safetensors", metadata={BLOCKS: kinds_of(SMALL)})
         return folder / "garments.safetensors"
 
     return store.once("garments.safetensors", write)

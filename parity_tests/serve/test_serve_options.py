@@ -6,13 +6,16 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from converters.torch_predictor import TorchPredictor
 from u2net_zoo.apps import Application, Result
 from u2net_zoo.apps.mask import Mask
 from u2net_zoo.apps.replace import Replace
 from u2net_zoo.errors import OptionError
+from u2net_zoo.preprocessing import PROFILES
 from u2net_zoo.serve.limits import Limits, RefusalError
 from u2net_zoo.serve.query import chosen, file_fields, parameters
 from u2net_zoo.serve.sessions import Sessions
+from u2net_zoo.session import MaskSession
 
 
 @dataclass(frozen=True)
@@ -90,7 +93,7 @@ def test_weights_that_are_not_here_are_not_fetched_for_a_request(home):
     assert refusal.value.status == 503
 
 
-def test_weights_of_one_name_are_opened_once():
+def test_weights_of_one_name_are_opened_once(small):
     @dataclass(frozen=True)
     class Nano(Mask):
         model = "u2net_nano"
@@ -100,7 +103,12 @@ def test_weights_of_one_name_are_opened_once():
         model = "u2net_portrait"
 
     opened: list[tuple[str, str | None]] = []
-    sessions = Sessions(lambda source, profile: opened.append((source, profile)), Path("u2net_portrait"), "rembg")
+
+    def session(source, profile):
+        opened.append((source, profile))
+        return MaskSession(TorchPredictor(small), PROFILES["rembg"])
+
+    sessions = Sessions(session, Path("u2net_portrait"), "rembg")
     sessions.open_model()
     for kind in (Nano, Other, Nano):
         sessions(kind)

@@ -1,4 +1,4 @@
-"""Photographs take turns: a bounded queue, a few that are decoded at once, one thread in which every model runs."""
+"""Photographs take turns: a bounded queue, a few that are decoded at once, and lanes in which the models run."""
 
 import asyncio
 import time
@@ -11,6 +11,7 @@ from typing import IO, Any, TypeVar
 from PIL import Image
 
 from ..apps import Application, Result
+from ..apps.batch.local import lanes
 from ..apps.saving import kept_of, png
 from ..errors import ArtifactError, MissingExtraError, U2ZooError
 from ..session import MaskSession
@@ -69,13 +70,14 @@ class Engine:
     """Runs jobs within limits.
 
     Args:
-        session: the session of an application's weights; called in the model's thread, raises U2ZooError.
+        session: the session of an application's weights; called in one thread, raises U2ZooError.
     """
 
     def __init__(self, session: Callable[[type[Application]], MaskSession], limits: Limits):
         self.session, self.limits = session, limits
         self.helpers = ThreadPoolExecutor(DECODING, thread_name_prefix="decode")
-        self.model = ThreadPoolExecutor(1, thread_name_prefix="model")
+        self.opening = ThreadPoolExecutor(1, thread_name_prefix="opening")
+        self.lanes = ThreadPoolExecutor(lanes(), thread_name_prefix="lane")
         self.turns = asyncio.Semaphore(DECODING)
         self.inside = 0  # jobs that wait or run
 
@@ -108,7 +110,7 @@ class Engine:
         return task.result()
 
     def close(self) -> None:
-        for pool in (self.helpers, self.model):
+        for pool in (self.helpers, self.opening, self.lanes):
             pool.shutdown(wait=False, cancel_futures=True)
 
     def _leave(self, task: "asyncio.Task[Answer]") -> None:
@@ -131,9 +133,9 @@ class Engine:
             with scratch_folder() as folder:
                 application = await step(self.helpers, _make_application, job, Path(folder), self.limits)
                 image = await step(self.helpers, _prepare, application, image)
-                session = await step(self.model, self.session, job.kind)
+                session = await step(self.opening, self.session, job.kind)
                 x = await step(self.helpers, session.preparation.input, image)
-                output = await step(self.model, session.answer, x)
+                output = await step(self.lanes, session.answer, x)
                 del x
                 return await step(self.helpers, _finish, job, application, session, image, output, original)
 

@@ -8,7 +8,7 @@ __all__ = ["DECODING", "LARGEST_SIDE", "Limits", "RefusalError"]
 
 LARGEST_SIDE = 20_000  # pixels
 MOST_PIXELS = 170_000_000  # Pillow itself refuses more
-DECODING = 2  # photographs that stand decoded in memory at once: one in the model, one beside it
+DECODING = 3  # photographs that stand decoded in memory at once: two in the model, one beside them
 
 
 class RefusalError(U2ZooError):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from .. import BUNDLED
 from ..apps import Application
+from ..apps.batch.local import lanes
 from ..errors import U2ZooError
 from ..session import MaskSession
 from ..sources import in_catalog
@@ -36,13 +37,18 @@ class Sessions:
 
     def open_model(self) -> None:
         """Opens `model` now: an error is said to whom starts the server. Raises U2ZooError."""
-        self.opened[self.model] = self.open(self.model, self.profile)
+        self.opened[self.model] = self._open(self.model)
 
     def _make(self, model: str, kind: type[Application]) -> MaskSession:
         entry = in_catalog(model)
         if entry and not entry.cached():
             raise RefusalError(503, f"{kind.name} needs the weights {model}; fetch them: u2zoo fetch {model}")
         try:
-            return self.open(model, self.profile if model == self.model else None)
+            return self._open(model)
         except U2ZooError as error:
             raise RefusalError(503, f"{kind.name}: {error}") from error
+
+    def _open(self, model: str) -> MaskSession:
+        session = self.open(model, self.profile if model == self.model else None)
+        session.predictor.share(lanes())
+        return session

@@ -17,7 +17,7 @@ from .jobs import Job
 from .work import Outcome
 from .workers import Pool, Process
 
-__all__ = ["default_workers", "run"]
+__all__ = ["default_workers", "lanes", "run"]
 
 MOST = 8  # workers by default: more than one model can be kept busy by
 LANES = 2  # photographs in the model at once, where its runtime allows: each has half of the processors
@@ -28,6 +28,11 @@ DEATHS = 8  # of workers in a row, with nothing done in between: it is not the p
 def default_workers() -> int:
     """One more than processors, up to `MOST`: while `LANES` photographs are in the model, another is decoded."""
     return min(MOST, max(LANES, processors()) + 1)
+
+
+def lanes() -> int:
+    """Photographs in the model at once."""
+    return min(LANES, processors())
 
 
 def run(
@@ -55,8 +60,8 @@ def run(
     with Pool(application, room, min(len(jobs), workers or default_workers(), worker_limit())) as pool:
         session = opened()
         pool.prepare(session.preparation)
-        lanes = min(LANES, processors(), len(pool.workers))
-        with ThreadPoolExecutor(session.predictor.share(lanes) if lanes > 1 else 1) as threads:
+        at_once = min(lanes(), len(pool.workers))
+        with ThreadPoolExecutor(session.predictor.share(at_once) if at_once > 1 else 1) as threads:
             yield from _Run(pool, session, threads, jobs).outcomes()
 
 
