@@ -46,7 +46,7 @@ async function opened(say) {
 /** Whether there is a graphics card to compute on; an adapter that is software itself is slower than wasm. */
 async function hasCard(orSoftware) {
   const adapter = await navigator.gpu?.requestAdapter().catch(() => null);
-  return Boolean(adapter && (orSoftware || !adapter.info?.isFallbackAdapter));
+  return Boolean(adapter && (orSoftware || !(adapter.info?.isFallbackAdapter ?? adapter.isFallbackAdapter)));
 }
 
 function turnedDown(error) {
