@@ -73,10 +73,11 @@ async function film(mine) {
     if (mine !== live.turn) return;
     Object.assign(live, { small, mask });
     if (first) unveil(frame);
-    first = false;
     if (frame.width !== $("before").width || frame.height !== $("before").height) place(frame); // the phone was turned
     drawFrame($("after"), frame, mask, backgrounds[chosen()], settings());
-    measure(rate, performance.now() - began, frame);
+    if (first) rate.since = performance.now(); // the model was loaded meanwhile
+    else measure(rate, performance.now() - began, frame);
+    first = false;
     if (live.wanted) await picture(frame);
   }
 }
