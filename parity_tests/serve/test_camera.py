@@ -3,7 +3,6 @@
 import base64
 import contextlib
 import io
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,14 +11,12 @@ from skimage import data
 from support.browser import Browser
 from support.cameras import ASKED, FAKE, REFUSED, TWO, filmed, seeing
 from support.serving import served, shared_model
-from support.web import SIZE, close, isolated, small_folder
+from support.web import SIZE, close, folder_of, isolated, session_of
 
-from u2net_zoo import Session
-
-ON = "!document.getElementById('filming').hidden && document.getElementById('status').textContent === 'The camera is on.'"
+STATUS = "document.getElementById('status').textContent"
+ON = f"!document.getElementById('filming').hidden && {STATUS} === 'The camera is on.'"
 OFF = "u2zoo.camera.stream === null && document.getElementById('video').srcObject === null"
 COMPLAINT = "!document.getElementById('error').hidden && document.getElementById('error').textContent"
-STATUS = "document.getElementById('status').textContent"
 LEVELS = "Array.from(pixelsOf(u2zoo.camera.mask))"
 FRAME = """new Promise(done => u2zoo.camera.small.toBlob(blob => {
     const reader = Object.assign(new FileReader(), {onload: () => done(reader.result.split(',')[1])});
@@ -30,7 +27,8 @@ KEPT = """(() => {
     const address = URL.createObjectURL;
     URL.createObjectURL = (blob) => { window.blob = blob; return address(blob); };
     HTMLAnchorElement.prototype.click = function () {
-        const reader = Object.assign(new FileReader(), {onload: () => saved = [this.download, reader.result.split(',')[1]]});
+        const reader = new FileReader();
+        reader.onload = () => saved = [this.download, reader.result.split(',')[1]];
         reader.readAsDataURL(window.blob);
     };
     document.getElementById('shot').click();
@@ -48,7 +46,7 @@ def address(request, small, store):
     """Of the page, each served as people are told to serve it."""
     with contextlib.ExitStack() as stack:
         if request.param == "web":
-            yield stack.enter_context(isolated(small_folder(small, store)))
+            yield stack.enter_context(isolated(folder_of(small, SIZE, store)))
         else:
             yield stack.enter_context(served(shared_model(small, store))).base + "/"
 
@@ -113,9 +111,9 @@ def test_the_live_mask_is_the_networks(page, address, small):
         wanted = np.asarray(Image.open(io.BytesIO(answer.content)))
         assert np.array_equal(levels.reshape(wanted.shape), wanted)
     else:
-        session = Session(small)
-        session.preparation = replace(session.preparation, size=SIZE)
-        assert close(levels, session, Image.open(io.BytesIO(frame_of(page, "image/png"))).convert("RGB"))
+        assert close(
+            levels, session_of(small, SIZE), Image.open(io.BytesIO(frame_of(page, "image/png"))).convert("RGB")
+        )
     assert levels.max() - levels.min() > 100  # there is something to see
 
 
@@ -125,7 +123,9 @@ def test_what_is_chosen_stands_behind_the_live_object(page):
     show(page, "colour")
     page.evaluate("document.querySelector('#swatches button').click()")  # white
     next_frame(page)
-    x, y = page.evaluate(f"(({{width}}, at) => [at % width, Math.floor(at / width)])(u2zoo.camera.mask, {LEVELS}.indexOf(0))")
+    x, y = page.evaluate(
+        f"(({{width}}, at) => [at % width, Math.floor(at / width)])(u2zoo.camera.mask, {LEVELS}.indexOf(0))"
+    )
     context = "document.getElementById('after').getContext('2d')"
     assert page.evaluate(f"Array.from({context}.getImageData({x}, {y}, 1, 1).data)") == [255] * 4
     show(page, "blur")
@@ -192,7 +192,8 @@ def test_a_camera_that_is_taken_away_is_said(page, address):
 
 
 @pytest.mark.parametrize(
-    ("flags", "words"), [((FAKE, REFUSED), "the camera was refused; allow it"), ((ASKED,), "no camera was found; connect")]
+    ("flags", "words"),
+    [((FAKE, REFUSED), "the camera was refused; allow it"), ((ASKED,), "no camera was found; connect")],
 )
 def test_a_camera_that_is_refused_or_missing_is_said(address, tmp_path, flags, words):
     with opened(address, tmp_path, *flags) as other:
@@ -270,7 +271,9 @@ def test_live_regions_are_not_flooded(page):
 
 def test_every_control_has_a_name(page):
     tree = page.send("Accessibility.getFullAXTree")["nodes"]
-    controls = [n for n in tree if n["role"]["value"] in ("button", "radio", "combobox", "slider", "image") and not n["ignored"]]
+    controls = [
+        n for n in tree if n["role"]["value"] in ("button", "radio", "combobox", "slider", "image") and not n["ignored"]
+    ]
     names = [n.get("name", {}).get("value") for n in controls]
     assert {"Take a picture", "Stop the camera", "Cut-out"} <= set(names)
     assert all(names), controls
@@ -293,7 +296,11 @@ def test_one_frame_at_a_time_goes_to_the_own_origin_or_nowhere(page, address):
     page.wait_for(ON)
     next_frame(page)
     events = page.events[before:]
-    sent = {e["params"]["requestId"]: e["params"]["request"]["url"] for e in events if e["method"] == "Network.requestWillBeSent"}
+    sent = {
+        e["params"]["requestId"]: e["params"]["request"]["url"]
+        for e in events
+        if e["method"] == "Network.requestWillBeSent"
+    }
     assert all(url.startswith((address, "blob:" + address)) for url in sent.values()), sent
     frames = {number for number, url in sent.items() if not url.startswith("blob:")}
     on_the_way, most = set(), 0
@@ -320,4 +327,6 @@ def test_nothing_foreign_is_asked_for_and_nothing_complains(browser, address):
     """Of all the tests above; reading pixels often is theirs, and no adapter is what this machine has."""
     foreign = [url for url in browser.requested() if not url.startswith((address, "blob:" + address))]
     assert foreign == []
-    assert [text for text in browser.complaints() if "Canvas2D" not in text and "No available adapters" not in text] == []
+    assert [
+        text for text in browser.complaints() if "Canvas2D" not in text and "No available adapters" not in text
+    ] == []

@@ -17,7 +17,7 @@ from u2net_zoo.serve.server import OWN, PAGE, create_app
 
 PAGES = [*PAGE.iterdir(), *(files(OWN[0]) / OWN[1]).iterdir()]  # what both pages share, and the server's own
 
-SCRIPTS = ("compose.js", "engine.js", "app.js")
+SCRIPTS = ("compose.js", "engine.js", "app.js", "camera.js")
 KINDS = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 
 

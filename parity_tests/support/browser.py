@@ -23,7 +23,7 @@ def executable() -> str:
 
 
 class Browser:
-    """One tab. `events` holds everything that the browser reported, in order; `flags` are Chromium's, beside `FLAGS`."""
+    """One tab. `events` holds everything that the browser reported, in order; `flags` stand beside `FLAGS`."""
 
     def __init__(self, profile: Path, *flags: str):
         to_read, self.write = os.pipe()

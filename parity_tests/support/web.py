@@ -4,6 +4,7 @@ import contextlib
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -31,16 +32,23 @@ def needs_runtime() -> None:
         pytest.skip("needs onnxruntime-web")
 
 
-def small_folder(small: Checkpoint, store: Store) -> Path:
-    """A small network's, written once in a run; that convert proves what it writes is tested elsewhere."""
+def folder_of(network: Checkpoint, size: tuple[int, int], store: Store) -> Path:
+    """The network's page, written once in a run; that convert proves what it writes is tested elsewhere."""
     needs_runtime()
 
     def write(folder: Path) -> Path:
-        path, web = folder / "small_web", FORMATS["web"]
-        web.write(small, path, web.settle(Options(size=SIZE)))
+        path, web = folder / "web", FORMATS["web"]
+        web.write(network, path, web.settle(Options(size=size)))
         return path
 
-    return store.once("a page to open", write)
+    return store.once(f"a page of {network.arch.name} {size}", write)
+
+
+def session_of(network: Checkpoint, size: tuple[int, int]) -> Session:
+    """In Torch; it is fed at the size that the folder's model takes."""
+    found = Session(network)
+    found.preparation = replace(found.preparation, size=size)
+    return found
 
 
 @contextlib.contextmanager

@@ -27,7 +27,13 @@ from .onnxruntime_web import ENGINES, runtime
 __all__ = ["Web"]
 
 PAGE = files("u2net_zoo") / "page"
-SHARED = ("app.js", "camera.js", "compose.js", "icon.svg", "style.css")  # the server's page and this one are the same in them
+SHARED = (
+    "app.js",
+    "camera.js",
+    "compose.js",
+    "icon.svg",
+    "style.css",
+)  # the server's page and this one are the same in them
 OWN = ("engine.js", "worker.js")
 SERVING = ("serve.py", "_headers")  # with the headers that isolate the page: a server of its own, and what hosts read
 PROFILES = ("paper", "portrait")  # those whose ways of resizing `worker.js` has

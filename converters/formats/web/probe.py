@@ -10,6 +10,8 @@ from ...predictor import Predictor
 __all__ = ["describe", "picture"]
 
 BLOCK = 16  # pixels along a side; the mean over each block is kept, so every pixel counts
+# Measured through WebGPU in software, 2026-11-26: u2net_nano 5.1e-7, small networks 2.8e-7 to 4.0e-7. Graphics cards
+# round in their own ways: allowed is what the project allows kernels that trade digits for speed, in every mean.
 BOUND = 2e-3
 
 

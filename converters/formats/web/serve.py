@@ -1,7 +1,7 @@
 """Serves this folder on this machine alone: python3 serve.py [port].
 
-A browser lets the model use several threads only where the page is isolated from others. These headers say that it is; a
-server of your own has to send the same.
+A browser lets the model use several threads only where the page is isolated from others. These headers say that it is;
+a server of your own has to send the same.
 """
 
 import functools

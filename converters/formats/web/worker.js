@@ -129,8 +129,20 @@ async function open({ about, model: file, wasm, runtime, engine }) {
   const session = await ort.InferenceSession.create(new Uint8Array(file), { executionProviders: [engine] });
   const run = async (data) => (await session.run({ image: new ort.Tensor("float32", data, [1, 3, about.height, about.width]) })).mask.data;
   model = { about, run, check: engine === "webgpu" };
-  if (model.check) compare(await run(probe(about)), about);
+  if (model.check) {
+    watch(await ort.env.webgpu.device);
+    compare(await run(probe(about)), about);
+  }
   return { threads: ort.env.wasm.numThreads };
+}
+
+/** A card that is lost leaves its last question without an answer: that is said in its place. */
+function watch(device) {
+  device.lost.then(({ message }) => {
+    const error = `it was lost: ${message || "no reason is given"}`;
+    model.run = () => Promise.reject(new Error(error));
+    if (asked !== null) postMessage({ number: asked, error });
+  });
 }
 
 /** Half of the logical processors are cores of their own; two at least where there are two. */
@@ -183,11 +195,15 @@ async function mask({ file, pixels, width, height }) {
   return { mask: picture };
 }
 
+let asked = null; // the number of the question that is worked on
+
 onmessage = async ({ data }) => {
+  asked = data.number;
   try {
     const answer = await { open, mask }[data.kind](data);
     postMessage({ ...answer, number: data.number }, answer.mask ? [answer.mask.buffer] : []);
   } catch (error) {
     postMessage({ number: data.number, error: error.message || String(error) });
   }
+  asked = null;
 };
