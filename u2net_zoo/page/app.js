@@ -52,9 +52,12 @@ async function take(file) {
   say("Reading the photograph …", true);
   try {
     const bitmap = await decoded(file);
-    const start = performance.now();
     say(engine.working, true);
-    const mask = await engine.mask(file, bitmap, (text) => mine === turn && say(text, true));
+    let start = performance.now();
+    const mask = await engine.mask(file, bitmap, (text) => {
+      start = performance.now(); // the time of the picture, not of what came before it, as loading the model
+      if (mine === turn) say(text, true);
+    });
     if (mine !== turn) return;
     if (mask.width !== bitmap.width || mask.height !== bitmap.height) throw new Error("this browser does not turn this photograph upright; save it as JPEG");
     Object.assign(shown, { photograph: bitmap, mask, name: (file.name || "photograph").replace(/\.[^.]*$/, "") });
