@@ -146,7 +146,8 @@ def test_a_picture_is_saved_with_its_mask_as_alpha(page):
     saved = Image.open(io.BytesIO(base64.b64decode(content)))
     assert (name, saved.format, saved.mode, saved.size) == ("camera-cutout.png", "PNG", "RGBA", (320, 240))
     live = np.array(page.evaluate(LEVELS), np.int16).reshape(240, 320)
-    assert np.abs(np.asarray(saved.getchannel("A"), np.int16) - live).mean() < 4  # live frames go to a server as JPEG
+    difference = np.abs(np.asarray(saved.getchannel("A"), np.int16) - live).mean()
+    assert difference < 0.2  # measured: 0.057 where live frames go to a server as JPEG, 0 elsewhere (2026-11-26)
     page.wait_for(f"{STATUS} === 'The picture is saved.'")
 
 

@@ -6,6 +6,7 @@ const EVERY = 1000; // ms between two figures of the rate
 const WISHES = { width: { ideal: 1280 }, height: { ideal: 720 } };
 // `turn` says which start is the last one: what belongs to an earlier one ends by itself.
 const live = { turn: 0, stream: null, id: "", paused: false, wanted: false, small: null, mask: null };
+const [whole, less] = [0, 1].map(() => document.createElement("canvas")); // used again: phones have little room for canvases
 let working = Promise.resolve(); // the frames of the start before: at most one is ever asked for
 
 const REFUSALS = {
@@ -67,10 +68,11 @@ async function film(mine) {
   while (mine === live.turn) {
     if (!(await arrives($("video"))) || mine !== live.turn) continue;
     const began = performance.now();
-    const frame = taken($("video"), Infinity);
-    const small = taken(frame, SIDE);
+    const frame = taken($("video"), Infinity, whole);
+    const small = taken(frame, SIDE, less);
     const mask = await engine.frame(small, tell);
     if (mine !== live.turn) return;
+    live.mask?.close();
     Object.assign(live, { small, mask });
     if (first) unveil(frame);
     if (frame.width !== $("before").width || frame.height !== $("before").height) place(frame); // the phone was turned
@@ -91,13 +93,14 @@ function arrives(video) {
   });
 }
 
-/** A canvas of what `source` shows, no side longer than `side`. */
-function taken(source, side) {
+/** `canvas` with what `source` shows, no side longer than `side`. */
+function taken(source, side, canvas) {
   const [w, h] = [source.videoWidth ?? source.width, source.videoHeight ?? source.height];
   const scale = Math.min(1, side / Math.max(w, h));
   const [width, height] = [w, h].map((length) => Math.max(1, Math.round(length * scale)));
-  const canvas = Object.assign(document.createElement("canvas"), { width, height });
-  canvas.getContext("2d", { willReadFrequently: side !== Infinity }).drawImage(source, 0, 0, width, height);
+  const context = canvas.getContext("2d", { willReadFrequently: canvas === less }); // before anything else asks for it
+  if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
+  context.drawImage(source, 0, 0, width, height);
   return canvas;
 }
 
@@ -125,9 +128,10 @@ function measure(rate, took, { width, height }) {
 async function picture(frame) {
   live.wanted = false;
   say("Taking the picture …", true);
-  const mask = await engine.mask(await png(frame), frame, () => {});
+  const still = taken(frame, Infinity, document.createElement("canvas")); // `draw` remembers what it has cut out
+  const mask = await engine.mask(await png(still), still, () => {});
   const canvas = document.createElement("canvas");
-  draw(canvas, frame, mask, backgrounds[chosen()], settings());
+  draw(canvas, still, mask, backgrounds[chosen()], settings());
   await save(canvas, "camera");
   say("The picture is saved.");
 }
