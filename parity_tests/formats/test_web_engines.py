@@ -170,11 +170,11 @@ def test_a_double_clicked_page_has_webgpu_too(with_card, tiny, tiny_folder, astr
 
 @pytest.mark.full
 def test_webgpu_gives_the_bundled_networks_mask(with_card, store, astronaut):
-    """Two pictures in software: a minute or two."""
-    nano = read_source(bundled("u2net_nano.safetensors"))
-    with isolated(folder_of(nano, (320, 320), store)) as address:
+    """Of a small picture: at its own size it takes minutes in software."""
+    nano, size = read_source(bundled("u2net_nano.safetensors")), (96, 96)
+    with isolated(folder_of(nano, size, store)) as address:
         with_card.open(address + "?engine=webgpu")
-        assert is_the_networks(with_card, session_of(nano, (320, 320)), astronaut)
+        assert is_the_networks(with_card, session_of(nano, size), astronaut)
         assert with_card.evaluate(ENGINE) == ["WebGPU", "", ""]
 
 
