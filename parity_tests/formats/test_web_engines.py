@@ -17,8 +17,8 @@ from support.browser import Browser
 from support.networks import TINY, hard_checkpoint
 from support.web import SIZE, close, folder_of, isolated, session_of
 
+from converters.formats.web.page_server import HEADERS
 from converters.formats.web.probe import BOUND, picture
-from converters.formats.web.serve import HEADERS
 from converters.loading import read_source
 from u2net_zoo import Session
 from u2net_zoo.catalog import bundled

@@ -1,7 +1,6 @@
 """The camera on both pages, in a real browser whose camera is a film: the server's, and that of `--to web`."""
 
 import base64
-import contextlib
 import io
 
 import numpy as np
@@ -9,14 +8,10 @@ import pytest
 from PIL import Image
 from skimage import data
 from support.browser import Browser
-from support.cameras import ASKED, FAKE, REFUSED, TWO, filmed, seeing
+from support.cameras import COMPLAINT, OFF, ON, STATUS, click, filmed, next_frame, seeing
 from support.serving import served, shared_model
 from support.web import SIZE, close, folder_of, isolated, session_of
 
-STATUS = "document.getElementById('status').textContent"
-ON = f"!document.getElementById('filming').hidden && {STATUS} === 'The camera is on.'"
-OFF = "u2zoo.camera.stream === null && document.getElementById('video').srcObject === null"
-COMPLAINT = "!document.getElementById('error').hidden && document.getElementById('error').textContent"
 LEVELS = "Array.from(pixelsOf(u2zoo.camera.mask))"
 FRAME = """new Promise(done => u2zoo.camera.small.toBlob(blob => {
     const reader = Object.assign(new FileReader(), {onload: () => done(reader.result.split(',')[1])});
@@ -74,30 +69,9 @@ def page(browser, address):
     return browser
 
 
-@contextlib.contextmanager
-def opened(address, folder, *flags):
-    other = Browser(folder, *flags)
-    try:
-        other.open(address)
-        yield other
-    finally:
-        other.close()
-
-
-def click(page, name: str) -> None:
-    page.evaluate(f"document.getElementById('{name}').click()")
-
-
 def show(page, what: str) -> None:
     page.evaluate(f"document.querySelector('input[value={what}]').click()")
     next_frame(page)
-
-
-def next_frame(page) -> None:
-    """Waits for what was begun after now: the frame that is worked on may be older."""
-    for _ in range(2):
-        page.evaluate("window.seen = u2zoo.camera.mask")
-        page.wait_for("u2zoo.camera.mask !== seen")
 
 
 def corner(page) -> list[int]:
@@ -199,48 +173,6 @@ def test_a_camera_that_is_taken_away_is_said(page, address):
         page.send("Browser.setPermission", setting="granted", **where)
 
 
-@pytest.mark.parametrize(
-    ("flags", "words"),
-    [((FAKE, REFUSED), "the camera was refused; allow it"), ((ASKED,), "no camera was found; connect")],
-)
-def test_a_camera_that_is_refused_or_missing_is_said(server, tmp_path, flags, words):
-    with opened(server, tmp_path, *flags) as other:
-        click(other, "start")
-        assert words in other.wait_for(COMPLAINT)
-        assert other.evaluate("document.activeElement.id") == "start"
-        assert other.evaluate(OFF)
-
-
-def test_a_camera_that_another_program_has_is_said(browser, address):
-    """Chromium's made-up cameras cannot be in use, so the refusal is made up here too."""
-    browser.open(address)
-    browser.evaluate("""navigator.mediaDevices.getUserMedia =
-        () => Promise.reject(new DOMException('Could not start video source', 'NotReadableError'))""")
-    click(browser, "start")
-    assert "perhaps because another program uses it" in browser.wait_for(COMPLAINT)
-
-
-def test_a_page_to_which_no_browser_gives_a_camera_says_so(browser, address):
-    browser.open(address)
-    browser.evaluate("Object.defineProperty(navigator, 'mediaDevices', {value: undefined})")  # as on http elsewhere
-    click(browser, "start")
-    assert "only to pages of https, or of this machine" in browser.wait_for(COMPLAINT)
-
-
-def test_another_camera_can_be_chosen(server, tmp_path):
-    with opened(server, tmp_path, *TWO) as other:
-        click(other, "start")
-        other.wait_for(ON)
-        assert not other.evaluate("document.getElementById('which').hidden")
-        first = other.evaluate("(window.track = u2zoo.camera.stream.getVideoTracks()[0]).getSettings().deviceId")
-        other.evaluate("document.getElementById('camera').focus()")
-        other.key("ArrowDown", 40)
-        other.wait_for(f"u2zoo.camera.stream && u2zoo.camera.id !== '{first}'")
-        assert other.evaluate("track.readyState") == "ended"
-        next_frame(other)
-        assert other.evaluate("document.activeElement.id") == "camera"
-
-
 def test_one_camera_is_no_choice(page):
     assert page.evaluate("document.getElementById('which').hidden")
 
@@ -320,15 +252,6 @@ def test_one_frame_at_a_time_goes_to_the_own_origin_or_nowhere(page, address):
             on_the_way.discard(number)
         most = max(most, len(on_the_way))
     assert most == (1 if page.evaluate("engine.runs") == "this server" else 0)
-
-
-def test_a_server_that_ends_is_said_and_the_camera_goes_off(film, small, store, tmp_path):
-    with served(shared_model(small, store)) as running, opened(running.base + "/", tmp_path, *seeing(film)) as other:
-        click(other, "start")
-        other.wait_for(ON)
-        running.process.kill()
-        assert "is u2zoo serve still running?" in other.wait_for(COMPLAINT)
-        assert other.evaluate(OFF)
 
 
 def test_nothing_foreign_is_asked_for_and_nothing_complains(browser, address):

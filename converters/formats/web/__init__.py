@@ -27,15 +27,11 @@ from .onnxruntime_web import ENGINES, runtime
 __all__ = ["Web"]
 
 PAGE = files("u2net_zoo") / "page"
-SHARED = (
-    "app.js",
-    "camera.js",
-    "compose.js",
-    "icon.svg",
-    "style.css",
-)  # the server's page and this one are the same in them
+# The server's page and this one are the same in them.
+SHARED = ("app.js", "camera.js", "compose.js", "icon.svg", "style.css")
 OWN = ("engine.js", "worker.js")
-SERVING = ("serve.py", "_headers")  # with the headers that isolate the page: a server of its own, and what hosts read
+# The headers that isolate the page: in a server for it, and as hosts read them.
+SERVING = {"page_server.py": "serve.py", "_headers": "_headers"}
 PROFILES = ("paper", "portrait")  # those whose ways of resizing `worker.js` has
 MODEL = ("model.json", "model.onnx", "page/worker.js")
 OFFLINE = {"offline.js": "wasm", "offline-webgpu.js": "webgpu"}  # script to the runtime that it holds
@@ -88,8 +84,8 @@ class Web(Onnx):
             (path / "page" / name).write_bytes((PAGE / name).read_bytes())
         for name in OWN:
             (path / "page" / name).write_bytes((files(__package__) / name).read_bytes())
-        for name in SERVING:
-            (path / name).write_bytes((files(__package__) / name).read_bytes())
+        for source, name in SERVING.items():
+            (path / name).write_bytes((files(__package__) / source).read_bytes())
         (path / "index.html").write_bytes((PAGE / "index.html").read_bytes())
         _add_runtime(path / "runtime")
         if (path / self.marker).stat().st_size <= LARGEST_OFFLINE:

@@ -50,7 +50,8 @@ async function hasCard(orSoftware) {
 }
 
 function turnedDown(error) {
-  engine.note = `The graphics card is not used (${error.message}); the processor does it instead.`;
+  const [reason] = error.message.split("\n"); // runtimes add where in their own sources it was
+  engine.note = `The graphics card is not used (${reason}); the processor does it instead.`;
 }
 
 async function started(name) {
