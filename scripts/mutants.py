@@ -69,7 +69,8 @@ class Fault:
         if len(lines) != len(others) or sum(a != b for a, b in zip(lines, others, strict=True)) != 1:
             return "not one line differs"
         try:
-            compile("\n".join(others), self.file, "exec")
+            if self.file.endswith(".py"):
+                compile("\n".join(others), self.file, "exec")
         except SyntaxError as error:
             return f"no Python any more: {error}"
         return ""

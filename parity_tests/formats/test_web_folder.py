@@ -18,14 +18,17 @@ from support.photographs import photograph
 
 from converters import FORMATS, Options, convert
 from converters.conversion import formats_named
-from converters.formats.web.onnxruntime_web import ARCHIVE, MEMBERS, MODULE, _unpack, runtime
+from converters.formats.web.onnxruntime_web import ARCHIVE, ENGINES, MEMBERS, _unpack, runtime
+from converters.formats.web.probe import BOUND, picture
 from converters.loading import format_of, read_source
 from u2net_zoo import Session
 from u2net_zoo.errors import DownloadError, OptionError
 
 SIZE = (64, 96)
-FILES = {"index.html", "model.json", "model.onnx", "offline.js", "page/app.js", "page/compose.js", "page/engine.js",
-         "page/icon.svg", "page/style.css", "page/worker.js", "runtime/LICENSE", "runtime/ThirdPartyNotices.txt",
+MODULE = ENGINES["webgpu"][0]  # the first member of the archive that is looked at
+FILES = {"_headers", "index.html", "model.json", "model.onnx", "offline.js", "offline-webgpu.js", "serve.py",
+         "page/app.js", "page/camera.js", "page/compose.js", "page/engine.js", "page/icon.svg", "page/style.css",
+         "page/worker.js", "runtime/LICENSE", "runtime/ThirdPartyNotices.txt",
          *(f"runtime/{name}" for name in CONTENTS)}  # fmt: skip
 
 
@@ -64,10 +67,23 @@ def test_the_page_asks_for_nothing_that_the_folder_lacks(folder):
 
 
 def test_a_double_clicked_page_has_every_file_as_text(folder):
-    found = dict(re.findall(r'^"(.+?)": "(.+)",$', (folder / "offline.js").read_text(), re.MULTILINE))
-    assert {"model.json", "model.onnx", "page/worker.js"} < set(found)
-    assert len(found) == 5
-    assert all(base64.b64decode(text) == (folder / name).read_bytes() for name, text in found.items())
+    texts = [(folder / name).read_text() for name in ("offline.js", "offline-webgpu.js")]
+    first, second = (dict(re.findall(r'^window.offline\["(.+?)"\] = "(.+)";$', text, re.MULTILINE)) for text in texts)
+    wasm, webgpu = ({f"runtime/{name}" for name in ENGINES[engine]} for engine in ("wasm", "webgpu"))
+    assert set(first) == {"model.json", "model.onnx", "page/worker.js", *wasm}
+    assert set(second) == webgpu
+    assert all(base64.b64decode(text) == (folder / name).read_bytes() for name, text in (first | second).items())
+
+
+def test_the_page_is_told_the_mask_of_a_picture_that_it_can_draw(folder, small):
+    """A browser whose graphics card answers something else does not use it."""
+    known = json.loads((folder / "model.json").read_text())["probe"]
+    mask = np.asarray(Session(small).answer(picture(*SIZE)), np.float64).reshape(SIZE)
+    blocks = mask.reshape(4, 16, 6, 16).mean(axis=(1, 3)).ravel()
+    furthest = np.abs(np.array(known["means"]) - blocks).max()
+    assert furthest <= 2e-6  # measured: 4.7e-7, which is the rounding (2026-11-26)
+    assert blocks.max() - blocks.min() > 0.1  # there is something to tell apart
+    assert (known["block"], known["bound"]) == (16, BOUND)
 
 
 def test_the_page_is_told_how_photographs_are_prepared(folder):

@@ -67,6 +67,12 @@ def test_the_page_has_the_servers_mask(shown, server, cat):
     assert answer.size == (300, 451)  # upright, in the browser as on the server
 
 
+def test_it_says_what_computed_and_how_long_it_took(shown):
+    facts = shown.evaluate("Array.from(document.querySelectorAll('#facts dt'), (term) => term.textContent)")
+    assert facts == ["size", "engine", "time"]
+    assert shown.evaluate("crossOriginIsolated")
+
+
 def test_a_cut_out_is_the_photograph_with_the_mask_as_alpha(shown):
     show(shown, "cutout")
     place = shown.evaluate("u2zoo.mask().findIndex(level => level > 50 && level < 200)")

@@ -17,7 +17,7 @@ from u2net_zoo.serve.server import OWN, PAGE, create_app
 
 PAGES = [*PAGE.iterdir(), *(files(OWN[0]) / OWN[1]).iterdir()]  # what both pages share, and the server's own
 
-SCRIPTS = ("compose.js", "engine.js", "app.js")
+SCRIPTS = ("compose.js", "engine.js", "app.js", "camera.js")
 KINDS = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 
 
@@ -100,6 +100,9 @@ def test_nothing_stands_in_a_page_that_its_own_policy_blocks(path):
     status, headers, text = asked(path)
     assert (status, headers["content-type"].split(";")[0]) == (200, "text/html")
     assert "script-src 'self'; style-src 'self'" in headers["content-security-policy"]
+    assert headers["permissions-policy"] == "camera=(self), microphone=()"
+    isolating = [headers[f"cross-origin-{name}"] for name in ("opener-policy", "embedder-policy", "resource-policy")]
+    assert isolating == ["same-origin", "require-corp", "same-origin"]
     for tag, values in Tags(text).found:
         assert tag != "style"
         assert tag != "script" or values["src"]
@@ -111,7 +114,7 @@ def test_scripts_find_every_element_that_they_ask_for_and_no_control_lies_idle(p
     present = page.every("id")
     assert len(present) == len(set(present))
     assert used <= set(present)
-    controls = {values["id"] for tag, values in page.found if tag in ("button", "input") and "id" in values}
+    controls = {values["id"] for tag, values in page.found if tag in ("button", "input", "select") and "id" in values}
     assert controls - used == set()
     listened = set(re.findall(r'\$\("(\w+)"\)\.addEventListener', script))
     assert controls == listened

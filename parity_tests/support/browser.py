@@ -23,13 +23,13 @@ def executable() -> str:
 
 
 class Browser:
-    """One tab. `events` holds everything that the browser reported, in order."""
+    """One tab. `events` holds everything that the browser reported, in order; `flags` stand beside `FLAGS`."""
 
-    def __init__(self, profile: Path):
+    def __init__(self, profile: Path, *flags: str):
         to_read, self.write = os.pipe()
         self.read, to_write = os.pipe()
         command = 'exec 3<&"$1" 4>&"$2"; shift 2; exec "$@"'  # the browser reads descriptor 3 and writes to 4
-        arguments = [executable(), *FLAGS, f"--user-data-dir={profile}", "about:blank"]
+        arguments = [executable(), *FLAGS, *flags, f"--user-data-dir={profile}", "about:blank"]
         self.process = subprocess.Popen(
             ["bash", "-c", command, "bash", str(to_read), str(to_write), *arguments],
             pass_fds=[to_read, to_write],
@@ -104,8 +104,9 @@ class Browser:
         self.send("Input.dispatchTouchEvent", type=kind, touchPoints=[{"x": x, "y": y} for x, y in points])
 
     def key(self, name: str, code: int) -> None:
-        for kind in ("rawKeyDown", "keyUp"):
-            self.send("Input.dispatchKeyEvent", type=kind, key=name, code=name, windowsVirtualKeyCode=code)
+        text = {"text": "\r"} if name == "Enter" else {}  # a key that writes nothing presses no button
+        for kind in ("keyDown" if text else "rawKeyDown", "keyUp"):
+            self.send("Input.dispatchKeyEvent", type=kind, key=name, code=name, windowsVirtualKeyCode=code, **text)
 
     def choose(self, selector: str, file: Path) -> None:
         """Puts `file` into an input, as the dialog would."""

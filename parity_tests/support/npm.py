@@ -14,7 +14,8 @@ from support import webserver
 from u2net_zoo.catalog import File
 
 RUNTIME = importlib.import_module("converters.formats.web.onnxruntime_web")
-CONTENTS = {RUNTIME.MODULE: b"export default 1;\n", RUNTIME.WASM: b"\0asm\1\0\0\0"}
+MODULES = [module for module, _ in RUNTIME.ENGINES.values()]
+CONTENTS = {name: b"export default 1;\n" if name in MODULES else b"\0asm\1\0\0\0" for name in RUNTIME.MEMBERS}
 
 
 def archive(path: Path) -> Path:

@@ -47,22 +47,22 @@ async function decoded(file) {
 async function take(file) {
   if (!file) return;
   const mine = ++turn;
+  release(); // the camera, if it is on
   complain("");
   say("Reading the photograph …", true);
   try {
     const bitmap = await decoded(file);
-    const start = performance.now();
     say(engine.working, true);
-    const mask = await engine.mask(file, bitmap, (text) => mine === turn && say(text, true));
+    let start = performance.now();
+    const mask = await engine.mask(file, bitmap, (text) => {
+      start = performance.now(); // the time of the picture, not of what came before it, as loading the model
+      if (mine === turn) say(text, true);
+    });
     if (mine !== turn) return;
     if (mask.width !== bitmap.width || mask.height !== bitmap.height) throw new Error("this browser does not turn this photograph upright; save it as JPEG");
     Object.assign(shown, { photograph: bitmap, mask, name: (file.name || "photograph").replace(/\.[^.]*$/, "") });
-    facts({ size: `${bitmap.width} × ${bitmap.height}`, model: engine.model, time: `${((performance.now() - start) / 1000).toFixed(1)} s` });
-    $("drop").hidden = true;
-    $("result").hidden = false;
-    fit($("before"), bitmap);
-    $("compare").style.setProperty("--ratio", bitmap.width / bitmap.height);
-    $("compare").style.setProperty("--width", bitmap.width);
+    facts({ size: `${bitmap.width} × ${bitmap.height}`, model: engine.model, engine: engine.runs, time: `${((performance.now() - start) / 1000).toFixed(1)} s` });
+    place(bitmap);
     show();
     say("");
     $("split").focus({ preventScroll: true });
@@ -71,22 +71,35 @@ async function take(file) {
   }
 }
 
+/** Makes room for a photograph, or for a camera's frames, and shows what `show` draws there. */
+function place(picture) {
+  $("drop").hidden = true;
+  $("result").hidden = false;
+  fit($("before"), picture);
+  $("compare").style.setProperty("--ratio", picture.width / picture.height);
+  $("compare").style.setProperty("--width", picture.width);
+}
+
 function facts(values) {
+  if ($("note").textContent !== engine.note) $("note").textContent = engine.note; // said once
   $("facts").replaceChildren(...Object.entries(values).filter(([, value]) => value).flatMap(([key, value]) => [
     Object.assign(document.createElement("dt"), { textContent: key }), Object.assign(document.createElement("dd"), { textContent: value })]));
 }
 
+const settings = () => ({ colour: $("colour").value, blur: Number($("blur").value), picture: shown.picture });
+
 function show() {
   const what = chosen();
-  for (const option of document.querySelectorAll(".option")) option.hidden = option.dataset.for !== what;
+  for (const option of document.querySelectorAll(".option[data-for]")) option.hidden = option.dataset.for !== what;
   if (!shown.photograph) return;
-  const settings = { colour: $("colour").value, blur: Number($("blur").value), picture: shown.picture };
-  draw($("after"), shown.photograph, shown.mask, backgrounds[what], settings);
+  draw($("after"), shown.photograph, shown.mask, backgrounds[what], settings());
 }
 
-async function download() {
-  const blob = await new Promise((done) => $("after").toBlob(done, "image/png"));
-  const link = Object.assign(document.createElement("a"), { href: URL.createObjectURL(blob), download: `${shown.name}-${chosen()}.png` });
+const png = (canvas) => new Promise((done) => canvas.toBlob(done, "image/png"));
+
+async function save(canvas, name) {
+  const blob = await png(canvas);
+  const link = Object.assign(document.createElement("a"), { href: URL.createObjectURL(blob), download: `${name}-${chosen()}.png` });
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 10000);
 }
@@ -102,7 +115,7 @@ function restart() {
 
 $("file").addEventListener("change", () => take($("file").files[0]));
 $("split").addEventListener("input", () => $("compare").style.setProperty("--at", $("split").value + "%"));
-$("download").addEventListener("click", download);
+$("download").addEventListener("click", () => save($("after"), shown.name));
 $("again").addEventListener("click", restart);
 for (const radio of document.querySelectorAll("input[name=show]")) radio.addEventListener("change", show);
 $("colour").addEventListener("input", show);

@@ -59,6 +59,33 @@ function draw(canvas, photograph, mask, background, settings) {
   context.drawImage(objectOf(photograph, mask), 0, 0);
 }
 
+const [object, veil] = [0, 1].map(() => document.createElement("canvas")); // used again for every frame
+
+/** As `draw`, at a camera's rate: the edges keep the colours that they have. The mask may be smaller than the frame. */
+function drawFrame(canvas, frame, mask, background, settings) {
+  const { width, height } = frame;
+  const context = cleared(canvas, width, height);
+  if (!background) return context.drawImage(mask, 0, 0, width, height);
+  background(context, frame, settings);
+  const [, pixels] = readable(mask);
+  for (let i = 0; i < pixels.data.length; i += 4) pixels.data[i + 3] = pixels.data[i];
+  cleared(veil, mask.width, mask.height).putImageData(pixels, 0, 0);
+  const inside = cleared(object, width, height);
+  inside.drawImage(frame, 0, 0);
+  inside.globalCompositeOperation = "destination-in";
+  inside.drawImage(veil, 0, 0, width, height);
+  inside.globalCompositeOperation = "source-over";
+  context.drawImage(object, 0, 0);
+}
+
+/** The canvas's context, the canvas empty and of this size. */
+function cleared(canvas, width, height) {
+  const context = canvas.getContext("2d");
+  if (canvas.width === width && canvas.height === height) context.clearRect(0, 0, width, height);
+  else Object.assign(canvas, { width, height });
+  return context;
+}
+
 const cut = new WeakMap(); // photograph -> its cut-out: every background needs the same one
 
 function objectOf(photograph, mask) {

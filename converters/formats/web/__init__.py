@@ -21,15 +21,20 @@ from u2net_zoo.preprocessing import DARKEST, EMPTY, get_profile
 from ...options import DYNAMIC, Options
 from ...predictor import Predictor
 from ..onnx_format import OPSETS, Onnx
-from .onnxruntime_web import MODULE, WASM, runtime
+from . import probe
+from .onnxruntime_web import ENGINES, runtime
 
 __all__ = ["Web"]
 
 PAGE = files("u2net_zoo") / "page"
-SHARED = ("app.js", "compose.js", "icon.svg", "style.css")  # the server's page and this one are the same in them
+# The server's page and this one are the same in them.
+SHARED = ("app.js", "camera.js", "compose.js", "icon.svg", "style.css")
 OWN = ("engine.js", "worker.js")
+# The headers that isolate the page: in a server for it, and as hosts read them.
+SERVING = {"page_server.py": "serve.py", "_headers": "_headers"}
 PROFILES = ("paper", "portrait")  # those whose ways of resizing `worker.js` has
-OFFLINE = "offline.js"
+MODEL = ("model.json", "model.onnx", "page/worker.js")
+OFFLINE = {"offline.js": "wasm", "offline-webgpu.js": "webgpu"}  # script to the runtime that it holds
 LARGEST_OFFLINE = 100 << 20  # bytes of a model that a double-clicked page still loads, as text, in a second or two
 
 
@@ -71,12 +76,16 @@ class Web(Onnx):
     def write(self, checkpoint: Checkpoint, path: Path, options: Options) -> None:
         path.mkdir()
         super().write(checkpoint, path / self.marker, replace(options, opset=OPSETS[0]))
-        (path / "model.json").write_bytes(json.dumps(_describe(checkpoint, options), indent=2).encode())
+        known = probe.describe(self.open(path), *(options.size or (0, 0)))
+        about = _describe(checkpoint, options) | {"probe": known}
+        (path / "model.json").write_bytes(json.dumps(about).encode())
         (path / "page").mkdir()
         for name in SHARED:
             (path / "page" / name).write_bytes((PAGE / name).read_bytes())
         for name in OWN:
             (path / "page" / name).write_bytes((files(__package__) / name).read_bytes())
+        for source, name in SERVING.items():
+            (path / name).write_bytes((files(__package__) / source).read_bytes())
         (path / "index.html").write_bytes((PAGE / "index.html").read_bytes())
         _add_runtime(path / "runtime")
         if (path / self.marker).stat().st_size <= LARGEST_OFFLINE:
@@ -119,10 +128,11 @@ def _add_runtime(folder: Path) -> None:
 
 
 def _add_offline(folder: Path) -> None:
-    """The files that the page asks for, as text in a script: a page that was double-clicked may load no others."""
-    names = ("model.json", "model.onnx", "page/worker.js", f"runtime/{MODULE}", f"runtime/{WASM}")
-    with (folder / OFFLINE).open("w", encoding="ascii") as script:
-        script.write("window.offline = {\n")
-        for name in names:
-            script.write(f'"{name}": "{base64.b64encode((folder / name).read_bytes()).decode()}",\n')
-        script.write("};\n")
+    """The files that the page asks for, as text in scripts: a page that was double-clicked may load no others."""
+    for script, engine in OFFLINE.items():
+        names = [f"runtime/{name}" for name in ENGINES[engine]]
+        with (folder / script).open("w", encoding="ascii", newline="\n") as text:
+            text.write("window.offline ??= {};\n")
+            for name in [*MODEL, *names] if engine == "wasm" else names:
+                content = base64.b64encode((folder / name).read_bytes()).decode()
+                text.write(f'window.offline["{name}"] = "{content}";\n')

@@ -2,14 +2,16 @@
 "use strict";
 
 const HEAVY = "page/worker.js";
-const RUNTIME = "runtime/ort.wasm.bundle.min.mjs";
-const WASM = "runtime/ort-wasm-simd-threaded.wasm";
+const RUNTIMES = {
+  webgpu: ["runtime/ort.webgpu.bundle.min.mjs", "runtime/ort-wasm-simd-threaded.asyncify.wasm"],
+  wasm: ["runtime/ort.wasm.bundle.min.mjs", "runtime/ort-wasm-simd-threaded.wasm"],
+};
 const clicked = location.protocol === "file:"; // a double-clicked page may load scripts and nothing else
 
 async function bytes(name) {
   let address = name;
   if (clicked) {
-    await fromScript();
+    await fromScript(RUNTIMES.webgpu.includes(name) ? "offline-webgpu.js" : "offline.js");
     address = "data:application/octet-stream;base64," + window.offline[name];
   }
   const answer = await fetch(address);
@@ -17,39 +19,68 @@ async function bytes(name) {
   return answer.arrayBuffer();
 }
 
-let loading = null;
-function fromScript() {
-  loading ??= new Promise((done, failed) => {
-    const script = Object.assign(document.createElement("script"), { src: "offline.js", onload: done });
-    script.onerror = () => failed(new Error("this model is too large to run from a file; serve the folder: python3 -m http.server"));
+const loading = {};
+function fromScript(name) {
+  loading[name] ??= new Promise((done, failed) => {
+    const script = Object.assign(document.createElement("script"), { src: name, onload: done });
+    script.onerror = () => failed(new Error("this model is too large to run from a file; serve the folder: python3 serve.py"));
     document.head.append(script);
   });
-  return loading;
+  return loading[name];
 }
 
-/** A worker that has the model, and what `model.json` says of it. */
+/** A worker that has the model: on the graphics card where that gives the network's answer, on the processor elsewhere. */
 async function opened(say) {
   say("Loading the model …");
-  const [about, model, wasm, heavy, runtime] = await Promise.all(["model.json", "model.onnx", WASM, HEAVY, RUNTIME].map(bytes));
+  const wanted = new URLSearchParams(location.search).get("engine"); // for tests, and for the curious
+  if (wanted !== "wasm" && (await hasCard(wanted === "webgpu"))) {
+    try {
+      return await started("webgpu");
+    } catch (error) {
+      turnedDown(error);
+    }
+  }
+  return started("wasm");
+}
+
+/** Whether there is a graphics card to compute on; an adapter that is software itself is slower than wasm. */
+async function hasCard(orSoftware) {
+  const adapter = await navigator.gpu?.requestAdapter().catch(() => null);
+  return Boolean(adapter && (orSoftware || !(adapter.info?.isFallbackAdapter ?? adapter.isFallbackAdapter)));
+}
+
+function turnedDown(error) {
+  const [reason] = error.message.split("\n"); // runtimes add where in their own sources it was
+  engine.note = `The graphics card is not used (${reason}); the processor does it instead.`;
+}
+
+async function started(name) {
+  const [about, model, heavy, runtime, wasm] = await Promise.all(["model.json", "model.onnx", HEAVY, ...RUNTIMES[name]].map(bytes));
   const worker = new Worker(URL.createObjectURL(new Blob([heavy], { type: "text/javascript" })));
-  const told = JSON.parse(new TextDecoder().decode(about));
-  await ask(worker, { kind: "open", about: told, model, wasm, runtime }, [model, wasm]);
-  engine.model = told.name;
-  return { worker, about: told };
+  try {
+    const told = JSON.parse(new TextDecoder().decode(about));
+    const { threads } = await ask(worker, { kind: "open", about: told, model, wasm, runtime, engine: name }, [model, wasm]);
+    engine.model = told.name;
+    engine.runs = name === "webgpu" ? "WebGPU" : threads > 1 ? `wasm, ${threads} threads` : "wasm, one thread";
+    return { worker, name };
+  } catch (error) {
+    worker.terminate();
+    throw error;
+  }
 }
 
 let number = 0;
 function ask(worker, message, moved) {
   const mine = ++number;
   return new Promise((done, failed) => {
-    const listen = ({ data }) => {
+    const over = new AbortController();
+    const end = (settle, value) => { over.abort(); settle(value); };
+    worker.addEventListener("message", ({ data }) => {
       if (data.number !== mine) return;
-      worker.removeEventListener("message", listen);
-      if (data.error) failed(new Error(data.error));
-      else done(data);
-    };
-    worker.addEventListener("message", listen);
-    worker.addEventListener("error", (event) => failed(new Error(event.message || "the worker did not start")), { once: true });
+      if (data.error) end(failed, new Error(data.error));
+      else end(done, data);
+    }, { signal: over.signal });
+    worker.addEventListener("error", (event) => end(failed, new Error(event.message || "the worker did not start")), { signal: over.signal });
     worker.postMessage({ ...message, number: mine }, moved);
   });
 }
@@ -98,23 +129,44 @@ function upright(pixels, { codedWidth: w, codedHeight: h, rotation = 0, flip = f
   return new Uint8ClampedArray(to.buffer);
 }
 
+/** What the worker answers. A card that fails mid-way is given up for good: the same is asked of the processor. */
+async function answered(message, say) {
+  engine.ready ??= opened(say);
+  const { worker, name } = await engine.ready.catch((error) => {
+    engine.ready = null; // the next photograph tries again
+    throw new Error(`the model does not run in this browser: ${error.message}`);
+  });
+  say(engine.working);
+  try {
+    return await ask(worker, message, []);
+  } catch (error) {
+    if (name !== "webgpu") throw new Error(`the model does not run in this browser: ${error.message}`);
+    worker.terminate();
+    turnedDown(error);
+    engine.ready = started("wasm");
+    return answered(message, say);
+  }
+}
+
 const engine = {
   promise: "It stays on your device: the model runs in this browser.",
   working: "Finding the object …",
   links: [],
   model: "",
+  runs: "", // what computes
+  note: "", // why it is not what it could be
   ready: null,
   /** The mask of a photograph: a bitmap of its size. */
   async mask(file, bitmap, say) {
-    this.ready ??= opened(say);
-    const { worker } = await this.ready.catch((error) => {
-      this.ready = null; // the next photograph tries again
-      throw error;
-    });
-    say(this.working);
-    const { width, height } = bitmap;
-    const pixels = await coloursOf(file, bitmap);
-    const { mask } = await ask(worker, { kind: "mask", file, pixels, width, height }, [pixels.buffer]);
+    return this.masked({ file, pixels: await coloursOf(file, bitmap) }, bitmap, say);
+  },
+  /** The mask of a canvas that holds a frame of the camera: a bitmap of its size. */
+  async frame(canvas, say) {
+    const { width, height } = canvas;
+    return this.masked({ pixels: canvas.getContext("2d").getImageData(0, 0, width, height).data }, canvas, say);
+  },
+  async masked(photograph, { width, height }, say) {
+    const { mask } = await answered({ kind: "mask", ...photograph, width, height }, say);
     return createImageBitmap(new ImageData(mask, width, height), { colorSpaceConversion: "none" });
   },
 };

@@ -13,19 +13,27 @@ from u2net_zoo.catalog import File, home
 from u2net_zoo.downloads import fetch_pinned
 from u2net_zoo.errors import DownloadError
 
-__all__ = ["MODULE", "WASM", "runtime"]
+__all__ = ["ENGINES", "runtime"]
 
-VERSION = "1.23.0"  # the onnxruntime that proves the model
+VERSION = "1.30.0"  # the newest on 2026-11-26
 REGISTRY = "https://registry.npmjs.org"
 ARCHIVE = File(
     file=f"onnxruntime-web-{VERSION}.tgz",
-    bytes=25_486_404,
-    sha256="7e0074d9319fdef002bcf28ef73eb119dd6302083fa0395ec560cb4e5ca0970b",
+    bytes=33_106_585,
+    sha256="d2228df7e4616bc3348bf504ee888f3bec43789a273f0a63f3e68d203ce3bf71",
 )
-MODULE, WASM = "ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm"
-MEMBERS = {  # of the archive's 400: name to (bytes, sha256)
-    MODULE: (68_628, "9bfe69fdc86a6ce7aacaccfada8d3124237328efd61eac0e594832488ef3457d"),
-    WASM: (11_815_498, "3260fcdb33b4fc4ec33e89caf392e13625823e01049d3bf32c38464f9dbfe14c"),
+ENGINES = {  # what a browser loads for each: the module and its WebAssembly
+    "webgpu": ("ort.webgpu.bundle.min.mjs", "ort-wasm-simd-threaded.asyncify.wasm"),
+    "wasm": ("ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm"),
+}
+MEMBERS = {  # of the archive's 500: name to (bytes, sha256)
+    "ort.webgpu.bundle.min.mjs": (117_732, "0730816731ce2cdfb06f273da065d4a1c7091eb9d1756a83b2916c8a89d015e2"),
+    "ort-wasm-simd-threaded.asyncify.wasm": (
+        26_781_914,
+        "39f9f0894d478800487ed9f7dbe92618498db320cf55c8e3d89adff8dce658da",
+    ),
+    "ort.wasm.bundle.min.mjs": (73_054, "11e64bd8ffe11bd1a2a2f0d6275fdfbbba7262f0b76b99b53d228a8a22ef3d90"),
+    "ort-wasm-simd-threaded.wasm": (14_239_897, "3398c10d07d229bd91b364548e130e0e51a8e5704b88c7c083ebbeb78842dee2"),
 }
 
 

@@ -17,15 +17,16 @@ function resized(pixels, width, height, toWidth, toHeight) {
     for (let x = 0; x < toWidth; x++) {
       const { at: [left, right], weight: along } = columns[x];
       for (let c = 0; c < 3; c++) {
-        const value = (row, column) => (row < 0 || column < 0 ? 0 : pixels[4 * (row * width + column) + c] / 255);
-        const upper = value(above, left) * (1 - along) + value(above, right) * along;
-        const lower = value(below, left) * (1 - along) + value(below, right) * along;
+        const upper = valueAt(pixels, width, above, left, c) * (1 - along) + valueAt(pixels, width, above, right, c) * along;
+        const lower = valueAt(pixels, width, below, left, c) * (1 - along) + valueAt(pixels, width, below, right, c) * along;
         planes[c * size + y * toWidth + x] = Math.min(Math.max(upper * (1 - down) + lower * down, low), high);
       }
     }
   }
   return planes;
 }
+
+const valueAt = (pixels, width, row, column, c) => (row < 0 || column < 0 ? 0 : pixels[4 * (row * width + column) + c] / 255);
 
 /** For each of `to` places along an axis: the two pixels around it, -1 for none, and the second one's weight. */
 function taps(from, to) {
@@ -119,34 +120,90 @@ function triangles(from, to) {
 let model = null;
 const blob = (content, type) => URL.createObjectURL(new Blob([content], { type })); // what one thread makes, others may not load
 
-async function open({ about, model: file, wasm, runtime }) {
+/** Reads the model in `engine`: "webgpu", whose answer is compared with the one that is known, or "wasm". */
+async function open({ about, model: file, wasm, runtime, engine }) {
   const ort = await import(blob(runtime, "text/javascript"));
   ort.env.wasm.wasmPaths = { wasm: blob(wasm, "application/wasm") };
   ort.env.logLevel = "error"; // it warns of processors that it does not know
-  ort.env.wasm.numThreads = 1; // more need headers that plain web servers do not send
-  const session = await ort.InferenceSession.create(new Uint8Array(file), { executionProviders: ["wasm"] });
-  model = { about, session, tensor: (data, dims) => new ort.Tensor("float32", data, dims) };
-  return {};
+  ort.env.wasm.numThreads = engine === "wasm" && crossOriginIsolated ? threads() : 1;
+  const session = await ort.InferenceSession.create(new Uint8Array(file), { executionProviders: [engine] });
+  const run = async (data) => (await session.run({ image: new ort.Tensor("float32", data, [1, 3, about.height, about.width]) })).mask.data;
+  model = { about, run, check: engine === "webgpu" };
+  if (model.check) {
+    watch(await ort.env.webgpu.device);
+    compare(await run(probe(about)), about);
+  }
+  return { threads: ort.env.wasm.numThreads };
+}
+
+/** A card that is lost leaves its last question without an answer: that is said in its place. */
+function watch(device) {
+  device.lost.then(({ message }) => {
+    const error = `it was lost: ${message || "no reason is given"}`;
+    model.run = () => Promise.reject(new Error(error));
+    if (asked !== null) postMessage({ number: asked, error });
+  });
+}
+
+/** Half of the logical processors are cores of their own; two at least where there are two. */
+function threads() {
+  const processors = navigator.hardwareConcurrency || 1;
+  return Math.min(processors, Math.max(2, Math.min(8, processors >> 1)));
+}
+
+/** A disc on a pattern, as converters/formats/web/probe.py draws it. */
+function probe({ width, height }) {
+  const data = new Float32Array(3 * width * height);
+  for (let c = 0, i = 0; c < 3; c++) {
+    for (let y = 0; y < height; y++) {
+      for (let x = 0; x < width; x++, i++) {
+        const inside = (2 * x - width) ** 2 + (2 * y - height) ** 2 < Math.floor(Math.min(height, width) ** 2 / 4);
+        data[i] = ((31 * x + 17 * y + 97 * c) % 256 + 256 * inside) / 128 - 2;
+      }
+    }
+  }
+  return data;
+}
+
+/** Throws where the means over blocks are not those that the model had when it was converted. */
+function compare(mask, { width, height, probe: { block, bound, means } }) {
+  const columns = Math.ceil(width / block);
+  const sums = new Float64Array(means.length);
+  const counts = new Float64Array(means.length);
+  mask.forEach((value, i) => {
+    const place = Math.floor(Math.floor(i / width) / block) * columns + Math.floor((i % width) / block);
+    sums[place] += value;
+    counts[place]++;
+  });
+  const furthest = means.reduce((worst, mean, i) => Math.max(worst, Math.abs(sums[i] / counts[i] - mean)), 0);
+  if (!(furthest <= bound)) throw new Error(`its answer is off by ${furthest.toPrecision(2)}; ${bound} is allowed`); // also where it is no number
 }
 
 const HEAD = 1 << 18; // bytes of a file in which its kind is said
 
+/** `file`: the photograph's, which tells whether it is grey; none for a frame of the camera. */
 async function mask({ file, pixels, width, height }) {
-  const { about, session, tensor } = model;
-  const grey = isGrey(new Uint8Array(await file.slice(0, HEAD).arrayBuffer()));
+  const { about, run, check } = model;
+  const grey = Boolean(file) && isGrey(new Uint8Array(await file.slice(0, HEAD).arrayBuffer()));
   const planes = normalised(resized(pixels, width, height, about.width, about.height), about, grey);
-  const answer = await session.run({ image: tensor(planes, [1, 3, about.height, about.width]) });
-  const levels = enlarged(levelsOf(answer.mask.data, about), about.width, about.height, width, height);
-  const picture = new Uint8ClampedArray(4 * width * height).fill(255);
-  for (let i = 0; i < picture.length; i++) if (i % 4 < 3) picture[i] = levels[i >> 2];
+  const answer = await run(planes);
+  if (check && !answer.every(Number.isFinite)) throw new Error("its answer is no number");
+  const levels = enlarged(levelsOf(answer, about), about.width, about.height, width, height);
+  const picture = new Uint8ClampedArray(4 * width * height);
+  const words = new Uint32Array(picture.buffer);
+  for (let i = 0; i < words.length; i++) words[i] = 0xff000000 | (levels[i] * 0x010101); // opaque, and grey whatever the byte order
   return { mask: picture };
 }
 
+let asked = null; // the number of the question that is worked on
+
 onmessage = async ({ data }) => {
+  asked = data.number;
   try {
     const answer = await { open, mask }[data.kind](data);
     postMessage({ ...answer, number: data.number }, answer.mask ? [answer.mask.buffer] : []);
   } catch (error) {
-    postMessage({ number: data.number, error: `the model does not run in this browser: ${error.message || error}` });
+    postMessage({ number: data.number, error: error.message || String(error) });
   }
+  asked = null;
 };

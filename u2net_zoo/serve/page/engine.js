@@ -1,6 +1,7 @@
 // Masks from the server that this page came from.
 "use strict";
 
+const QUALITY = 0.92; // of a frame on its way to the server; PNG takes a browser longer than the network takes
 const TRIES = 3; // when the server is busy it says when to come back
 
 async function asked(file, say) {
@@ -26,6 +27,8 @@ const engine = {
   promise: "It goes to this server alone, and is not kept.",
   working: "Finding the object …",
   links: [["Addresses for programs", "docs"]],
+  runs: "this server",
+  note: "",
   /** The mask of a photograph: a bitmap of its size. */
   async mask(file, bitmap, say) {
     let blob;
@@ -35,5 +38,9 @@ const engine = {
       throw error instanceof TypeError ? new Error("the server does not answer; is u2zoo serve still running?") : error;
     }
     return createImageBitmap(blob, { colorSpaceConversion: "none" });
+  },
+  /** The mask of a canvas that holds a frame of the camera: a bitmap of its size. */
+  async frame(canvas, say) {
+    return this.mask(await new Promise((done) => canvas.toBlob(done, "image/jpeg", QUALITY)), canvas, say);
   },
 };
