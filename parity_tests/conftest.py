@@ -36,6 +36,9 @@ if "U2ZOO_HOME" not in os.environ:
     RECORDS = tempfile.TemporaryDirectory(prefix="u2zoo-tests-")
     os.environ["U2ZOO_HOME"] = RECORDS.name
 
+# Weights run in Torch where nothing else is said, and no test races engines but those about that (test_engines.py).
+os.environ["U2ZOO_RUNTIME"] = "torch"
+
 os.environ.pop("COLUMNS", None)  # workers are told a width, and nothing here is a terminal
 
 # A shell lets what it starts in the background ignore Ctrl-C, and so do their children: those that tests interrupt.

@@ -38,7 +38,9 @@ class Candidate:
     @property
     def runtime(self) -> str:
         """The package that computes, as people know it: `onnxruntime`."""
-        return (self.fmt.running or self.fmt.packages)[0].lower() if self.fmt else TORCH
+        if self.fmt is None:
+            return TORCH
+        return self.fmt.running[0].lower() if self.fmt.engine and self.fmt.running else self.fmt.name
 
     @property
     def devices(self) -> Mapping[str, str]:
@@ -56,6 +58,15 @@ class Candidate:
         if device == CPU:
             return ""
         return self.fmt.lacks(device) if self.fmt else torch_device.lacking(device)
+
+    def check(self, device: str) -> None:
+        """Raises OptionError: it has no such device, or not here; says what to install."""
+        if self.fmt:
+            self.fmt.check_device(device)
+        elif device not in self.devices:
+            raise OptionError(f"--device {device}: Torch runs on {', '.join(self.devices)}; choose one of these")
+        elif self.installed and (why := self.lacks(device)):
+            raise OptionError(f"--device {device}: {why}")
 
     def file(self, folder: Path) -> Path:
         """Where in `folder` its file of the network stands."""

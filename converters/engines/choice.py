@@ -12,13 +12,13 @@ from typing import Any
 from u2net_zoo import __version__
 from u2net_zoo.checkpoint import Checkpoint
 from u2net_zoo.devices import AUTO, CPU
-from u2net_zoo.errors import AssumptionWarning, U2ZooError, UnknownNameError
+from u2net_zoo.errors import AssumptionWarning, OptionError, U2ZooError
 from u2net_zoo.preprocessing import Profile
 from u2net_zoo.system import scratch_folder
 
 from ..predictor import Predictor
 from . import kept
-from .candidates import TORCH, Candidate, candidates
+from .candidates import TORCH, Candidate, candidate, candidates
 from .kept import Kept
 from .surroundings import Surroundings, digest_of, versions_of
 from .trial import BUDGET, LIMIT, Trial, Tried
@@ -67,6 +67,11 @@ class Choice:
     new: bool = False
     why: str = ""
 
+    @classmethod
+    def of(cls, name: str, device: str) -> "Choice":
+        """What was asked for, or is the only one that runs a file."""
+        return cls(name, candidate(name).runtime, device)
+
     def __str__(self) -> str:
         """`engine: openvino, 182 ms a photograph (onnxruntime 204, torch 290)`."""
         on = "" if self.device == CPU else f" on {self.device}"
@@ -99,15 +104,14 @@ def open_engine(
 
 
 def _named(found: list[Candidate], device: str) -> list[Candidate]:
-    """All of them, or the one that the environment names. Raises UnknownNameError."""
+    """All of them, or the one that the environment names. Raises OptionError."""
     name = os.environ.get(VARIABLE) or AUTO
     if name == AUTO:
         return found
     chosen = [each for each in found if name in (each.name, each.runtime)]
     if not chosen:
-        raise UnknownNameError(
-            f"{VARIABLE}, of runtimes that are here for {device},", name, [AUTO, *(each.name for each in found)]
-        )
+        here = ", ".join([AUTO, *(each.name for each in found)])
+        raise OptionError(f"{VARIABLE}={name!r}: no runtime that is installed for {device}; here are: {here}")
     return chosen
 
 
@@ -166,6 +170,9 @@ class _Engine:
                     return predictor, self._choice(self.found[name], rows, new=any(one.seconds for one in tried))
                 except U2ZooError as error:
                     rows = [_row(self.found[name], None, str(error)) if row["engine"] == name else row for row in rows]
+        if self.device != CPU:
+            struck = "; ".join(f"{row['runtime']}: {row['error']}" for row in rows)
+            raise OptionError(f"--device {self.device}: nothing ran there: {struck}")
         return self._opened(self.usual, checkpoint, rows), self._choice(self.usual, rows, new=True)
 
     def _measured(self, checkpoint: Checkpoint, folder: Path) -> tuple[list[Row], list[Tried]]:
@@ -226,7 +233,7 @@ def _row(each: Candidate, seconds: float | None, error: str) -> Row:
 def _rows(record: Mapping[str, Any]) -> list[Row] | None:
     """Those of a record; None where it has none that are whole."""
     rows = record.get("rows")
-    kinds = {"engine": str, "runtime": str, "seconds": (float, int, type(None)), "error": str}
+    kinds: dict[str, Any] = {"engine": str, "runtime": str, "seconds": (float, int, type(None)), "error": str}
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         return None
     return rows if all(isinstance(row.get(key), kind) for row in rows for key, kind in kinds.items()) else None
