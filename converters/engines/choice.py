@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from u2net_zoo import __version__
 from u2net_zoo.checkpoint import Checkpoint
@@ -19,13 +18,12 @@ from u2net_zoo.system import scratch_folder
 from ..predictor import Predictor
 from . import kept
 from .candidates import TORCH, Candidate, candidate, candidates
-from .kept import Kept
+from .kept import Kept, Row
 from .surroundings import Surroundings, digest_of, versions_of
 from .trial import BUDGET, LIMIT, Trial, Tried
 
 __all__ = ["VARIABLE", "Choice", "Weights", "open_engine"]
 
-Row = dict[str, Any]  # engine, runtime, seconds (None: not timed), error (empty: it may be chosen)
 VARIABLE = "U2ZOO_RUNTIME"
 WRITTEN = 1  # raised when what `write_to_run` or `write_network` writes changes: older files are not run any more
 PATIENCE = 3 * (BUDGET + LIMIT)  # seconds for another process's trial
@@ -85,7 +83,11 @@ class Choice:
 
 
 def open_engine(
-    weights: Weights, profile: Profile, size: tuple[int, int], device: str = CPU
+    weights: Weights,
+    profile: Profile,
+    size: tuple[int, int],
+    device: str = CPU,
+    among: Sequence[Candidate] | None = None,
 ) -> tuple[Predictor, Choice]:
     """The weights in the fastest of the runtimes that are installed and can take the device.
 
@@ -93,11 +95,12 @@ def open_engine(
 
     Args:
         size: (H, W) that it is made for.
+        among: which may be chosen; None: all that are installed and have the device.
 
     Raises:
         OptionError: no runtime here takes the device. InputError, MissingExtraError: the weights cannot be read or run.
     """
-    found = _named(candidates(device), device)
+    found = _named(list(among or candidates(device)), device)
     if [each.name for each in found] == [TORCH]:
         return found[0].of(weights.read(), device), Choice(TORCH, TORCH, device)
     return _Engine(weights, profile, size, device, found).open()
@@ -136,7 +139,7 @@ class _Engine:
     def _known(self) -> tuple[Predictor, Choice] | None:
         """As it was decided before; what is to be run is written anew where it is not whole."""
         record = kept.read("chosen", self.key) or {}
-        chosen, rows = self.found.get(str(record.get("engine"))), _rows(record)
+        chosen, rows = self.found.get(str(record.get("engine"))), kept.rows_of(record)
         if chosen is None or rows is None:
             return None
         place, choice = self._place(chosen), self._choice(chosen, rows)
@@ -149,7 +152,7 @@ class _Engine:
             predictor = chosen.open(place.path, self.device)
         except U2ZooError:
             return None
-        for text in record.get("assumed") or ():
+        for text in (record.get("assumed") or ()) if self.weights.source else ():
             warnings.warn(f"{self.weights.source}: {text}", AssumptionWarning, stacklevel=5)
         return predictor, choice
 
@@ -171,7 +174,8 @@ class _Engine:
                 except U2ZooError as error:
                     rows = [_row(self.found[name], None, str(error)) if row["engine"] == name else row for row in rows]
         if self.device != CPU:
-            struck = "; ".join(f"{row['runtime']}: {row['error']}" for row in rows)
+            told = f"--device {self.device}: "
+            struck = "; ".join(f"{row['runtime']}: {row['error'].removeprefix(told)}" for row in rows)
             raise OptionError(f"--device {self.device}: nothing ran there: {struck}")
         return self._opened(self.usual, checkpoint, rows), self._choice(self.usual, rows, new=True)
 
@@ -181,7 +185,7 @@ class _Engine:
         Speed is the architecture's, so it is measured once; that an engine is right is seen with each new weights.
         """
         key = self.here.key(repr(checkpoint.arch.fold()))
-        rows = _rows(kept.read("measured", key) or {})
+        rows = kept.rows_of(kept.read("measured", key) or {})
         if rows and (two := [self.found[name] for name in _ranking(rows) if name in self.found][:2])[1:]:
             tried = self._trial(checkpoint, folder / "two").run(two, timed=False)
             if not any(one.error for one in tried):
@@ -228,15 +232,6 @@ class _Engine:
 
 def _row(each: Candidate, seconds: float | None, error: str) -> Row:
     return {"engine": each.name, "runtime": each.runtime, "seconds": seconds, "error": error}
-
-
-def _rows(record: Mapping[str, Any]) -> list[Row] | None:
-    """Those of a record; None where it has none that are whole."""
-    rows = record.get("rows")
-    kinds: dict[str, Any] = {"engine": str, "runtime": str, "seconds": (float, int, type(None)), "error": str}
-    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        return None
-    return rows if all(isinstance(row.get(key), kind) for row in rows for key, kind in kinds.items()) else None
 
 
 def _ranking(rows: list[Row]) -> list[str]:

@@ -30,18 +30,22 @@ from ..loading import sha256_of_all
 __all__ = [
     "LARGEST",
     "Kept",
+    "Row",
     "folder_of_all",
     "forget",
     "locked",
     "measurements",
     "note",
     "read",
+    "rows_of",
     "sha256_of",
+    "size",
     "writable",
     "write",
 ]
 
 LARGEST = 2 << 30  # bytes of all networks: eleven of u2net's size, 400 of u2netp's
+Row = dict[str, Any]  # engine, runtime, seconds (None: not timed), error (empty: it may be chosen)
 NETWORKS = "networks"
 STALE = 86400.0  # seconds after which an unfinished folder is a dead process's
 
@@ -64,8 +68,27 @@ def write(kind: str, key: str, record: Mapping[str, Any]) -> None:
 def measurements() -> list[Mapping[str, Any]]:
     """All records of what was measured, the latest first."""
     files = (folder_of_all() / "measured").glob("*.json")
-    found = [record for record in map(_record, files) if record is not None]
+    found = [record for record in map(_record, files) if record is not None and rows_of(record) and _sized(record)]
     return sorted(found, key=lambda record: str(record.get("date")), reverse=True)
+
+
+def rows_of(record: Mapping[str, Any]) -> list[Row] | None:
+    """Those of a record; None where it has none that are whole."""
+    rows = record.get("rows")
+    kinds: dict[str, Any] = {"engine": str, "runtime": str, "seconds": (float, int, type(None)), "error": str}
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        return None
+    return rows if all(isinstance(row.get(key), kind) for row in rows for key, kind in kinds.items()) else None
+
+
+def _sized(record: Mapping[str, Any]) -> bool:
+    size = record.get("size")
+    return isinstance(size, list) and len(size) == 2
+
+
+def size() -> int:
+    """Bytes of all that is kept."""
+    return _bytes(folder_of_all())
 
 
 def forget() -> int:

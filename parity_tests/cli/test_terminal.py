@@ -12,10 +12,10 @@ import typer
 from support.commands import called
 from support.data import ROOT
 
-import converters.format
 from converters import FORMATS
 from converters.bench import tables
 from converters.bench.race import Row
+from converters.engines import runnable
 from u2net_zoo import errors
 from u2net_zoo.cli.commands import app
 from u2net_zoo.cli.terminal import Whole, folded, print_table, progress_bar
