@@ -12,8 +12,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .candidates import Candidate, candidate, candidates
     from .choice import VARIABLE, Choice, Weights, open_engine
+    from .runtimes import Candidate, candidate, candidates
 
 __all__ = ["VARIABLE", "Candidate", "Choice", "Weights", "candidate", "candidates", "open_engine"]
 
@@ -22,5 +22,5 @@ def __getattr__(name: str) -> Any:
     """Imported when it is asked for: formats begin with this package too, and candidates with the formats."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module = ".candidates" if "andidate" in name else ".choice"
+    module = ".runtimes" if "andidate" in name else ".choice"
     return getattr(import_module(module, __name__), name)

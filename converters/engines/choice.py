@@ -17,8 +17,8 @@ from u2net_zoo.system import scratch_folder
 
 from ..predictor import Predictor
 from . import kept
-from .candidates import TORCH, Candidate, candidate, candidates
 from .kept import Kept, Row
+from .runtimes import TORCH, Candidate, candidate, candidates
 from .surroundings import Surroundings, digest_of, versions_of
 from .trial import BUDGET, LIMIT, Trial, Tried
 

@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from u2net_zoo.system import processor_name, processors
 
-from .candidates import Candidate
+from .runtimes import Candidate
 
 __all__ = ["Surroundings", "digest_of", "versions_of"]
 

@@ -17,7 +17,7 @@ from u2net_zoo.session import MaskSession
 from ..isolated import IsolatedPredictor
 from ..predictor import Predictor
 from ..progress import report
-from .candidates import TORCH, Candidate, candidate, read_network, write_network
+from .runtimes import TORCH, Candidate, candidate, read_network, write_network
 
 __all__ = ["Trial", "Tried", "agree", "open_candidate"]
 

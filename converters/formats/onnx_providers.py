@@ -21,12 +21,14 @@ class Provider:
         remedy: how to get it. Its package takes the place of any other onnxruntime: of two, one is used.
         options: for each session.
         library: what its file in onnxruntime's folder is called, where it is one of its own.
+        mend: what to do where that file cannot be loaded.
     """
 
     names: tuple[str, ...]
     remedy: str
     options: tuple[tuple[str, Any], ...] = ()
     library: str = ""
+    mend: str = "look at its driver and libraries"
 
     @property
     def here(self) -> str | None:
@@ -36,11 +38,12 @@ class Provider:
         return next((name for name in self.names if name in onnxruntime.get_available_providers()), None)
 
 
+NVIDIA = "look at its driver; pip install 'onnxruntime-gpu[cuda,cudnn]' brings the libraries"
 INSTEAD = "pip uninstall onnxruntime, then pip install {}"
 # TF32, which CUDA's provider takes by itself, rounds products to 10 bits. Core ML's newer model kind has Resize.
 PROVIDERS = {
     "cuda": Provider(
-        ("CUDAExecutionProvider",), INSTEAD.format("onnxruntime-gpu"), (("use_tf32", 0),), "providers_cuda"
+        ("CUDAExecutionProvider",), INSTEAD.format("onnxruntime-gpu"), (("use_tf32", 0),), "providers_cuda", NVIDIA
     ),
     "rocm": Provider(
         ("MIGraphXExecutionProvider", "ROCMExecutionProvider"),
@@ -82,7 +85,7 @@ def check_taken(session: Any, device: str, name: str) -> None:
     why = _why(PROVIDERS[device].library) or "its driver or its libraries are missing"
     raise OptionError(
         f"--device {device}: onnxruntime has {name} but cannot load it ({why}) and would run on {taken[0]}; "
-        f"mend that, or take --device {CPU}"
+        f"{PROVIDERS[device].mend}, or take --device {CPU}"
     )
 
 
