@@ -71,9 +71,9 @@ class Session(MaskSession):
     Args:
         source: a weight file, an artifact of any format, a name in the catalog, or a checkpoint.
         profile: a name in `PROFILES`; by default the one that belongs to the catalog's weights, otherwise `paper`.
-        runtime: `auto`: an artifact runs in its own runtime, weights run in the fastest one that is installed; which
-            that is is tried once for each architecture and size, and kept in the cache (`u2zoo engines`). A format's
-            name: weights, and what the catalog names, are converted to it first, at the profile's size, into a
+        runtime: `auto`: an artifact runs in its own runtime, also one that the catalog names; weights run in the
+            fastest one that is installed, which is tried once for each architecture and size and kept in the cache
+            (`u2zoo engines`). A format's name: weights, and what the catalog names, are converted to it first, at the profile's size, into a
             temporary folder; an artifact must already be of that format. `torch`: the weights are read from the file,
             whatever it is, and run in Torch.
         takes: what an artifact wants of a photograph, a name in `INPUTS`; by default what its metadata says (ONNX,

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -230,3 +231,25 @@ def test_two_processes_at_once_try_once(tmp_path):
     assert sorted(bool(text) for text in said) == [False, True]
     assert len(list((tmp_path / "home" / "engines" / "measured").iterdir())) == 1
     assert (tmp_path / "0.png").read_bytes() == (tmp_path / "1.png").read_bytes()
+
+
+@pytest.mark.full
+def test_a_cache_that_is_full_costs_time_alone(tmp_path, cat):
+    """A real file system of 128 kB, in which records fit and networks do not: nothing is tried twice."""
+    if subprocess.run(["unshare", "-m", "true"], capture_output=True).returncode:
+        pytest.skip("needs the right to mount a file system")
+    (tmp_path / "home").mkdir()
+    cat.save(tmp_path / "p.png")
+    mask = shlex.join([sys.executable, "-m", "u2net_zoo", "mask", "p.png", "--model", str(NANO), "-o"])
+    script = (
+        f"mount -t tmpfs -o size=128k none home && {mask} 0.png && echo second >&2 && {mask} 1.png && ls home/engines/*"
+    )
+    environment = {**os.environ, "U2ZOO_HOME": str(tmp_path / "home"), "U2ZOO_RUNTIME": "auto"}
+    done = subprocess.run(
+        ["unshare", "-m", "sh", "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert re.fullmatch(r"engine: .*\nsecond\n", done.stderr)
+    torch = np.asarray(Session(NANO, runtime="torch").mask(cat), int)
+    for name in ("0.png", "1.png"):
+        assert (np.abs(np.asarray(Image.open(tmp_path / name), int) - torch) <= 1).mean() >= 0.999
