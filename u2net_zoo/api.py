@@ -73,9 +73,9 @@ class Session(MaskSession):
         profile: a name in `PROFILES`; by default the one that belongs to the catalog's weights, otherwise `paper`.
         runtime: `auto`: an artifact runs in its own runtime, also one that the catalog names; weights run in the
             fastest one that is installed, which is tried once for each architecture and size and kept in the cache
-            (`u2zoo engines`). A format's name: weights, and what the catalog names, are converted to it first, at the profile's size, into a
-            temporary folder; an artifact must already be of that format. `torch`: the weights are read from the file,
-            whatever it is, and run in Torch.
+            (`u2zoo engines`). A format's name: weights, and what the catalog names, are converted to it first, at the
+            profile's size, into a temporary folder; an artifact must already be of that format. `torch`: the weights
+            are read from the file, whatever it is, and run in Torch.
         takes: what an artifact wants of a photograph, a name in `INPUTS`; by default what its metadata says (ONNX,
             Core ML), or what is found out by running it beside its own weights, once for each file.
         device: a name in `u2net_zoo.devices.DEVICES`, or `auto`: the first of `BY_PREFERENCE` that is here. What is
