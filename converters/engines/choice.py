@@ -150,7 +150,7 @@ class _Engine:
             return None
         try:
             predictor = chosen.open(place.path, self.device)
-        except U2ZooError:
+        except (U2ZooError, OSError):  # another process may have made room meanwhile
             return None
         for text in (record.get("assumed") or ()) if self.weights.source else ():
             warnings.warn(f"{self.weights.source}: {text}", AssumptionWarning, stacklevel=5)

@@ -25,8 +25,8 @@ OPENER = f"{__name__}:open_candidate"
 PHOTOGRAPHS = ("astronaut", "rocket")  # a person and clothes; a thing and sky. Both of scikit-image, without rights
 NETWORK = "network.safetensors"
 
-# Seconds. u2netp at 320 takes 6 in all for three candidates on two cores, u2net 15; IS-Net at 1024 is what the budget
-# is for (2026-11-26).
+# Seconds. Three candidates at 320 took 7 in all for u2netp and 16 for u2net, on two busy cores (2026-11-26); the budget
+# is for larger ones.
 BUDGET = 20.0
 SHARE = 2.0  # of timed runs of one candidate
 LIMIT = 30.0  # for one answer; the first includes the start, writing and compiling

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ..apps.base import Application
 from ..apps.batch.jobs import STREAM, Job, jobs_of
 from ..apps.batch.work import Outcome, run_one
+from ..devices import CPU
 from ..errors import ImageError, OptionError, OutputError, U2ZooError, UnknownNameError
 from ..sources import profile_of
 from ..system import path_key, same_file
@@ -37,7 +38,7 @@ class Opening:
 
     engine: "Choice | None" = None  # of the session, once it is open in this process
 
-    def __init__(self, model: Path, profile: str | None, runtime: str, takes: str | None, device: str):
+    def __init__(self, model: Path, profile: str | None, runtime: str, takes: str | None, device: str = CPU):
         self.model = model.absolute() if model.exists() else model  # Ray's workers stand in folders of their own
         self.profile, self.runtime, self.takes, self.device = profile, runtime, takes, device
 
