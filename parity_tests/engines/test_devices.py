@@ -27,6 +27,8 @@ from u2net_zoo.apps.batch.local import run
 from u2net_zoo.apps.mask import Mask
 from u2net_zoo.devices import BY_PREFERENCE, DEVICES, get_device
 from u2net_zoo.errors import OptionError, UnknownNameError
+from u2net_zoo.preprocessing import PROFILES
+from u2net_zoo.session import MaskSession
 
 HERE = onnxruntime.get_available_providers()
 ABSENT = [device for device, provider in PROVIDERS.items() if not set(provider.names) & set(HERE)]
@@ -75,13 +77,20 @@ def test_a_provider_that_onnxruntime_silently_leaves_out_is_an_error(model, devi
         OnDevice(model, device)
 
 
-def test_openvino_says_what_it_finds(made):
+def written(name, checkpoint, folder):
+    """A file of 64 by 64 that is there to be run; what formats write is proved elsewhere."""
+    fmt = FORMATS[name]
+    fmt.write_to_run(checkpoint, fmt.target(folder, "small"), fmt.settle(Options(size=(64, 64))))
+    return fmt.target(folder, "small")
+
+
+def test_openvino_says_what_it_finds(small, tmp_path):
     import openvino
 
     if any(name.startswith("GPU") for name in openvino.Core().available_devices):
         pytest.skip("needs a machine without an Intel GPU")
     with pytest.raises(OptionError, match="--device openvino:GPU: OpenVINO finds no GPU, it has: CPU"):
-        Session(made.one("openvino", Options(size=(64, 64))).path, device="openvino:GPU")
+        Session(written("openvino", small, tmp_path), device="openvino:GPU")
 
 
 @pytest.mark.parametrize("device", ["cuda", "rocm"])
@@ -176,12 +185,12 @@ def test_a_gpu_gets_what_waits_in_one_call(model, tmp_path):
         assert np.abs(mask - np.asarray(alone.mask(Image.open(path)), int)).max() <= 1
 
 
-def test_several_answers_are_what_each_is_alone(model, made):
+@pytest.mark.parametrize("name", ["onnx", "openvino", "ncnn"])  # the last takes one photograph at a time
+def test_several_answers_are_what_each_is_alone(small, tmp_path, name):
     xs = [np.random.default_rng(n).standard_normal((1, 3, 64, 64)).astype(np.float32) for n in range(3)]
-    for path in (model, made.one("torchscript", Options(size=(64, 64))).path):  # any batch, and a fixed one
-        session = Session(path)
-        for answer, x in zip(session.answers(xs), xs, strict=True):
-            np.testing.assert_allclose(answer, session.answer(x), rtol=0, atol=1e-5)
+    session = MaskSession(FORMATS[name].run(written(name, small, tmp_path)), PROFILES["paper"])
+    for answer, x in zip(session.answers(xs), xs, strict=True):
+        np.testing.assert_allclose(answer, session.answer(x), rtol=0, atol=1e-5)
 
 
 @pytest.mark.full
