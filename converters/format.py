@@ -1,26 +1,22 @@
 """What a format is: how a checkpoint is written in it, how a file in it is run, and how close it has to come."""
 
-from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from u2net_zoo.checkpoint import Checkpoint
 from u2net_zoo.containers import Signature
 from u2net_zoo.errors import (
-    ArtifactError,
-    MissingExtraError,
     OptionError,
     OutputError,
-    U2ZooError,
     UnknownNameError,
-    one_line,
 )
 from u2net_zoo.preprocessing import PROFILES
 
 from .embedded import embedded_of
+from .engines.runnable import Runnable
 from .mask_errors import EIGHT_BITS, ROUNDED, MaskBound
 from .options import DEFAULT_SIZE, DYNAMIC, LARGEST_BATCH, LARGEST_SIDE, UNLISTED, Options, describe
 from .predictor import Predictor
@@ -28,7 +24,6 @@ from .quantise.rounding import BITS
 
 if TYPE_CHECKING:
     from .parity_report import Report
-    from .quantise.mixed_precision import Plan
 
 __all__ = ["Format", "Lane"]
 
@@ -53,7 +48,7 @@ class Lane:
     artifacts: bool = False
 
 
-class Format(ABC):
+class Format(Runnable):
     """One file format. A subclass states the attributes and writes `write`, `open` and `read`.
 
     Attributes:
@@ -71,7 +66,9 @@ class Format(ABC):
         running: those that running needs; the same, where a subclass says nothing.
         reading: those that reading weights needs, of a format whose files another runtime runs.
         running_extra: the extra that brings these and little else; `extra`, where a subclass says nothing.
-        direct: whether its runtime takes weights without a file, and without Torch; see `run_weights`.
+        direct: whether its runtime takes weights without Torch; see `run_weights` and `write_to_run`.
+        engine: whether weights may run in it without being asked for by name, where it is the fastest; see `engines`.
+        devices: what its runtime can run on -> how to get it where it is missing.
         has_graph: whether a file holds the network and not only its weights; Torch runs those of the latter.
         inner_values: whether its runtime lets one look at units, so that the first that differs can be named.
         legacy: name of the older format that `--legacy` writes in its place.
@@ -86,8 +83,6 @@ class Format(ABC):
         bounds: for each reduced precision; float32 is held to the noise floor.
     """
 
-    name: ClassVar[str]
-    title: ClassVar[str]
     suffix: ClassVar[str]
     also: ClassVar[tuple[str, ...]] = ()
     signature: ClassVar[Signature | None] = None
@@ -96,12 +91,7 @@ class Format(ABC):
     parts: ClassVar[Mapping[str, str]] = {}
     companion: ClassVar[str] = ""
     own_notes: ClassVar[tuple[str, ...]] = ()
-    extra: ClassVar[str]
-    packages: ClassVar[tuple[str, ...]]
-    running: ClassVar[tuple[str, ...]] = ()
     reading: ClassVar[tuple[str, ...]] = ()
-    running_extra: ClassVar[str] = ""
-    direct: ClassVar[bool] = False
     has_graph: ClassVar[bool] = True
     inner_values: ClassVar[bool] = True
     legacy: ClassVar[str] = ""
@@ -113,31 +103,6 @@ class Format(ABC):
     flexible: ClassVar[bool] = False
     prepares: ClassVar[bool] = False
     downloads: ClassVar[bool] = False
-
-    @abstractmethod
-    def write(self, checkpoint: Checkpoint, path: Path, options: Options) -> "Plan | None":
-        """Writes the artifact to `path`, which does not exist yet; says which layers were rounded, if any."""
-
-    @abstractmethod
-    def open(self, path: Path) -> Predictor:
-        """What `run` returns. A damaged file may raise anything, but must not end the process or keep it."""
-
-    def run(self, path: Path) -> Predictor:
-        """The artifact, ready to run.
-
-        Raises:
-            InputError: damaged, or no network that takes pictures.
-        """
-        try:
-            return self.open(path)
-        except (U2ZooError, OSError, MemoryError, ImportError):
-            raise
-        except Exception as error:  # a damaged file fails in more ways than its runtime documents
-            raise ArtifactError(f"{path}: damaged or not {self.title} ({one_line(error)})") from error
-
-    def run_weights(self, checkpoint: Checkpoint, options: Options) -> Predictor:
-        """The network in this format's runtime without a file; only where `direct`."""
-        raise NotImplementedError(self.name)
 
     def proofs(self, path: Path) -> Iterator[Predictor]:
         """Every way to run the artifact that has to stay within the bounds."""
@@ -179,19 +144,6 @@ class Format(ABC):
     def require(self) -> None:
         """Raises MissingExtraError when a package that writing needs is not installed."""
         self._require(self.packages, self.extra)
-
-    def require_running(self) -> None:
-        """Raises MissingExtraError when a package that running needs is not installed."""
-        self._require(self.running or self.packages, self.running_extra or self.extra)
-
-    def can_run(self) -> bool:
-        """Whether every package that running needs is installed."""
-        return all(find_spec(package) for package in self.running or self.packages)
-
-    def _require(self, packages: Sequence[str], extra: str) -> None:
-        for package in packages:
-            if find_spec(package) is None:
-                raise MissingExtraError(f"format {self.name!r}", package, extra)
 
     def check_target(self, path: Path) -> None:
         """Raises OutputError when `path` holds something that this format did not make."""

@@ -12,7 +12,9 @@ from u2net_zoo.arch import Architecture
 
 from .embedded import EmbeddedPreprocessing
 
-__all__ = ["Outputs", "Predictor", "WrappedPredictor"]
+__all__ = ["TOGETHER", "Outputs", "Predictor", "WrappedPredictor"]
+
+TOGETHER = 4  # photographs in one call on a GPU: each is some hundreds of MB of maps at 1024x1024
 
 Outputs = dict[str, np.ndarray]
 
@@ -32,6 +34,7 @@ class Predictor(ABC):
         default: (H, W) that it is described with, when it takes several.
         multiple: of which both sides have to be one, where it takes several sizes.
         batch: batch size that it takes, None for any.
+        together: how many inputs a call best takes at once where several wait; more than 1 only where `batch` is None.
         outputs: names of what it returns, in order.
         precision: the reduced precision that the file says it has; None where it says none.
         computes: the reduced precision in which its hardware may compute whatever the file holds; empty: the file's.
@@ -50,6 +53,7 @@ class Predictor(ABC):
     size: tuple[int, int] | None = None
     default: tuple[int, int] | None = None
     batch: int | None = None
+    together: int = 1
     outputs: tuple[str, ...] = ()
     embedded: EmbeddedPreprocessing | None = None
     scratch: object = None  # a temporary folder that has to live as long as the predictor
@@ -91,7 +95,7 @@ class WrappedPredictor(Predictor):
         self.size, self.default, self.multiple = predictor.size, predictor.default, predictor.multiple
         self.batch, self.outputs = predictor.batch, predictor.outputs
         self.embedded, self.precision, self.takes = predictor.embedded, predictor.precision, predictor.takes
-        self.stated, self.computes = predictor.stated, predictor.computes
+        self.stated, self.computes, self.together = predictor.stated, predictor.computes, predictor.together
 
     def compute(self, x: np.ndarray) -> Outputs:
         return self.predictor(x)

@@ -37,6 +37,9 @@ if "U2ZOO_HOME" not in os.environ:
     RECORDS = tempfile.TemporaryDirectory(prefix="u2zoo-tests-")
     os.environ["U2ZOO_HOME"] = RECORDS.name
 
+# Weights run in Torch where nothing else is said, and no test races engines but those about that (test_engines.py).
+os.environ["U2ZOO_RUNTIME"] = "torch"
+
 os.environ.pop("COLUMNS", None)  # workers are told a width, and nothing here is a terminal …
 os.unsetenv("COLUMNS")  # … and readline, which pytest loads, tells it to child processes alone
 

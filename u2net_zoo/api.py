@@ -1,12 +1,15 @@
 """What `u2net_zoo` exports: a source in, a Torch model, a Keras model or a photograph-to-mask session out."""
 
+import contextlib
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .checkpoint import Checkpoint
 from .conventions import NORMALISED, InputConvention
-from .errors import MissingExtraError, OptionError, UnknownNameError
+from .devices import AUTO, BY_PREFERENCE, CPU, get_device
+from .errors import MissingExtraError, OptionError, U2ZooError, UnknownNameError
 from .preprocessing import Profile, get_profile
 from .session import MaskSession
 from .sources import Located, locate
@@ -14,6 +17,7 @@ from .system import scratch_folder
 
 if TYPE_CHECKING:
     from converters import Format, Predictor
+    from converters.engines import Choice
 
     from .torch_model import U2Net
 
@@ -65,17 +69,24 @@ class Session(MaskSession):
     """Photograph in, mask out: `Session("u2netp.onnx").mask(image)`.
 
     Args:
-        source: a weight file (runs in Torch; without Torch, one of safetensors in onnxruntime), an artifact of any
-            format, a name in the catalog, or a checkpoint.
+        source: a weight file, an artifact of any format, a name in the catalog, or a checkpoint.
         profile: a name in `PROFILES`; by default the one that belongs to the catalog's weights, otherwise `paper`.
-        runtime: a format's name: a weight file, or weights that the catalog names, are converted to it first, at the
+        runtime: `auto`: an artifact runs in its own runtime, also one that the catalog names; weights run in the
+            fastest one that is installed, which is tried once for each architecture and size and kept in the cache
+            (`u2zoo engines`). A format's name: weights, and what the catalog names, are converted to it first, at the
             profile's size, into a temporary folder; an artifact must already be of that format. `torch`: the weights
             are read from the file, whatever it is, and run in Torch.
         takes: what an artifact wants of a photograph, a name in `INPUTS`; by default what its metadata says (ONNX,
             Core ML), or what is found out by running it beside its own weights, once for each file.
+        device: a name in `u2net_zoo.devices.DEVICES`, or `auto`: the first of `BY_PREFERENCE` that is here. What is
+            asked for by its name and is not here is an error, never another device.
+
+    Attributes:
+        engine: what runs it, on which device; `str(engine)` is a line for people.
 
     Raises:
-        InputError: the source cannot be used. UsageError: unknown profile or runtime, a package is missing.
+        InputError: the source cannot be used. UsageError: unknown profile, runtime or device, the runtime cannot take
+            the device, a package is missing.
     """
 
     def __init__(
@@ -83,64 +94,112 @@ class Session(MaskSession):
         source: str | Path | Checkpoint,
         *,
         profile: str | None = None,
-        runtime: str | None = None,
+        runtime: str | None = AUTO,
         takes: str | None = None,
+        device: str = CPU,
     ):
         chosen = get_profile(profile) if profile else None
         located = source if isinstance(source, Checkpoint) else locate(source)
         if isinstance(located, Located):
             chosen = chosen or get_profile(located.profile or "paper")
         chosen = chosen or get_profile("paper")
-        predictor, convention = _predictor(located, runtime, chosen, takes)
-        super().__init__(predictor, chosen, takes=convention)
+        opened = _opened(located, runtime or AUTO, chosen, takes, get_device(device))
+        self.engine = opened.engine
+        super().__init__(opened.predictor, chosen, takes=opened.takes)
 
 
-def _predictor(
-    source: Located | Checkpoint, runtime: str | None, profile: Profile, takes: str | None
-) -> "tuple[Predictor, InputConvention]":
+@dataclass(frozen=True)
+class _Opened:
+    predictor: "Predictor"
+    engine: "Choice"
+    takes: InputConvention = NORMALISED
+
+
+def _opened(source: Located | Checkpoint, runtime: str, profile: Profile, takes: str | None, device: str) -> _Opened:
+    """On `auto` the first device on which the source can be run."""
+    if device != AUTO:
+        return _opened_on(source, runtime, profile, takes, device)
+    for each in BY_PREFERENCE[:-1]:
+        with contextlib.suppress(U2ZooError):
+            found = _opened_on(source, runtime, profile, takes, each)
+            return replace(found, engine=replace(found.engine, new=True))
+    found = _opened_on(source, runtime, profile, takes, CPU)
+    why = "no other device that can run it was found"
+    return replace(found, engine=replace(found.engine, new=True, why=found.engine.why or why))
+
+
+def _opened_on(source: Located | Checkpoint, runtime: str, profile: Profile, takes: str | None, device: str) -> _Opened:
+    from converters.engines import Choice
     from converters.loading import format_of
     from converters.registry import FORMATS
-    from converters.torch_predictor import TorchPredictor
 
-    if runtime not in (None, "torch", *FORMATS):
-        raise UnknownNameError("runtime", str(runtime), ["torch", *FORMATS])
-    wanted = FORMATS.get(runtime or "")
+    if runtime not in (AUTO, "torch", *FORMATS):
+        raise UnknownNameError("runtime", runtime, [AUTO, "torch", *FORMATS])
     found = format_of(source.path) if isinstance(source, Located) else None
     if isinstance(source, Located) and found and runtime != "torch" and found.has_graph:
-        if wanted in (None, found):
-            from converters.verify.known_inputs import input_of
-
-            found.require_running()
-            predictor = found.run(source.path)
-            return predictor, input_of(found, source.path, predictor, profile, takes)
+        if runtime in (AUTO, found.name):
+            return _file(source.path, found, profile, takes, device)
         if source.entry is None:
             raise OptionError(f"{source.path} is {found.title}: --runtime {found.name} runs it, {runtime} does not")
     if takes is not None:
         raise OptionError(
             f"--input {takes}: goes with a converted model that runs in its own runtime, not with weights"
         )
-    checkpoint = _checkpoint(source.path if isinstance(source, Located) else source)
     size = (profile.size, profile.size)
-    if not find_spec("torch") and (wanted is None or wanted.direct) and runtime != "torch":
-        return _run_directly(checkpoint, wanted, size), NORMALISED
-    if wanted is None:
-        return TorchPredictor(checkpoint, fold=True), NORMALISED
-    wanted.require()
-    return run_converted(checkpoint, wanted, size), NORMALISED
+    if runtime == AUTO:
+        return _Opened(*_engine(source, profile, size, device))
+    checkpoint = _checkpoint(source.path if isinstance(source, Located) else source)
+    return _Opened(_asked(checkpoint, runtime, size, device), Choice.of(runtime, device))
 
 
-def _run_directly(checkpoint: Checkpoint, wanted: "Format | None", size: tuple[int, int]) -> "Predictor":
-    """Weights where Torch is not installed: in the first runtime that takes them without a file."""
-    from converters import Options
-    from converters.registry import FORMATS
+def _file(path: Path, fmt: "Format", profile: Profile, takes: str | None, device: str) -> _Opened:
+    """An artifact in its own runtime."""
+    from converters.engines import Choice
+    from converters.verify.known_inputs import input_of
 
-    direct = [wanted] if wanted else [fmt for fmt in FORMATS.values() if fmt.direct]
-    fmt = next((fmt for fmt in direct if fmt.can_run()), direct[0])
     fmt.require_running()
-    return fmt.run_weights(checkpoint, fmt.settle(Options(size=size)))
+    predictor = fmt.run(path, device)
+    return _Opened(predictor, Choice.of(fmt.name, device), input_of(fmt, path, predictor, profile, takes))
 
 
-def run_converted(checkpoint: Checkpoint, fmt: "Format", size: tuple[int, int]) -> "Predictor":
+def _engine(
+    source: Located | Checkpoint, profile: Profile, size: tuple[int, int], device: str
+) -> "tuple[Predictor, Choice]":
+    """Weights in the fastest runtime."""
+    from converters.engines import Weights, open_engine
+    from converters.loading import format_of, read_source, sha256_of_all
+
+    if isinstance(source, Checkpoint):
+        weights = Weights(source.digest, lambda: source)
+    else:
+        path = source.path
+        digest = sha256_of_all(format_of(path).files(path))
+        weights = Weights(digest, lambda: read_source(path), str(path))
+    return open_engine(weights, profile, size, device)
+
+
+def _asked(checkpoint: Checkpoint, runtime: str, size: tuple[int, int], device: str) -> "Predictor":
+    """Weights in the runtime that was asked for."""
+    from converters.engines import candidate
+
+    wanted = candidate(runtime)
+    if wanted.fmt is None:
+        wanted.check(device)
+        return wanted.of(checkpoint, device)
+    if find_spec("torch") or not wanted.fmt.direct:
+        wanted.fmt.require()
+        wanted.fmt.check_device(device)
+        return run_converted(checkpoint, wanted.fmt, size, device)
+    wanted.fmt.require_running()
+    folder = scratch_folder()
+    path = wanted.file(Path(folder.name))
+    wanted.write(checkpoint, path, size)
+    predictor = wanted.open(path, device)
+    predictor.scratch = folder
+    return predictor
+
+
+def run_converted(checkpoint: Checkpoint, fmt: "Format", size: tuple[int, int], device: str = CPU) -> "Predictor":
     """`checkpoint` in a format's own runtime: converted in a temporary folder, proof included, which goes with it.
 
     Args:
@@ -150,7 +209,7 @@ def run_converted(checkpoint: Checkpoint, fmt: "Format", size: tuple[int, int]) 
 
     options = Options(size=size, io="tensor" if "tensor" in fmt.choices.get("io", ()) else None)
     folder = scratch_folder()
-    predictor = fmt.run(convert(checkpoint, [fmt.name], folder.name, options=options)[0].path)
+    predictor = fmt.run(convert(checkpoint, [fmt.name], folder.name, options=options)[0].path, device)
     predictor.scratch = folder
     return predictor
 

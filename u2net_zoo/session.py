@@ -30,6 +30,7 @@ class RunnablePredictor(Protocol):
     size: tuple[int, int] | None
     default: tuple[int, int] | None
     batch: int | None
+    together: int
     outputs: tuple[str, ...]
 
     @property
@@ -129,8 +130,14 @@ class MaskSession:
 
     def answer(self, x: np.ndarray) -> np.ndarray:
         """d0 of one prepared photograph (`Preparation.input`), (out_ch, h, w)."""
-        result = self.predictor(np.repeat(x, self.predictor.batch or 1, axis=0))
-        return result[_mask_among(result, self.predictor.outputs or tuple(result), x.shape[2:])][0]
+        return self.answers([x])[0]
+
+    def answers(self, xs: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """The same of several, in one call; by a model with a fixed batch one photograph after the other."""
+        if len(xs) > 1 and self.predictor.batch is not None:
+            return [self.answer(x) for x in xs]
+        result = self.predictor(np.concatenate(xs) if len(xs) > 1 else np.repeat(xs[0], self.predictor.batch or 1, 0))
+        return list(result[_mask_among(result, self.predictor.outputs or tuple(result), xs[0].shape[2:])][: len(xs)])
 
     def predict(self, image: Image.Image) -> np.ndarray:
         """d0 of a photograph in any mode: (out_ch, h, w) float32 at the network's size.

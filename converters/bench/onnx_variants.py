@@ -9,11 +9,12 @@ import numpy as np
 from u2net_zoo.errors import OptionError
 
 from ..formats.layout import check_input
+from ..formats.onnx_providers import PROVIDERS, check_taken, lacking, preload
 from ..formats.onnx_runtime import CPU, Runtime
 
 __all__ = ["OnnxVariant"]
 
-CUDA = "CUDAExecutionProvider"
+CUDA = PROVIDERS["cuda"].names[0]
 
 
 class OnnxVariant(Runtime):
@@ -29,9 +30,8 @@ class OnnxVariant(Runtime):
         if device == "cuda":
             _require_cuda()
         super().__init__(Path(path), [(CUDA, {"use_tf32": int(tf32)})] if device == "cuda" else CPU)
-        taken = self.session.get_providers()[0]
-        if device == "cuda" and taken != CUDA:
-            raise OptionError(f"onnxruntime cannot use {CUDA} here and took {taken}")
+        if device == "cuda":
+            check_taken(self.session, device, CUDA)
 
     def timed(self, x: np.ndarray) -> Callable[[], None]:
         """One run on a tensor that lies on the device already, as do the answers; returns when they are computed."""
@@ -58,10 +58,6 @@ class OnnxVariant(Runtime):
 
 def _require_cuda() -> None:
     """Raises OptionError: this onnxruntime has no CUDA."""
-    import onnxruntime
-
-    found = onnxruntime.get_available_providers()
-    if CUDA not in found:
-        raise OptionError(f"onnxruntime was built without {CUDA}; it has: {', '.join(found)}")
-    if hasattr(onnxruntime, "preload_dlls"):
-        onnxruntime.preload_dlls()  # CUDA's libraries may lie in Torch's or NVIDIA's packages, where it does not look
+    if why := lacking("cuda"):
+        raise OptionError(why)
+    preload()

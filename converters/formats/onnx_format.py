@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 from u2net_zoo.checkpoint import Checkpoint
 from u2net_zoo.containers import Signature
+from u2net_zoo.devices import CPU
 from u2net_zoo.errors import OptionError
 
 from ..embedded import metadata_of
@@ -17,7 +18,8 @@ from ..quantise.mixed_precision import Plan
 from ..quantise.onnx_int8 import int8
 from . import onnx_reader
 from .onnx_graph import onnx_bytes
-from .onnx_runtime import Runtime
+from .onnx_providers import PROVIDERS, lacking
+from .onnx_runtime import OnDevice, Runtime
 
 __all__ = ["Onnx"]
 
@@ -37,7 +39,8 @@ class Onnx(Format):
     packages = ("torch", "onnx", "onnxruntime")
     running = ("onnxruntime",)
     running_extra = "run"
-    direct = True
+    direct = engine = True
+    devices = {CPU: "", **{device: provider.remedy for device, provider in PROVIDERS.items()}}
     lanes: ClassVar[tuple[Lane, ...]] = (
         Lane("onnxruntime"),
         Lane("onnxruntime CUDA float32", "cuda", CUDA, {"tf32": False}, artifacts=True),
@@ -83,6 +86,15 @@ class Onnx(Format):
 
     def open(self, path: Path) -> Predictor:
         return Runtime(path)
+
+    def open_on(self, path: Path, device: str) -> Predictor:
+        return OnDevice(path, device)
+
+    def lacks(self, device: str) -> str:
+        return lacking(device)
+
+    def write_to_run(self, checkpoint: Checkpoint, path: Path, options: Options) -> None:
+        path.write_bytes(onnx_bytes(checkpoint, options))
 
     def run_weights(self, checkpoint: Checkpoint, options: Options) -> Predictor:
         return Runtime(onnx_bytes(checkpoint, options))

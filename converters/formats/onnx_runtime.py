@@ -11,11 +11,12 @@ from u2net_zoo.errors import ArtifactError, one_line
 from u2net_zoo.system import processors
 
 from ..embedded import read_embedded, read_precision, read_takes
-from ..predictor import Predictor
+from ..predictor import TOGETHER, Predictor
 from . import onnx_reader
 from .layout import NCHW, Layout, check_input
+from .onnx_providers import PROVIDERS, check_taken, preload
 
-__all__ = ["CPU", "Runtime"]
+__all__ = ["CPU", "OnDevice", "Runtime"]
 
 CPU = ("CPUExecutionProvider",)
 FLOATS = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
@@ -38,9 +39,7 @@ class Runtime(Predictor):
         onnxruntime.disable_telemetry_events()  # which it has in Windows
         path = model if isinstance(model, Path) else "the network"
         self.model, self.providers = model if isinstance(model, bytes) else str(model), list(providers)
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
-        self.options = options
+        self.options = options = self.session_options()
         try:
             self.session = onnxruntime.InferenceSession(self.model, options, providers=self.providers)
         except Exception as error:  # onnxruntime raises types of its own for every kind of damage
@@ -61,6 +60,14 @@ class Runtime(Predictor):
         if self.embedded is None and any(answer.type == "tensor(uint8)" for answer in answers):
             raise ArtifactError(f"{path}: answers pictures, and does not say which profile is in its graph")
         self.outputs = tuple(answer.name for answer in answers)
+
+    def session_options(self) -> Any:
+        """onnxruntime's, for every session of this file."""
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        return options
 
     def compute(self, x: np.ndarray) -> dict[str, np.ndarray]:
         check_input(self, x)
@@ -101,6 +108,31 @@ class Runtime(Predictor):
         session = onnxruntime.InferenceSession(model.SerializeToString(), self.options, providers=self.providers)
         results = session.run(values, {session.get_inputs()[0].name: self.laid_out(x)})
         return iter([(unit.path, value.astype(np.float32)) for unit, value in zip(arch.units(), results, strict=False)])
+
+
+class OnDevice(Runtime):
+    """An ONNX file on a device of `PROVIDERS`; refused where onnxruntime would quietly run it on the processor.
+
+    One call at a time, of several photographs where the file takes any batch: DirectML allows no two.
+    """
+
+    concurrent = False
+
+    def __init__(self, model: Path, device: str):
+        self.device, provider = device, PROVIDERS[device]
+        name = provider.here or provider.names[0]
+        preload()
+        super().__init__(model, [(name, dict(provider.options)), *CPU])
+        check_taken(self.session, device, name)
+        self.together = TOGETHER if self.batch is None else 1
+
+    def session_options(self) -> Any:
+        options = super().session_options()
+        options.enable_mem_pattern = self.device != "directml"  # which cannot have it
+        return options
+
+    def share(self, lanes: int) -> int:
+        return 1
 
 
 def _wide(answer: np.ndarray) -> np.ndarray:

@@ -10,6 +10,7 @@ from typing import Any, Self
 import numpy as np
 
 from u2net_zoo.arch import Architecture
+from u2net_zoo.devices import CPU
 from u2net_zoo.dilation import kinds_of
 
 from ..embedded import read_embedded
@@ -116,13 +117,13 @@ class IsolatedPredictor(IsolatedProcess, OpenPredictor):
         return iter(arrays.items())
 
 
-def open_isolated(path: Path) -> IsolatedPredictor:
+def open_isolated(path: Path, device: str = CPU) -> IsolatedPredictor:
     """The artifact or weight file `path`, run by its own runtime in a process of its own."""
-    return IsolatedPredictor(ARTIFACT, {"path": str(path)})
+    return IsolatedPredictor(ARTIFACT, {"path": str(path), "device": device})
 
 
-def open_artifact(path: str) -> Predictor:
+def open_artifact(path: str, device: str = CPU) -> Predictor:
     """The artifact or weight file `path` in its own runtime: what is called in the other process."""
     fmt = format_of(path)
     fmt.require_running()
-    return fmt.run(Path(path))
+    return fmt.run(Path(path), device)

@@ -35,6 +35,15 @@ def test_no_conversion_calls_anybody(name, watched, tmp_path):
     assert (done.returncode, watched_calls(tmp_path)) == (0, "")
 
 
+@pytest.mark.full
+def test_trying_the_engines_calls_nobody(watched, tmp_path, cat):
+    cat.save(tmp_path / "p.png")
+    environment = {**watched, "U2ZOO_HOME": str(tmp_path / "home"), "U2ZOO_RUNTIME": "auto"}
+    done = u2zoo("mask", tmp_path / "p.png", "-o", tmp_path / "m.png", "--model", NANO, env=environment)
+    assert (done.returncode, watched_calls(tmp_path)) == (0, "")
+    assert done.stderr.startswith("engine: ")
+
+
 def test_no_training_calls_anybody(eight, watched, tmp_path):
     options = ("--augment", "strong", "--steps", "1", "--batch", "2", "--size", "32", "--crop", "32")
     data = ("--images", eight / "images", "--masks", eight / "masks", "--out", tmp_path / "run")

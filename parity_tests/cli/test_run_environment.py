@@ -20,6 +20,7 @@ from u2net_zoo.apps.objects import objects
 from u2net_zoo.preprocessing import read_image
 
 pytestmark = pytest.mark.full
+OURS = ("PYTHONPATH", "U2ZOO_RUNTIME")  # of these tests: the environment has its own packages, and no Torch
 HEAVY = ("torch", "tensorflow", "keras", "skimage", "scipy", "cv2", "onnx", "matplotlib")
 NAMES = ("astronaut.png", "chelsea.png", "coffee.png")
 LARGEST = 280  # MB: a third of what rembg's `[cpu,cli]` takes
@@ -50,7 +51,7 @@ def install(programs: Path, extra: str) -> None:
 @pytest.fixture
 def run(environment, tmp_path):
     def start(*arguments, program="u2zoo") -> str:
-        variables = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+        variables = {name: value for name, value in os.environ.items() if name not in OURS}
         variables["U2ZOO_HOME"] = str(tmp_path / "home")
         command = [environment / program, *map(str, arguments)]
         done = subprocess.run(command, cwd=tmp_path, env=variables, capture_output=True, text=True)
@@ -140,7 +141,8 @@ def test_sessions_and_errors(run, environment, tmp_path):
 
 def test_the_server_needs_its_own_extra_and_no_more(environment, in_torch, tmp_path, monkeypatch):
     install(environment, "serve")
-    monkeypatch.delenv("PYTHONPATH", raising=False)
+    for name in OURS:
+        monkeypatch.delenv(name, raising=False)
     served = Served("u2net_nano", python=environment / "python", folder=tmp_path)
     try:
         answer = served.post((PHOTOGRAPHS / NAMES[0]).read_bytes())

@@ -12,10 +12,10 @@ import typer
 from support.commands import called
 from support.data import ROOT
 
-import converters.format
 from converters import FORMATS
 from converters.bench import tables
 from converters.bench.race import Row
+from converters.engines import runnable
 from u2net_zoo import errors
 from u2net_zoo.cli.commands import app
 from u2net_zoo.cli.terminal import Whole, folded, print_table, progress_bar
@@ -74,9 +74,9 @@ def test_an_error_keeps_the_brackets(tmp_path):
 
 
 def test_formats_says_writing_and_running_apart_and_names_the_extra(monkeypatch):
-    find_spec = converters.format.find_spec
+    find_spec = runnable.find_spec
     gone = {"coremltools", "onnx"}  # files of ONNX run without the latter
-    monkeypatch.setattr(converters.format, "find_spec", lambda name: None if name in gone else find_spec(name))
+    monkeypatch.setattr(runnable, "find_spec", lambda name: None if name in gone else find_spec(name))
     shown = called("formats", env={**os.environ, **NARROW}).stdout
     assert re.search(r"^onnx +no +yes +ONNX, \*\.onnx$", re.sub(" +$", "", shown, flags=re.M), re.M)
     assert re.search(r"^keras +yes +yes ", shown, re.M)
@@ -87,7 +87,7 @@ def test_formats_says_writing_and_running_apart_and_names_the_extra(monkeypatch)
 
 
 def test_formats_json_names_what_is_missing(monkeypatch):
-    monkeypatch.setattr(converters.format, "find_spec", lambda name: None if name == "onnx" else object())
+    monkeypatch.setattr(runnable, "find_spec", lambda name: None if name == "onnx" else object())
     rows = {row["name"]: row for row in json.loads(called("formats", "--json").stdout)["formats"]}
     hint = errors.install_hint("onnx")
     missing = [{"to": "write", "package": "onnx", "extra": "onnx", "install": hint}]

@@ -93,7 +93,7 @@ def test_no_option_is_ignored(fmt):
 
 
 def test_a_missing_package_names_its_extra(fmt, monkeypatch):
-    monkeypatch.setattr("converters.format.find_spec", lambda name: None)
+    monkeypatch.setattr("converters.engines.runnable.find_spec", lambda name: None)
     with pytest.raises(MissingExtraError, match=rf"pip install -c constraints.txt -e '.\[{fmt.extra}\]'"):
         fmt.require()
 

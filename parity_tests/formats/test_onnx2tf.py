@@ -64,7 +64,7 @@ def test_what_onnx2tf_cannot_do_is_refused(options):
 
 
 def test_without_onnx_its_extra_is_named(small, tmp_path, monkeypatch):
-    monkeypatch.setattr("converters.format.find_spec", lambda name: None if name == "onnx" else name)
+    monkeypatch.setattr("converters.engines.runnable.find_spec", lambda name: None if name == "onnx" else name)
     with pytest.raises(MissingExtraError, match=r"--via onnx2tf.*'onnx'.*pip install .*\[onnx\]"):
         convert(small, "tflite", tmp_path, options=Options(size=(32, 32), via="onnx2tf"))
     assert not list(tmp_path.iterdir())

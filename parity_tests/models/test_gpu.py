@@ -10,13 +10,15 @@ from importlib.util import find_spec
 
 import numpy as np
 import pytest
+from PIL import Image
+from support.commands import called
 
 from converters import FORMATS
 from converters.bench.contestants import ON_CUDA
 from converters.loading import read_source
 from converters.mask_errors import MaskBound, MaskErrors
 from converters.parity import Reference, judge
-from u2net_zoo import BUNDLED
+from u2net_zoo import BUNDLED, Session
 from u2net_zoo.sources import locate
 
 # float32 is held to the noise floor. TF32 and fp16 round products to 10 bits, as an ONNX file at fp16 does: its bound.
@@ -112,3 +114,55 @@ def test_onnxruntime_on_cuda_agrees(reference, tmp_path):
     path = convert(reference.checkpoint, "onnx", tmp_path, options=options)[0].path
     report = judge(OnnxVariant(str(path), tf32=False), reference)
     assert report.ok, report.summary()
+
+
+def requires(runtime: str) -> None:
+    """Skips where onnxruntime was built without CUDA; Torch was asked already."""
+    if runtime == "onnx":
+        onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+        if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
+            pytest.skip("this onnxruntime was built without CUDA")
+
+
+def same_mask(one, other) -> bool:
+    """Within a grey level on 99.9 % of the pixels."""
+    apart = np.abs(np.asarray(one, int) - np.asarray(other, int))
+    return bool((apart <= 1).mean() >= 0.999)
+
+
+@pytest.mark.parametrize("runtime", ["torch", "onnx"])
+def test_a_photograph_has_the_same_mask_on_a_gpu(cat, runtime):
+    requires(runtime)
+    session = Session(BUNDLED, runtime=runtime, device="cuda")
+    assert (session.engine.device, session.predictor.together > 1) == ("cuda", True)
+    assert same_mask(session.mask(cat), Session(BUNDLED, runtime="torch").mask(cat))
+
+
+@pytest.mark.parametrize("runtime", ["torch", "onnx"])
+def test_a_folder_has_the_same_masks_on_a_gpu_whatever_is_run_together(cat, tmp_path, runtime):
+    requires(runtime)
+    (tmp_path / "in").mkdir()
+    for index in range(9):
+        cat.crop((index, index, index + 200, index + 180)).save(tmp_path / "in" / f"{index}.png")
+    done = called("mask", tmp_path / "in", "-o", tmp_path / "out", "--runtime", runtime, "--device", "cuda")
+    assert done.returncode == 0, done.stderr
+    alone = Session(BUNDLED, runtime="torch")
+    for path in (tmp_path / "in").iterdir():
+        assert same_mask(Image.open(tmp_path / "out" / path.name), alone.mask(Image.open(path)))
+
+
+def test_auto_takes_the_gpu_and_says_so(tmp_path, monkeypatch, cat):
+    monkeypatch.setenv("U2ZOO_HOME", str(tmp_path))
+    monkeypatch.delenv("U2ZOO_RUNTIME", raising=False)
+    session = Session(BUNDLED, device="auto")
+    assert str(session.engine).startswith(f"engine: {session.engine.runtime} on cuda, ")
+    assert same_mask(session.mask(cat), Session(BUNDLED, runtime="torch").mask(cat))
+
+
+def test_an_artifact_is_verified_on_a_gpu(tmp_path):
+    requires("onnx")
+    from converters import Options, convert
+
+    path = convert(BUNDLED, "onnx", tmp_path, options=Options(size=(320, 320)))[0].path
+    done = called("verify", path, "--against", BUNDLED, "--device", "cuda")
+    assert (done.returncode, "agrees" in done.stdout) == (0, True), done.stdout

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from converters.registry import FORMATS
-
 from ..conventions import INPUTS
+from ..devices import AUTO, CPU
+from .runtime_options import DeviceOption, RuntimeOption
 
 if TYPE_CHECKING:
     from ..apps.base import Application
@@ -30,10 +30,8 @@ COMMON: dict[str, tuple[Any, Any]] = {
     ),
     "model": (Annotated[Path, typer.Option(help="Weights, an artifact of any format, or a catalog name.")], None),
     "profile": (Annotated[str | None, typer.Option(help="How photographs are prepared.")], None),
-    "runtime": (
-        Annotated[str | None, typer.Option(help=f"What runs the weights: torch (the default), {', '.join(FORMATS)}.")],
-        None,
-    ),
+    "runtime": (RuntimeOption, AUTO),
+    "device": (DeviceOption, CPU),
     "input": (
         Annotated[
             str | None,

@@ -9,7 +9,7 @@ import typer
 from .. import __version__
 from ..errors import U2ZooError, one_line
 from ..system import ending_signals
-from . import bench, convert, eval, fetch, formats, info, serve, tools, train, verify, video
+from . import bench, convert, engines, eval, fetch, formats, info, serve, tools, train, verify, video
 from . import list as listing
 from .applications import Commands
 from .console import say_anything, state
@@ -29,6 +29,7 @@ app = typer.Typer(
 )
 app.command("bench")(bench.bench)
 app.command("convert")(convert.convert)
+app.command("engines")(engines.engines)
 app.command("eval")(eval.evaluate)
 app.command("fetch")(fetch.fetch)
 app.command("formats")(formats.formats)

@@ -57,8 +57,12 @@ class State:
             print(json.dumps(_finite_values(value), indent=2, allow_nan=False), file=self.out or sys.stdout, flush=True)
 
     def warn(self, text: str) -> None:
+        self.note(f"warning: {text}")
+
+    def note(self, text: str) -> None:
+        """A line that is no result, on stderr."""
         with self._without_bar():
-            print(f"warning: {text}", file=self.err or sys.stderr, flush=True)
+            print(text, file=self.err or sys.stderr, flush=True)
 
     @contextlib.contextmanager
     def _without_bar(self) -> Iterator[None]:

@@ -12,14 +12,18 @@ from typing import TYPE_CHECKING, Any
 from ..apps.base import Application
 from ..apps.batch.jobs import STREAM, Job, jobs_of
 from ..apps.batch.work import Outcome, run_one
+from ..devices import CPU
 from ..errors import ImageError, OptionError, OutputError, U2ZooError, UnknownNameError
 from ..sources import profile_of
 from ..system import path_key, same_file
 from .console import state
 from .fetch import fetch_source
+from .runtime_options import check_runtime, open_session
 from .terminal import Whole
 
 if TYPE_CHECKING:
+    from converters.engines import Choice
+
     from ..apps.batch.journal import Journal
     from ..session import MaskSession
 
@@ -32,14 +36,16 @@ HEAD = 40  # characters by which a file about a whole run is known
 class Opening:
     """Opens the session when it is called; it can be pickled, and called in another process."""
 
-    def __init__(self, model: Path, profile: str | None, runtime: str | None, takes: str | None):
+    engine: "Choice | None" = None  # of the session, once it is open in this process
+
+    def __init__(self, model: Path, profile: str | None, runtime: str, takes: str | None, device: str = CPU):
         self.model = model.absolute() if model.exists() else model  # Ray's workers stand in folders of their own
-        self.profile, self.runtime, self.takes = profile, runtime, takes
+        self.profile, self.runtime, self.takes, self.device = profile, runtime, takes, device
 
     def __call__(self) -> "MaskSession":
-        from ..api import Session
-
-        return Session(self.model, profile=self.profile, runtime=self.runtime, takes=self.takes)
+        session = open_session(self.model, self.profile, self.runtime, self.takes, self.device)
+        self.engine = session.engine
+        return session
 
 
 @dataclass(frozen=True)
@@ -50,7 +56,8 @@ class Request:
     out: str
     model: Path
     profile: str | None
-    runtime: str | None
+    runtime: str
+    device: str
     input: str | None
     recursive: bool
     resume: bool
@@ -68,6 +75,7 @@ class Request:
             raise OptionError(f"--address {self.address}: goes with --engine ray")
         if self.out == STREAM and self.json:
             raise OptionError("-o -: standard output takes the picture; --json needs a file with -o")
+        check_runtime(self.runtime, self.device)
         if self.profile:
             from ..preprocessing import get_profile
 
@@ -92,7 +100,7 @@ def run_request(application: Application, request: Request) -> None:
     many = request.many(jobs)
     fetch_source(request.model)
     profile = request.profile or application.profile(profile_of(request.model, application.model))
-    opened = Opening(request.model, profile, request.runtime, request.input)
+    opened = Opening(request.model, profile, request.runtime, request.input, request.device)
     if many:
         outcomes = _run_many(application, request, jobs, opened)
     else:
@@ -180,6 +188,7 @@ def _finish(
         {
             "model": str(request.model),
             "profile": next((outcome.profile for outcome in good if outcome.profile), opened.profile),
+            "engine": opened.engine and {"runtime": opened.engine.runtime, "device": opened.engine.device},
             application.plural: [_row(application, jobs[outcome.index], outcome) for outcome in good],
             "failed": [{"image": image, "error": error} for image, error in failed],
         }

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .. import BUNDLED
-from ..errors import MissingExtraError, OptionError, UnknownNameError
+from ..devices import AUTO, CPU
+from ..errors import MissingExtraError, OptionError
 from ..system import processors
 from .console import state
 from .fetch import fetch_source
+from .runtime_options import DeviceOption, RuntimeOption, check_runtime, open_session
 
 if TYPE_CHECKING:
     from ..session import MaskSession
@@ -29,7 +31,8 @@ def serve(
     profile: Annotated[str | None, typer.Option(help="How photographs are prepared; by default the weights' own.")] = (
         None
     ),
-    runtime: Annotated[str | None, typer.Option(help="What runs the weights: torch (the default), onnx …")] = None,
+    runtime: RuntimeOption = AUTO,
+    device: DeviceOption = CPU,
     takes: Annotated[
         str | None,
         typer.Option("--input", help="What an artifact takes, if that cannot be found out: normalised, pixels …"),
@@ -55,7 +58,7 @@ def serve(
     from ..serve import server
     from ..serve.sessions import Sessions
 
-    _check_runtime(runtime)
+    check_runtime(runtime, device)
     fetch_source(model)
     from converters.memory import return_large_blocks
 
@@ -66,9 +69,8 @@ def serve(
     listening = server.listen(host, port)
 
     def opened(source: str, chosen: str | None) -> "MaskSession":
-        return _open(
-            source, chosen, runtime, takes if source == str(model) else None
-        )  # others have weights of their own
+        own = takes if source == str(model) else None  # others have weights of their own
+        return open_session(source, chosen, runtime, own, device)
 
     sessions = Sessions(opened, model, profile)
     with state.quiet():
@@ -82,22 +84,9 @@ def serve(
         state.result("ended")
 
 
-def _open(source: str, profile: str | None, runtime: str | None, takes: str | None) -> "MaskSession":
-    from ..api import Session
-
-    return Session(source, profile=profile, runtime=runtime, takes=takes)
-
-
 def _check_extra() -> None:
     from importlib.util import find_spec
 
     for package, module in (("fastapi", "fastapi"), ("uvicorn", "uvicorn"), ("python-multipart", "python_multipart")):
         if find_spec(module) is None:
             raise MissingExtraError("u2zoo serve", package, "serve")
-
-
-def _check_runtime(runtime: str | None) -> None:
-    from converters.registry import FORMATS
-
-    if runtime not in (None, "torch", *FORMATS):
-        raise UnknownNameError("runtime", str(runtime), ["torch", *FORMATS])

@@ -8,14 +8,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..devices import AUTO, BY_PREFERENCE, CPU, get_device
 from ..errors import InputError, OutputError, ParityError
 from .console import human_bytes, state
 from .fetch import fetch_source
 from .options import parse_size
+from .runtime_options import DeviceOption
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from converters import Format
     from converters.verify.verifier import VerificationResult
 
     from ..checkpoint import Checkpoint
@@ -38,6 +41,7 @@ def verify(
         str | None, typer.Option(help="How photographs are prepared: paper, rembg …; by default as the catalog says.")
     ] = None,
     size: Annotated[str | None, typer.Option(help="Input size, N or HxW, of artifacts that take any.")] = None,
+    device: DeviceOption = CPU,
     json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
     """Compare artifacts with a checkpoint: the same tensor, the same photographs; where and why they part.
@@ -45,6 +49,7 @@ def verify(
     Ends with 0 when all agree, 1 when one differs, 2 when something cannot be read.
     """
     state.json = json
+    from converters.isolated import open_isolated
     from converters.loading import format_of, read_source
     from converters.registry import FORMATS
     from converters.verify.verifier import Verifier
@@ -56,8 +61,7 @@ def verify(
     chosen = get_profile(profile) if profile else None
     beside = {fmt.companion for fmt in FORMATS.values() if fmt.companion}
     files = [path for path in dict.fromkeys(artifacts) if path.suffix not in beside] or artifacts[:1]
-    for path in files:
-        format_of(path).require_running()
+    device = _device_of([format_of(path) for path in files], device)
     openers = _photographs(images)
     fetch_source(against)
     total = len(files) * len(openers)
@@ -66,7 +70,7 @@ def verify(
         checkpoint = read_source(located.path)
         known = bool(profile or located.profile)
         chosen = chosen or get_profile(located.profile or "paper")
-        verifier = Verifier(checkpoint, chosen, page.photographs, wanted, known=known)
+        verifier = Verifier(checkpoint, chosen, page.photographs, wanted, known, partial(open_isolated, device=device))
         verdicts = []
         for done, path in enumerate(files, 1):
             bar.update(bar.task_ids[0], description=path.name)
@@ -76,6 +80,21 @@ def verify(
                 state.result(*parts, indent=INDENT)
         page.finish(verdicts, checkpoint, chosen.name)
     _conclude(verdicts, against, report, checkpoint)
+
+
+def _device_of(formats: "list[Format]", asked: str) -> str:
+    """The device, which all artifacts' runtimes have; on `auto` the first that they have. Raises UsageError."""
+    asked = get_device(asked)
+    for fmt in formats:
+        fmt.require_running()
+        if asked != AUTO:
+            fmt.check_device(asked)
+    if asked != AUTO:
+        return asked
+    able = (each for each in BY_PREFERENCE if all(each in fmt.devices for fmt in formats))
+    found = next(each for each in able if each == CPU or not any(fmt.lacks(each) for fmt in formats))
+    state.note(f"device: {found}")
+    return found
 
 
 def _conclude(

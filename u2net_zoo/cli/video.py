@@ -5,14 +5,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from converters.registry import FORMATS
-
 from .. import BUNDLED
 from ..conventions import INPUTS
+from ..devices import AUTO, CPU
 from ..errors import OutputError
 from ..system import same_file
 from .console import state
 from .fetch import fetch_source
+from .runtime_options import DeviceOption, RuntimeOption, check_runtime, open_session
 
 if TYPE_CHECKING:
     from ..apps.video import Summary, VideoJob
@@ -43,9 +43,8 @@ def video(
     profile: Annotated[
         str | None, typer.Option(help="How frames are prepared: paper, rembg …; by default as the catalog says.")
     ] = None,
-    runtime: Annotated[
-        str | None, typer.Option(help=f"What runs the weights: torch (the default), {', '.join(FORMATS)}.")
-    ] = None,
+    runtime: RuntimeOption = AUTO,
+    device: DeviceOption = CPU,
     takes: Annotated[
         str | None,
         typer.Option("--input", help=f"What the artifact takes, if that cannot be found out: {', '.join(INPUTS)}."),
@@ -56,7 +55,6 @@ def video(
     state.json = json
     from dataclasses import asdict
 
-    from ..api import Session
     from ..apps.video import VideoJob
     from ..preprocessing import get_profile
 
@@ -64,16 +62,26 @@ def video(
         job = VideoJob(source, out, show or ("replace" if background else "cutout"), background, smooth, audio)
     if same_file(out, model):
         raise OutputError(f"{out}: would replace the model that is read; name another file with -o")
+    check_runtime(runtime, device)
     if profile:
         get_profile(profile)
     fetch_source(model)
     with state.quiet(), state.progress() as bar:
         bar.update(bar.task_ids[0], description=source.name)
-        session = Session(model, profile=profile, runtime=runtime, takes=takes)
+        session = open_session(model, profile, runtime, takes, device)
         summary = job.run(session, lambda done, total: bar.update(bar.task_ids[0], completed=done, total=total))
     _say(job, summary)
     chosen = {"source": str(source), "out": str(out), "show": job.show, "background": background, "smooth": smooth}
-    state.document(chosen | {"model": str(model), "profile": session.profile.name} | asdict(summary))
+    state.document(
+        chosen
+        | {
+            "model": str(model),
+            "profile": session.profile.name,
+            "engine": session.engine.runtime,
+            "device": session.engine.device,
+        }
+        | asdict(summary)
+    )
 
 
 def _say(job: "VideoJob", summary: "Summary") -> None:

@@ -50,5 +50,6 @@ class Sessions:
 
     def _open(self, model: str) -> MaskSession:
         session = self.open(model, self.profile if model == self.model else None)
-        session.predictor.share(lanes())
+        if session.predictor.together == 1:
+            session.predictor.share(lanes())
         return session

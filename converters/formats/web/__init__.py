@@ -46,7 +46,7 @@ class Web(Onnx):
     is_folder = True
     marker = "model.onnx"
     downloads = prepares = True
-    direct = False
+    direct = engine = False
     lanes = ()
     choices = {
         "batch": (DYNAMIC,),
@@ -93,6 +93,9 @@ class Web(Onnx):
 
     def open(self, path: Path) -> Predictor:
         return super().open(path / self.marker)
+
+    def open_on(self, path: Path, device: str) -> Predictor:
+        return super().open_on(path / self.marker, device)
 
     def read(self, path: Path) -> Checkpoint:
         return super().read(path / self.marker)

@@ -1,5 +1,6 @@
 """An application over many photographs, on this machine: worker processes around one model."""
 
+import contextlib
 import multiprocessing
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -60,7 +61,7 @@ def run(
     with Pool(application, room, min(len(jobs), workers or default_workers(), worker_limit())) as pool:
         session = opened()
         pool.prepare(session.preparation)
-        at_once = min(lanes(), len(pool.workers))
+        at_once = min(lanes(), len(pool.workers)) if session.predictor.together == 1 else 1
         with ThreadPoolExecutor(session.predictor.share(at_once) if at_once > 1 else 1) as threads:
             yield from _Run(pool, session, threads, jobs).outcomes()
 
@@ -71,6 +72,7 @@ class _Run:
         self.error: Exception | None = None
         self.woken, self.wake = multiprocessing.Pipe(duplex=False)  # an error in a lane wakes the main thread
         self.waiting = deque(jobs)
+        self.asked: deque[tuple[Process, np.ndarray]] = deque()  # tensors that wait for the model
         self.left = len(jobs)
         self.tries: dict[int, int] = {}
         self.deaths = 0
@@ -94,7 +96,8 @@ class _Run:
 
     def _handle(self, worker: Process, kind: str, *values: Any) -> Outcome | None:
         if kind == "tensor":
-            self.threads.submit(self._answer, worker, values[0])
+            self.asked.append((worker, values[0]))
+            self.threads.submit(self._answer)
             return None
         if kind == "stop":
             error = U2ZooError(values[0])
@@ -105,10 +108,20 @@ class _Run:
         outcome: Outcome = values[0]
         return outcome
 
-    def _answer(self, worker: Process, tensor: np.ndarray) -> None:
-        """In a lane: the model's answer goes straight to the worker that waits for it."""
+    def _answer(self) -> None:
+        """In a lane: the model's answers go straight to the workers that wait for them.
+
+        Takes what waits by now, as many as the model best takes at once; a later turn may find nothing left.
+        """
+        taken: list[tuple[Process, np.ndarray]] = []
+        with contextlib.suppress(IndexError):  # another lane may take the last one
+            while len(taken) < self.session.predictor.together:
+                taken.append(self.asked.popleft())
+        if not taken:
+            return
         try:
-            worker.send("output", self.session.answer(tensor))
+            for (worker, _), output in zip(taken, self.session.answers([x for _, x in taken]), strict=True):
+                worker.send("output", output)
         except Exception as error:
             self.error = error
             self.wake.send(None)

@@ -1,0 +1,26 @@
+"""What runs weights when nothing is said: the fastest of the installed runtimes, tried once and remembered.
+
+>>> from converters.engines import Weights, open_engine
+>>> from u2net_zoo.preprocessing import PROFILES
+>>> weights = Weights(checkpoint.digest, lambda: checkpoint)
+>>> predictor, choice = open_engine(weights, PROFILES["paper"], (320, 320))
+>>> predictor.outputs[0], choice.device
+('mask', 'cpu')
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .choice import VARIABLE, Choice, Weights, open_engine
+    from .runtimes import Candidate, candidate, candidates
+
+__all__ = ["VARIABLE", "Candidate", "Choice", "Weights", "candidate", "candidates", "open_engine"]
+
+
+def __getattr__(name: str) -> Any:
+    """Imported when it is asked for: formats begin with this package too, and candidates with the formats."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = ".runtimes" if "andidate" in name else ".choice"
+    return getattr(import_module(module, __name__), name)

@@ -1,0 +1,52 @@
+"""What runs the model: the options that commands share, and the session that follows from them."""
+
+import contextlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from converters.registry import FORMATS
+
+from ..devices import AUTO, DEVICES
+from .console import state
+
+if TYPE_CHECKING:
+    from ..api import Session
+
+__all__ = ["DeviceOption", "RuntimeOption", "check_runtime", "open_session"]
+
+RuntimeOption = Annotated[
+    str,
+    typer.Option(
+        help=f"What runs weights: auto (the fastest that is installed, tried once), torch, {', '.join(FORMATS)}."
+    ),
+]
+DeviceOption = Annotated[
+    str, typer.Option(help=f"What it runs on: {', '.join(DEVICES)}, or auto: the first GPU that is here, else cpu.")
+]
+
+
+def open_session(model: str | Path, profile: str | None, runtime: str, takes: str | None, device: str) -> "Session":
+    """The session, and a line on stderr where an engine was tried or a device chosen for it."""
+    from converters.progress import watched
+
+    from ..api import Session
+
+    with contextlib.ExitStack() as stack:
+        bar = state.bar or stack.enter_context(state.progress())
+        stack.enter_context(watched(lambda text: bar.update(bar.task_ids[0], description=text)))
+        session = Session(model, profile=profile, runtime=runtime, takes=takes, device=device)
+    if session.engine.new:
+        state.note(str(session.engine))
+    return session
+
+
+def check_runtime(runtime: str, device: str) -> None:
+    """Raises UnknownNameError."""
+    from ..devices import get_device
+    from ..errors import UnknownNameError
+
+    if runtime not in (AUTO, "torch", *FORMATS):
+        raise UnknownNameError("runtime", runtime, [AUTO, "torch", *FORMATS])
+    get_device(device)
