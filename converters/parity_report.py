@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from .mask_errors import NEAR, MaskError, PixelError, SizeError
+from .mask_errors import NEAR, GreyError, MaskError, PixelError, SizeError
 from .options import describe
 
 __all__ = ["RATIO", "MaskReport", "OutputDifference", "OutputError64", "PixelReport", "Report", "TensorReport"]
@@ -60,16 +60,19 @@ class Report(ABC):
         flat: the reference itself hardly varies, so agreement proves little.
         diverges_at: when not ok, path of the first unit that differs, where the runtime lets one look.
         sizes: masks of a photograph at the further sizes of a flexible artifact.
+        fast: by the kernels that run it unless others are asked for, where these trade digits for speed; all else is
+            then by the others.
     """
 
     kind: ClassVar[str]
     flat: bool
     diverges_at: str | None = None
     sizes: tuple[SizeError, ...] = ()
+    fast: GreyError | None = None
 
     @property
     def ok(self) -> bool:
-        return self._near() and all(size.ok for size in self.sizes)
+        return self._near() and all(size.ok for size in self.sizes) and (self.fast is None or self.fast.ok)
 
     @property
     @abstractmethod
@@ -89,7 +92,8 @@ class Report(ABC):
     def summary(self) -> str:
         """`max|Δ| 2.1e-06 = 0.8x noise`, and the masks where they decide."""
         bad = next((size for size in self.sizes if not size.ok), None)
-        return f"{self._figures()}; at {describe(bad.size)} {bad.summary(bad.bound)}" if bad else self._figures()
+        text = f"{self._figures()}; at {describe(bad.size)} {bad.summary(bad.bound)}" if bad else self._figures()
+        return f"{text}; fast kernels: {self.fast}" if self.fast else text
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for `json.dumps`."""
@@ -101,6 +105,7 @@ class Report(ABC):
             "masks": None,
             "pixels": None,
             "sizes": [asdict(size) for size in self.sizes],
+            "fast": self.fast and asdict(self.fast),
         }
 
     @abstractmethod

@@ -116,13 +116,13 @@ class IsolatedPredictor(IsolatedProcess, OpenPredictor):
         return iter(arrays.items())
 
 
-def open_isolated(path: Path) -> IsolatedPredictor:
-    """The artifact or weight file `path`, run by its own runtime in a process of its own."""
-    return IsolatedPredictor(ARTIFACT, {"path": str(path)})
+def open_isolated(path: Path, exact: bool = False) -> IsolatedPredictor:
+    """The artifact or weight file `path`, run by its own runtime in a process of its own; `exact`: see `Format.run`."""
+    return IsolatedPredictor(ARTIFACT, {"path": str(path), "exact": exact})
 
 
-def open_artifact(path: str) -> Predictor:
+def open_artifact(path: str, exact: bool = False) -> Predictor:
     """The artifact or weight file `path` in its own runtime: what is called in the other process."""
     fmt = format_of(path)
     fmt.require_running()
-    return fmt.run(Path(path))
+    return fmt.run(Path(path), exact)
