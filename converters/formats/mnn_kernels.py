@@ -25,13 +25,8 @@ def stored_kernel(kernel: np.ndarray, precision: str) -> dict[int, Any]:
         return {Conv.weight: kernel.astype("<f4", copy=False)}
     codes, scale = int8_codes(kernel)
     if precision == "int8" and np.array_equal(codes * scale[:, None, None, None], kernel):
-        fields: dict[int, Any] = {
-            Quan.buffer: codes,
-            Quan.alpha: scale.astype("<f4"),
-            Quan.kind: int(Stored.int8),
-            Quan.scale: 1.0,
-        }
-        return {Conv.quan: Packed(fields | {Quan.bits: 8, Quan.least: -128})}
+        fields: dict[int, Any] = {Quan.buffer: codes, Quan.alpha: scale.astype("<f4"), Quan.scale: 1.0}
+        return {Conv.quan: Packed(fields | {Quan.kind: int(Stored.int8), Quan.bits: 8, Quan.least: -128})}
     return {Conv.quan: Packed({Quan.buffer: kernel.astype("<f2").view(np.int8), Quan.kind: int(Stored.half)})}
 
 

@@ -64,8 +64,10 @@ class MNNRuntime(Predictor):
     def taps(self, x: np.ndarray, arch: Architecture) -> Iterator[tuple[str, np.ndarray]]:
         """Convolutions in the order in which the units run, each behind its ReLU."""
         names = self.activations()
-        values = _Session(self.path, self.exact, processors(), keep=names).run(x, names)
-        return iter([(unit.path, values[name]) for unit, name in zip(arch.units(), names, strict=False)])
+        session = _Session(self.path, self.exact, processors(), keep=names)
+        session.run(x, ())
+        pairs = zip(arch.units(), names, strict=False)
+        return iter([(unit.path, session.unpacked(name)) for unit, name in pairs])
 
 
 class _Session:
@@ -91,3 +93,11 @@ class _Session:
         if self.interpreter.runSession(self.session):
             raise ArtifactError("MNN cannot run it")
         return {name: np.array(self.interpreter.getSessionOutput(self.session, name).getNumpyData()) for name in names}
+
+    def unpacked(self, name: str) -> np.ndarray:
+        """A kept tensor (N, C, H, W); inside, several channels of a pixel stand together."""
+        tensor, caffe = self.interpreter.getSessionOutput(self.session, name), self.engine.Tensor_DimensionType_Caffe
+        shape = tuple(tensor.getShape())
+        plain = self.engine.Tensor(shape, self.engine.Halide_Type_Float, np.zeros(shape, np.float32), caffe)
+        tensor.copyToHostTensor(plain)
+        return np.array(plain.getNumpyData())
