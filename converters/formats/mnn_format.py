@@ -4,11 +4,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from u2net_zoo.checkpoint import Checkpoint
+from u2net_zoo.errors import OptionError
 
 from ..format import Format, Lane
 from ..mask_errors import MaskBound
 from ..options import DYNAMIC, Options
 from ..predictor import Predictor
+from ..quantise.mixed_precision import Plan, plan_weights
 from . import mnn_reader
 from .mnn_graph import mnn_bytes
 from .mnn_runtime import MNNRuntime
@@ -29,15 +31,28 @@ class Mnn(Format):
     lanes = (Lane("MNN"), Lane("MNN, exact kernels", opener=ARTIFACT, arguments={"exact": True}))
     choices = {
         "batch": (1, DYNAMIC),
-        "precision": ("fp32", "fp16"),
+        "precision": ("fp32", "fp16", "int8"),
         "outputs": ("mask", "all"),
         "io": ("tensor", "image"),
         "via": ("native",),
     }
-    bounds = {"fp16": MaskBound(iou=0.98, mae=0.005)}
+    bounds = {
+        "fp16": MaskBound(iou=0.990, worst=0.975, mae=0.003),
+        "int8": MaskBound(iou=0.990, worst=0.975, mae=0.005),
+    }
 
-    def write(self, checkpoint: Checkpoint, path: Path, options: Options) -> None:
-        path.write_bytes(mnn_bytes(checkpoint, options))
+    def check(self, checkpoint: Checkpoint, options: Options) -> None:
+        super().check(checkpoint, options)
+        if options.io == "image" and checkpoint.arch.out_ch > 1:
+            raise OptionError(f"format {self.name!r} cannot honour --io image for classes; take --io tensor")
+
+    def write(self, checkpoint: Checkpoint, path: Path, options: Options) -> Plan | None:
+        if options.precision != "int8":
+            path.write_bytes(mnn_bytes(checkpoint, options))
+            return None
+        plan = plan_weights(checkpoint, options, self.bounds["int8"], half=False)
+        path.write_bytes(mnn_bytes(plan.checkpoint, options))
+        return plan
 
     def open(self, path: Path) -> Predictor:
         return MNNRuntime(path)

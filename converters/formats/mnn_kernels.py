@@ -1,6 +1,6 @@
-"""Kernels as MNN stores them: float32, float16, int8 as they are, and int8 as indices into a table, packed or sparse.
+"""Kernels as MNN stores them: float32, float16, int8, and integers packed as indices into a table.
 
-Source: `IDSTQuan` of the schema; the packed forms as MNN's own decoder reads them.
+Source: `IDSTQuan` of the schema; the packed form as MNN's own decoder reads it.
 """
 
 from dataclasses import dataclass
@@ -46,15 +46,13 @@ def kernel_values(conv: Table, out: int, count: int, name: str) -> tuple[np.ndar
     buffer, kind = quan.array(Quan.buffer, "u1"), quan.integer(Quan.kind)
     if kind == Stored.half:
         return np.frombuffer(buffer[: 2 * count].tobytes(), "<f2").astype(np.float32), ""
-    if kind not in (Stored.table, Stored.sparse, Stored.int8) or quan.byte(Quan.scale_storage):
-        raise CheckpointError(f"{name}: weights of kind {kind}; allowed: float32, float16, int8, table, sparse")
+    if kind not in (Stored.table, Stored.int8) or quan.byte(Quan.scale_storage):
+        raise CheckpointError(
+            f"{name}: weights of kind {kind}; read are float32, float16 and integers, not sparse ones"
+        )
     scales = _Scales.of(quan, out, name)
-    if kind == Stored.int8:
-        codes = buffer[:count].view(np.int8)
-    elif kind == Stored.table:
-        codes = _Stream(buffer, quan.flag(Quan.wide_shape)).table_codes(count)
-    else:
-        codes = scales.sparse_codes(*_Stream(buffer, quan.flag(Quan.wide_shape)).steps(count), count)
+    wide = quan.flag(Quan.wide_shape)
+    codes = buffer[:count].view(np.int8) if kind == Stored.int8 else _Stream(buffer, wide).codes(count)
     return scales.real(codes), scales.storage
 
 
@@ -86,14 +84,6 @@ class _Scales:
         rows = codes.reshape(len(self.steps), -1).astype(np.float32)
         return (rows * self.steps[:, None] + self.starts[:, None]).reshape(-1)
 
-    def sparse_codes(self, places: np.ndarray, values: np.ndarray, count: int) -> np.ndarray:
-        """All codes, where only some are stored: the rest stand for 0."""
-        steps = np.where(np.abs(self.steps) > OLD, self.steps, np.float32(np.inf))
-        zeros = np.rint(-self.starts / steps).clip(-128, 127).astype(np.int8)
-        codes = np.repeat(zeros, count // len(zeros))
-        codes[places] = values
-        return codes
-
 
 class _Stream:
     """A packed kernel: its shape, then what it is packed as. Raises ValueError where it ends too early."""
@@ -116,24 +106,7 @@ class _Stream:
         stored = np.unpackbits(self.take((count * bits + 7) // 8), count=count * bits).reshape(count, bits)
         return np.packbits(stored, axis=1).reshape(-1) >> (8 - bits)
 
-    def table(self) -> np.ndarray:
-        values = self.take(int(self.take(1)[0]) or 256).view(np.int8)
-        return np.sort(values)
-
-    def table_codes(self, count: int) -> np.ndarray:
-        table = self.table()
-        return table[self.packed(count, _bits(len(table)))]
-
-    def steps(self, count: int) -> tuple[np.ndarray, np.ndarray]:
-        """(places, values) of the codes that are stored."""
-        stored = int(self.take(4).view("<u4")[0])
-        if stored > count:
-            raise ValueError(f"{stored} codes of {count}")
-        places = np.cumsum(self.packed(stored, int(self.take(1)[0])), dtype=np.int64)
-        table = np.unique(self.table())
-        return places, table[self.packed(stored, _bits(len(table)))]
-
-
-def _bits(count: int) -> int:
-    """That tell `count` values apart."""
-    return max(1, (count - 1).bit_length())
+    def codes(self, count: int) -> np.ndarray:
+        table = np.sort(self.take(int(self.take(1)[0]) or 256).view(np.int8))
+        bits = max(1, (len(table) - 1).bit_length())
+        return table[self.packed(count, bits)]

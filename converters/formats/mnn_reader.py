@@ -22,7 +22,8 @@ __all__ = ["Model", "Operation", "Window", "constant", "model", "read"]
 
 WIDEST = 1 << 16  # of any number of a convolution
 MOST = 20_000  # operations; the family's largest published networks have under 500
-BLOBS = {
+BLOBS: dict[int, tuple[int, str]] = {
+    DataType.half: (Blob.uint8s, "u1"),
     DataType.float: (Blob.float32s, "<f4"),
     DataType.int32: (Blob.int32s, "<i4"),
     DataType.int64: (Blob.int64s, "<i8"),
@@ -188,8 +189,10 @@ def constant(blob: Table) -> np.ndarray | None:
     kind = blob.integer(Blob.data_type, DataType.float)
     if kind not in BLOBS:
         return None
-    field, dtype = BLOBS[DataType(kind)]
-    return blob.array(field, dtype).reshape(tuple(blob.array(Blob.dims, "<i4").tolist()))
+    field, dtype = BLOBS[kind]
+    value = blob.array(field, dtype)
+    value = np.frombuffer(value.tobytes(), "<f2").astype(np.float32) if kind == DataType.half else value
+    return value.reshape(tuple(blob.array(Blob.dims, "<i4").tolist()))
 
 
 def _scale(scale: Table) -> Affine:

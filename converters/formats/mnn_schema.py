@@ -182,6 +182,7 @@ class DataType(IntEnum):
     uint8 = 4
     int8 = 6
     int64 = 9
+    half = 19
 
 
 class Layouts(IntEnum):
