@@ -12,7 +12,7 @@ from ..embedded import embedded_of, metadata_of
 from ..options import DEFAULT_SIZE, DYNAMIC, Options, output_names
 from .flat_tables import Packed, packed
 from .mnn_kernels import stored_kernel
-from .mnn_metadata import packed_words
+from .mnn_metadata import FAST, KERNELS, packed_words
 from .mnn_profile import ProfileOps, Value
 from .mnn_schema import (
     Binary,
@@ -64,7 +64,7 @@ class _Writer:
 
     def content(self) -> bytearray:
         names = self.walk()
-        words = metadata_of(self.checkpoint, self.options)
+        words = metadata_of(self.checkpoint, self.options) | {KERNELS: FAST}
         fields: dict[int, Any] = {
             Net.biz_code: "u2zoo",
             Net.extra_info: packed_words(words, VERSION),

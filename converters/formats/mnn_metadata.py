@@ -3,17 +3,23 @@
 `extraInfo.buffer` is a table of its own: type `Meta`, engine `MNN`, and attributes of a key and a text.
 """
 
+import struct
+
 import numpy as np
 
 from .flat_tables import Packed, Table, packed, root
 from .mnn_schema import Net
 
-__all__ = ["packed_words", "words_of"]
+__all__ = ["FAST", "KERNELS", "PLAIN", "packed_words", "with_plain_kernels", "words_of"]
+
+KERNELS = "u2zoo.kernels"  # which of the engine's this project runs the file by
+FAST, PLAIN = "quick", "plain"  # of the same length: one takes the other's place
 
 BUFFER, VERSION = 0, 2  # of `ExtraInfo`
 TYPE, ENGINE, ATTRIBUTES = 0, 1, 3  # of `Extra`
 TEXT, KEY = 0, 3  # of `Attribute`
 MOST = 64  # words
+NEARBY = 256  # bytes: of an attribute, its text stands before its key
 
 
 def packed_words(words: dict[str, str], version: str) -> Packed:
@@ -21,6 +27,16 @@ def packed_words(words: dict[str, str], version: str) -> Packed:
     attributes = [Packed({TEXT: text, KEY: key}) for key, text in sorted(words.items())]
     meta = packed(Packed({TYPE: "Meta", ENGINE: "MNN", ATTRIBUTES: attributes}))
     return Packed({BUFFER: np.frombuffer(meta, np.int8), VERSION: version})
+
+
+def with_plain_kernels(content: bytes) -> bytes:
+    """The file, which says that plain kernels run it instead of fast ones. Raises ValueError where it says neither."""
+    fast, plain = (struct.pack("<I", len(word)) + word.encode() for word in (FAST, PLAIN))
+    at = content.find(KERNELS.encode())
+    if at < 0 or words_of(root(content)).get(KERNELS) != FAST:
+        raise ValueError("it does not say which kernels run it")
+    place = content.rfind(fast, max(0, at - NEARBY), at)
+    return content[:place] + plain + content[place + len(plain) :]
 
 
 def words_of(net: Table) -> dict[str, str]:

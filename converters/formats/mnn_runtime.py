@@ -17,6 +17,7 @@ from ..mask_errors import GREY_LEVEL
 from ..predictor import Predictor
 from . import mnn_shapes
 from .layout import NCHW, check_input
+from .mnn_metadata import KERNELS, PLAIN
 
 __all__ = ["MNNRuntime"]
 
@@ -34,10 +35,11 @@ class MNNRuntime(Predictor):
     concurrent = True  # a call takes a session of its own, or waits for one
 
     def __init__(self, path: Path, exact: bool = False):
-        self.path, self.exact = path, exact
-        self.computes = "" if exact else GREY_LEVEL
         model = mnn_shapes.checked(path)
         words = model.words
+        exact = exact or words.get(KERNELS) == PLAIN
+        self.path, self.exact = path, exact
+        self.computes = "" if exact else GREY_LEVEL
         self.embedded, self.precision, self.stated = read_embedded(words), read_precision(words), read_takes(words)
         self.batch, self.size = NCHW.sizes(model.shape, path)
         self.outputs = model.outputs

@@ -28,6 +28,8 @@ def prove(fmt: Format, path: Path, options: Options, reference: Reference) -> Re
     try:
         for predictor in fmt.proofs(path):
             found = _compared(fmt, predictor, options, reference, found)
+            if found.fast and not found.fast.ok:
+                found = replace(found, plain=fmt.forgo_fast(path))
             if not found.ok:
                 break
     except MemoryError:
