@@ -37,6 +37,8 @@ class Mnn(Format):
         "io": ("tensor", "image"),
         "via": ("native",),
     }
+    # Measured 2026-11-26: fp16 on u2net_nano and six photographs 0.9993, worst 0.9985, 0.0002; int8 on u2netp and 18
+    # photographs that are not calibrated on 0.9928, worst 0.9807, 0.0016.
     bounds = {
         "fp16": MaskBound(iou=0.990, worst=0.975, mae=0.003),
         "int8": MaskBound(iou=0.990, worst=0.975, mae=0.005),
