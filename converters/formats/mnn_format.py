@@ -19,7 +19,7 @@ from .mnn_runtime import MNNRuntime
 __all__ = ["Mnn"]
 
 
-ARTIFACT = "converters.isolated.predictors:open_artifact"
+PLAIN = "converters.formats.mnn_runtime:open_plain"
 
 
 class Mnn(Format):
@@ -29,7 +29,7 @@ class Mnn(Format):
     extra = "mnn"
     packages = ("torch", "MNN")
     running = ("MNN",)
-    lanes = (Lane("MNN"), Lane("MNN, exact kernels", opener=ARTIFACT, arguments={"exact": True}))
+    lanes = (Lane("MNN"), Lane("MNN, plain kernels", opener=PLAIN))
     choices = {
         "batch": (1, DYNAMIC),
         "precision": ("fp32", "fp16", "int8"),

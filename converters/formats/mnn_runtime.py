@@ -19,7 +19,7 @@ from . import mnn_shapes
 from .layout import NCHW, check_input
 from .mnn_metadata import KERNELS, PLAIN
 
-__all__ = ["MNNRuntime"]
+__all__ = ["MNNRuntime", "open_plain", "threads"]
 
 WINOGRAD = 3  # `WINOGRAD_MEMORY_LEVEL` of the engine's hints; at 0 every convolution is a plain sum of products
 
@@ -71,6 +71,11 @@ class MNNRuntime(Predictor):
         session.run(x, ())
         pairs = zip(arch.units(), names, strict=False)
         return iter([(unit.path, session.unpacked(name)) for unit, name in pairs])
+
+
+def open_plain(path: str) -> Predictor:
+    """The row of `bench` without fast kernels."""
+    return MNNRuntime(Path(path), exact=True)
 
 
 def threads() -> int:
