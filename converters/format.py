@@ -108,6 +108,10 @@ class Format(Runnable):
         """Every way to run the artifact that has to stay within the bounds."""
         yield self.run(path)
 
+    def forgo_fast(self, path: Path) -> bool:
+        """Makes the artifact one that `open` runs by plain kernels; False where it cannot say so."""
+        return False
+
     @abstractmethod
     def read(self, path: Path) -> Checkpoint:
         """The weights in a file of this format, whoever made it. Nothing in it is run. Raises InputError."""

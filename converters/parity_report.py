@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from .mask_errors import NEAR, MaskError, PixelError, SizeError
+from .mask_errors import NEAR, GreyError, MaskError, PixelError, SizeError
 from .options import describe
 
 __all__ = ["RATIO", "MaskReport", "OutputDifference", "OutputError64", "PixelReport", "Report", "TensorReport"]
@@ -60,16 +60,22 @@ class Report(ABC):
         flat: the reference itself hardly varies, so agreement proves little.
         diverges_at: when not ok, path of the first unit that differs, where the runtime lets one look.
         sizes: masks of a photograph at the further sizes of a flexible artifact.
+        fast: by kernels that trade digits for speed, where the runtime has such; all else is then by the plain ones.
+        plain: the fast ones stray too far, so the file says that the plain ones run it.
     """
 
     kind: ClassVar[str]
     flat: bool
     diverges_at: str | None = None
     sizes: tuple[SizeError, ...] = ()
+    fast: GreyError | None = None
+    plain: bool = False
 
     @property
     def ok(self) -> bool:
-        return self._near() and all(size.ok for size in self.sizes)
+        return (
+            self._near() and all(size.ok for size in self.sizes) and (self.plain or self.fast is None or self.fast.ok)
+        )
 
     @property
     @abstractmethod
@@ -89,7 +95,9 @@ class Report(ABC):
     def summary(self) -> str:
         """`max|Δ| 2.1e-06 = 0.8x noise`, and the masks where they decide."""
         bad = next((size for size in self.sizes if not size.ok), None)
-        return f"{self._figures()}; at {describe(bad.size)} {bad.summary(bad.bound)}" if bad else self._figures()
+        text = f"{self._figures()}; at {describe(bad.size)} {bad.summary(bad.bound)}" if bad else self._figures()
+        kernels = "run by plain kernels, as the fast ones stray" if self.plain else "fast kernels"
+        return f"{text}; {kernels}: {self.fast}" if self.fast else text
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for `json.dumps`."""
@@ -101,6 +109,8 @@ class Report(ABC):
             "masks": None,
             "pixels": None,
             "sizes": [asdict(size) for size in self.sizes],
+            "fast": self.fast and asdict(self.fast),
+            "plain": self.plain,
         }
 
     @abstractmethod

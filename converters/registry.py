@@ -49,5 +49,6 @@ FORMATS = _Registry(
     pt2="formats.torch_export:PT2",
     openvino="formats.openvino_format:OpenVINO",
     ncnn="formats.ncnn_format:Ncnn",
+    mnn="formats.mnn_format:Mnn",
     web="formats.web:Web",
 )

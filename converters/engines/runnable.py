@@ -50,15 +50,20 @@ class Runnable(ABC):
         """
         raise NotImplementedError(f"{self.name} on {device}")
 
+    def open_exact(self, path: Path) -> Predictor:
+        """`open`, by kernels within float32's own noise; the same, where the runtime has none that are quicker."""
+        return self.open(path)
+
     def lacks(self, device: str) -> str:
         """Why the runtime, which is installed, cannot take a device of `devices` here; empty where it can."""
         return ""
 
-    def run(self, path: Path, device: str = CPU) -> Predictor:
+    def run(self, path: Path, device: str = CPU, exact: bool = False) -> Predictor:
         """The artifact, ready to run.
 
         Args:
             device: a name of `u2net_zoo.devices.DEVICES`.
+            exact: as it is compared with its weights, see `open_exact`; on the CPU.
 
         Raises:
             InputError: damaged, or no network that takes pictures.
@@ -66,7 +71,9 @@ class Runnable(ABC):
         """
         self.check_device(device)
         try:
-            return self.open(path) if device == CPU else self.open_on(path, device)
+            if device != CPU:
+                return self.open_on(path, device)
+            return self.open_exact(path) if exact else self.open(path)
         except (U2ZooError, OSError, MemoryError, ImportError):
             raise
         except Exception as error:  # a damaged file fails in more ways than its runtime documents

@@ -117,13 +117,13 @@ class IsolatedPredictor(IsolatedProcess, OpenPredictor):
         return iter(arrays.items())
 
 
-def open_isolated(path: Path, device: str = CPU) -> IsolatedPredictor:
-    """The artifact or weight file `path`, run by its own runtime in a process of its own."""
-    return IsolatedPredictor(ARTIFACT, {"path": str(path), "device": device})
+def open_isolated(path: Path, device: str = CPU, exact: bool = False) -> IsolatedPredictor:
+    """The artifact or weight file `path`, run by its own runtime in a process of its own; see `Format.run`."""
+    return IsolatedPredictor(ARTIFACT, {"path": str(path), "device": device, "exact": exact})
 
 
-def open_artifact(path: str, device: str = CPU) -> Predictor:
+def open_artifact(path: str, device: str = CPU, exact: bool = False) -> Predictor:
     """The artifact or weight file `path` in its own runtime: what is called in the other process."""
     fmt = format_of(path)
     fmt.require_running()
-    return fmt.run(Path(path), device)
+    return fmt.run(Path(path), device, exact)

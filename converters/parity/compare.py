@@ -9,7 +9,7 @@ from u2net_zoo.errors import ArtifactError
 from u2net_zoo.preprocessing import PROFILES
 
 from ..embedded import EmbeddedPreprocessing
-from ..mask_errors import MaskBound, MaskError, MaskErrors, PixelError, SizeError, iou
+from ..mask_errors import GreyError, MaskBound, MaskError, MaskErrors, PixelError, SizeError, iou
 from ..parity_report import MaskReport, OutputError64, PixelReport, Report, TensorReport
 from ..predictor import Predictor
 from ..torch_predictor import RememberingPredictor
@@ -24,6 +24,7 @@ __all__ = [
     "SizeError",
     "compare",
     "divergence",
+    "grey_error",
     "iou",
     "judge",
     "pixel_error",
@@ -112,6 +113,18 @@ def pixel_error(
     return PixelError(errors.iou, errors.worst, errors.mae, near, largest, bound)
 
 
+def grey_error(predictor: Predictor, reference: Reference) -> GreyError:
+    """Of kernels that trade digits for speed, on the reference's photographs; of all outputs on its inputs."""
+    name, results = predictor.outputs[0], in_batches(predictor, reference.inputs)
+    pairs = list(zip(in_batches(predictor, reference.pictures)[name], reference.maps(name), strict=True))
+    apart = [np.abs(results[name] - reference.exact[name]).max() / _range(reference, name) for name in results]
+    return GreyError.of(pairs, float(max(apart)))
+
+
+def _range(reference: Reference, name: str) -> float:
+    return max(float(np.ptp(reference.exact[name])), 1.0)
+
+
 def size_error(predictor: Predictor, reference: Reference, size: tuple[int, int], bound: MaskBound) -> SizeError:
     """Of the first photograph at another size."""
     image, embedded = reference.images[0], predictor.embedded
@@ -144,7 +157,7 @@ def _mask_error(
     name = outputs[0].name  # `mask`, of a file that answers it
     pairs = list(zip(in_batches(predictor, reference.pictures)[name], reference.maps(name), strict=True))
     errors = MaskErrors.of(pairs)
-    others = [o.mean_abs / max(float(np.ptp(reference.exact[o.name])), 1.0) for o in outputs]
+    others = [o.mean_abs / _range(reference, o.name) for o in outputs]
     return MaskError(errors.iou, errors.worst, max(errors.mae, *others), bound)
 
 

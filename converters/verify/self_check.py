@@ -120,7 +120,7 @@ def agreement(fmt: Format, path: Path, checkpoint: Checkpoint, predictor: Predic
     try:
         if predictor is None:
             fmt.require_running()
-            predictor = fmt.run(path)
+            predictor = fmt.run(path, exact=True)
         if isinstance(predictor, TorchPredictor):
             return Agreement(False, {}, 0.0, 0.0, 0.0, skipped="it holds weights alone")
         size = predictor.size or predictor.default or DEFAULT_SIZE

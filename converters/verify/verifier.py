@@ -1,5 +1,6 @@
 """Any artifact against any checkpoint: the same tensor, the same photographs, and the reason where they part."""
 
+import functools
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -64,7 +65,7 @@ class Verifier:
         photographs: Mapping[str, Image.Image],
         size: tuple[int, int] | None = None,
         known: bool = False,
-        opened: Opener = open_isolated,
+        opened: Opener = functools.partial(open_isolated, exact=True),  # noqa: B008 - a function
     ):
         self.checkpoint, self.profile, self.asked, self.known = checkpoint, profile, size, known
         self.opened = opened

@@ -22,7 +22,7 @@ def pictures() -> np.ndarray:
 
 @pytest.mark.parametrize("name", ABLE)
 def test_pictures_of_a_batch_are_answered_as_if_each_came_alone(name, made, pictures):
-    predictor = FORMATS[name].run(made.one(name, Options(io="image", size=SIZE)).path)
+    predictor = FORMATS[name].run(made.one(name, Options(io="image", size=SIZE, batch=DYNAMIC)).path)
     together = predictor(pictures)["mask"]
     alone = np.concatenate([predictor(picture[None])["mask"] for picture in pictures])
     assert (together.shape, together.dtype) == ((3, 1, *SIZE), np.uint8)

@@ -57,4 +57,4 @@ def test_every_format_answers_the_figures(name, format, tmp_path):
             convert(golden.checkpoint, format, tmp_path, options=options)
         return
     (artifact,) = convert(golden.checkpoint, format, tmp_path, options=options)
-    assert golden.beyond(0, in_batches(FORMATS[format].run(artifact.path), golden.input(0))) == {}
+    assert golden.beyond(0, in_batches(FORMATS[format].run(artifact.path, exact=True), golden.input(0))) == {}

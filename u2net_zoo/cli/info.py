@@ -58,7 +58,7 @@ def _opened(fmt: "Format", source: Path) -> "Predictor | None":
     if not (fmt.has_graph and fmt.can_run()):
         return None
     try:
-        return fmt.run(source)
+        return fmt.run(source, exact=True)
     except (U2ZooError, OSError, ImportError):
         return None
 

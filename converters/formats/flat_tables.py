@@ -1,0 +1,184 @@
+"""FlatBuffers without a schema compiler: tables by the numbers of their fields, read with every offset checked.
+
+Source of the layout: FlatBuffers' documentation, "FlatBuffer Internals".
+"""
+
+import struct
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+__all__ = ["Packed", "Table", "packed", "root"]
+
+LONGEST_TEXT = 1 << 20  # bytes
+
+
+class Table:
+    """A table of a file; fields that it lacks have the value `default`.
+
+    Raises:
+        ValueError: an offset or a length that leads out of the file. So do all methods.
+    """
+
+    def __init__(self, content: memoryview, place: int):
+        self.content, self.place = content, place
+        start = place - self._number("<i", place)
+        size = self._number("<H", start)
+        if size < 4 or size % 2:
+            raise ValueError(f"a table of fields of {size} bytes")
+        fields = np.frombuffer(self._bytes(start + 4, size - 4), "<u2")
+        self.fields = {number: place + int(offset) for number, offset in enumerate(fields) if offset}
+
+    def __contains__(self, field: int) -> bool:
+        return field in self.fields
+
+    def integer(self, field: int, default: int = 0) -> int:
+        return int(self._scalar("<i", field, default))
+
+    def byte(self, field: int, default: int = 0) -> int:
+        return int(self._scalar("<b", field, default))
+
+    def flag(self, field: int) -> bool:
+        return bool(self.byte(field))
+
+    def real(self, field: int, default: float = 0.0) -> float:
+        return self._scalar("<f", field, default)
+
+    def text(self, field: int) -> str:
+        return self._text(self._target(self.fields[field])) if field in self.fields else ""
+
+    def texts(self, field: int) -> list[str]:
+        return [self._text(self._target(place)) for place in self._places(field)]
+
+    def table(self, field: int) -> "Table":
+        """Raises ValueError where there is none."""
+        if field not in self.fields:
+            raise ValueError(f"field {field} is missing")
+        return Table(self.content, self._target(self.fields[field]))
+
+    def tables(self, field: int) -> list["Table"]:
+        return [Table(self.content, self._target(place)) for place in self._places(field)]
+
+    def array(self, field: int, dtype: str) -> np.ndarray:
+        """A list of numbers, in the file's own memory; empty where there is none."""
+        kind = np.dtype(dtype)
+        if field not in self.fields:
+            return np.empty(0, kind)
+        place, count = self._list(field)
+        return np.frombuffer(self._bytes(place, count * kind.itemsize), kind)
+
+    def _scalar(self, kind: str, field: int, default: float) -> float:
+        return self._number(kind, self.fields[field]) if field in self.fields else default
+
+    def _places(self, field: int) -> Sequence[int]:
+        """Of the offsets in a list."""
+        if field not in self.fields:
+            return ()
+        place, count = self._list(field)
+        self._bytes(place, 4 * count)
+        return range(place, place + 4 * count, 4)
+
+    def _list(self, field: int) -> tuple[int, int]:
+        """(place of its first entry, count)."""
+        place = self._target(self.fields[field])
+        return place + 4, self._number("<I", place)
+
+    def _target(self, place: int) -> int:
+        return place + self._number("<I", place)
+
+    def _text(self, place: int) -> str:
+        size = self._number("<I", place)
+        if size > LONGEST_TEXT:
+            raise ValueError(f"a text of {size} bytes")
+        return bytes(self._bytes(place + 4, size)).decode()
+
+    def _number(self, kind: str, place: int) -> Any:
+        return struct.unpack(kind, self._bytes(place, struct.calcsize(kind)))[0]
+
+    def _bytes(self, place: int, size: int) -> memoryview:
+        if not 0 <= place <= place + size <= len(self.content):
+            raise ValueError(f"bytes {place} to {place + size} of {len(self.content)}")
+        return self.content[place : place + size]
+
+
+def root(content: bytes) -> Table:
+    """The outermost table. Raises ValueError."""
+    view = memoryview(content)
+    if len(view) < 8:
+        raise ValueError(f"a file of {len(view)} bytes")
+    return Table(view, struct.unpack_from("<I", view)[0])
+
+
+@dataclass(frozen=True)
+class Packed:
+    """A table to be written: field number -> value. An int has 32 bits, a bool 8, a NumPy scalar as many as it says."""
+
+    fields: Mapping[int, Any]
+
+
+def packed(table: Packed) -> bytearray:
+    """The file whose outermost table this is; the same on every machine. Lists of numbers are little-endian arrays."""
+    content = bytearray(4)
+    _point(content, 0, _put_table(content, table))
+    return content
+
+
+def _put_table(content: bytearray, table: Packed) -> int:
+    """Appends a table and what it points at; returns its place. Whatever is pointed at stands behind."""
+    scalars = {field: _scalar(value) for field, value in table.fields.items()}
+    sizes = {field: 4 if scalar is None else scalar.nbytes for field, scalar in scalars.items()}
+    places: dict[int, int] = {}
+    size = 4  # the offset of the list of fields comes first
+    for field in sorted(sizes, key=lambda field: -sizes[field]):
+        places[field] = size
+        size += sizes[field]
+    count = max(sizes, default=-1) + 1
+    fields = [4 + 2 * count, size, *(places.get(field, 0) for field in range(count))]
+    content += bytes(len(content) % 2) + struct.pack(f"<{len(fields)}H", *fields)
+    start = len(content) - 2 * len(fields)
+    content += bytes(-len(content) % 4)
+    place = len(content)
+    content += struct.pack("<i", place - start) + bytes(size - 4)
+    for field, scalar in scalars.items():
+        at = place + places[field]
+        if scalar is None:
+            _point(content, at, _put(content, table.fields[field]))
+        else:
+            content[at : at + scalar.nbytes] = scalar.tobytes()
+    return place
+
+
+def _scalar(value: Any) -> np.generic | None:
+    """As NumPy holds it; None of what a table points at."""
+    if isinstance(value, bool):
+        return np.bool_(value)
+    if isinstance(value, int):
+        return np.int32(value)
+    if isinstance(value, float):
+        return np.float32(value)
+    return value if isinstance(value, np.generic) else None
+
+
+def _put(content: bytearray, value: Any) -> int:
+    """Appends a table, a text or a list; returns its place."""
+    if isinstance(value, Packed):
+        return _put_table(content, value)
+    content += bytes(-len(content) % 4)
+    place = len(content)
+    if isinstance(value, str):
+        text = value.encode()
+        content += struct.pack("<I", len(text)) + text + b"\0"
+    elif isinstance(value, np.ndarray):
+        content += struct.pack("<I", value.size)
+        content += np.ascontiguousarray(value).reshape(-1).view(np.uint8).data
+    else:
+        content += struct.pack("<I", len(value)) + bytes(4 * len(value))
+        for n, item in enumerate(value):
+            _point(content, place + 4 + 4 * n, _put(content, item))
+    return place
+
+
+def _point(content: bytearray, place: int, target: int) -> None:
+    struct.pack_into("<I", content, place, target - place)
