@@ -58,7 +58,7 @@ class Runnable(ABC):
         """Why the runtime, which is installed, cannot take a device of `devices` here; empty where it can."""
         return ""
 
-    def run(self, path: Path, device: str = CPU, exact: bool = False) -> Predictor:
+    def run(self, path: Path, device: str = CPU, *, exact: bool = False) -> Predictor:
         """The artifact, ready to run.
 
         Args:

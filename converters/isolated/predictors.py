@@ -126,4 +126,4 @@ def open_artifact(path: str, device: str = CPU, exact: bool = False) -> Predicto
     """The artifact or weight file `path` in its own runtime: what is called in the other process."""
     fmt = format_of(path)
     fmt.require_running()
-    return fmt.run(Path(path), device, exact)
+    return fmt.run(Path(path), device, exact=exact)

@@ -80,7 +80,7 @@ import MNN
 options = fmt.settle(replace(fmt.settle(__import__("converters").Options()), size=(64, 64)))
 fmt.write(network, target, options)
 for exact in (True, False):
-    fmt.run(target, exact)(np.zeros((1, 3, 64, 64), np.float32))
+    fmt.run(target, exact=exact)(np.zeros((1, 3, 64, 64), np.float32))
 read_source(target)
 assert psutil.Process().children(recursive=True) == []
 assert not psutil.Process().net_connections()

@@ -70,7 +70,9 @@ def verify(
         checkpoint = read_source(located.path)
         known = bool(profile or located.profile)
         chosen = chosen or get_profile(located.profile or "paper")
-        verifier = Verifier(checkpoint, chosen, page.photographs, wanted, known, partial(open_isolated, device=device, exact=True))
+        verifier = Verifier(
+            checkpoint, chosen, page.photographs, wanted, known, partial(open_isolated, device=device, exact=True)
+        )
         verdicts = []
         for done, path in enumerate(files, 1):
             bar.update(bar.task_ids[0], description=path.name)
