@@ -1,14 +1,16 @@
 """`u2zoo mask` against `rembg p`, and a run over very many photographs.
 
     python scripts/bench_apps.py --rembg ~/rembg-venv/bin/rembg --model u2netp.onnx --images photographs
+    python scripts/bench_apps.py --rembg … --model u2netp.onnx --ours u2netp.pth --images photographs
     python scripts/bench_apps.py --model u2netp.onnx --many 10000
 
 The first: both commands over the same folder, in alternation, with the same ONNX file and the `rembg` profile: whole
-processes, start-up included; then one photograph; then how far the masks are apart. rembg lives in an environment of
+processes, start-up included; then one photograph; then how far the masks are apart. The second gives ours the weights,
+which run in the engine that was fastest here; it is chosen in the first run, which does not count. rembg lives in an environment of
 its own (pip install "rembg[cpu,cli]==2.0.86"), with the same onnxruntime and Pillow as here, or the masks differ by
 what these differ by.
 
-The second: peak memory of the command and all its processes over 100 and over N small photographs; then kill -9 in the
+The third: peak memory of the command and all its processes over 100 and over N small photographs; then kill -9 in the
 middle, `--resume`, and a look at every file. Needs psutil.
 """
 
@@ -36,24 +38,28 @@ def main() -> None:
     parser.add_argument("--model", type=Path, required=True, help="an ONNX file; rembg takes no other")
     parser.add_argument("--images", type=Path, help="folder of photographs")
     parser.add_argument("--rembg", type=Path, help="rembg's command")
+    parser.add_argument("--ours", help="what u2zoo runs: the weights of that file, say, for which an engine is chosen")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--many", type=int, help="how many small photographs")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="u2zoo-bench-") as folder:
         if arguments.rembg:
-            against_rembg(arguments.rembg, arguments.model.resolve(), arguments.images, arguments.rounds, Path(folder))
+            ours = arguments.ours or str(arguments.model.resolve())
+            against_rembg(
+                arguments.rembg, arguments.model.resolve(), ours, arguments.images, arguments.rounds, Path(folder)
+            )
         if arguments.many:
             memory(arguments.model.resolve(), arguments.many, Path(folder))
             killed(arguments.model.resolve(), arguments.many, Path(folder))
 
 
-def against_rembg(rembg: Path, model: Path, images: Path, rounds: int, folder: Path) -> None:
+def against_rembg(rembg: Path, model: Path, source: str, images: Path, rounds: int, folder: Path) -> None:
     home = folder / "rembg"  # rembg takes models from its own folder only
     home.mkdir()
     own = str(shutil.copy(model, home))
     theirs = ["env", f"U2NET_HOME={home}", str(rembg)]
     which = ["-m", "u2net_custom", "-x", json.dumps({"model_path": own}), "-om"]
-    ours = ["--model", str(model), "--profile", "rembg"]
+    ours = ["--model", source, "--profile", "rembg"]
     photograph = sorted(images.iterdir())[0]
     count = len(list(images.iterdir()))
     folders = {
