@@ -6,9 +6,9 @@
 
 The first: both commands over the same folder, in alternation, with the same ONNX file and the `rembg` profile: whole
 processes, start-up included; then one photograph; then how far the masks are apart. The second gives ours the weights,
-which run in the engine that was fastest here; it is chosen in the first run, which does not count. rembg lives in an environment of
-its own (pip install "rembg[cpu,cli]==2.0.86"), with the same onnxruntime and Pillow as here, or the masks differ by
-what these differ by.
+which run in the engine that was fastest here; it is chosen in the first run, which does not count. rembg lives in an
+environment of its own (pip install "rembg[cpu,cli]==2.0.86"), with the same onnxruntime and Pillow as here, or the
+masks differ by what these differ by.
 
 The third: peak memory of the command and all its processes over 100 and over N small photographs; then kill -9 in the
 middle, `--resume`, and a look at every file. Needs psutil.

@@ -8,6 +8,7 @@
     an orderly end besides Ctrl-C  SIGTERM, SIGHUP         SIGTERM, SIGHUP     Ctrl-Break, a closed window
     `A.png` and `a.png`            two files               one file            one file
     worker processes               any number              any number          up to 60
+    … are made from                one that has loaded     one that has loaded nothing
 
 Whatever can be asked of the system is asked of it, not of its name. Core ML's own runtime is macOS's alone; everywhere
 else its programs are evaluated op by op. Each script of `scripts/` that needs one system says so in its first lines.
@@ -18,15 +19,20 @@ import ctypes
 import errno
 import gc
 import importlib
+import multiprocessing
 import os
 import platform
 import signal
 import socket
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path, PurePath
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from multiprocessing.context import ForkServerContext, SpawnContext
 
 __all__ = [
     "c_function",
@@ -48,6 +54,7 @@ __all__ = [
     "slashed",
     "take_address",
     "worker_limit",
+    "workers_context",
 ]
 
 ENDINGS = ("SIGTERM", "SIGHUP", "SIGBREAK")
@@ -70,6 +77,19 @@ STATUS = {
 def processors() -> int:
     """How many this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def workers_context(modules: Sequence[str]) -> "SpawnContext | ForkServerContext":
+    """For worker processes that need `modules`: forked from one process that has loaded them, where the system can.
+
+    That one is started afresh, without threads, so forking it is safe. Three workers then cost 0.3 s of processor time
+    to start where each of them took as much (2026-11-26).
+    """
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(list(modules))
+    return context
 
 
 def worker_limit() -> int:

@@ -103,7 +103,7 @@ def open_engine(
     found = _named(list(among or candidates(device)), device)
     if [each.name for each in found] == [TORCH]:
         return found[0].of(weights.read(), device), Choice(TORCH, TORCH, device)
-    return _Engine(weights, profile, size, device, found).open()
+    return _Engine(weights, profile, size, device, found).decide()
 
 
 def _named(found: list[Candidate], device: str) -> list[Candidate]:
@@ -130,7 +130,7 @@ class _Engine:
         self.here = Surroundings.here(found, size, device)
         self.key = self.here.key(weights.digest, WRITTEN, __version__)
 
-    def open(self) -> tuple[Predictor, Choice]:
+    def decide(self) -> tuple[Predictor, Choice]:
         if (known := self._known()) is None:
             with kept.locked(PATIENCE):
                 known = self._known() or self._decided()  # another process may have decided meanwhile

@@ -4,7 +4,6 @@ Each has one photograph at a time, so memory does not grow with their number. Th
 the model's input, what they are sent is its answer.
 """
 
-import multiprocessing
 import os
 import signal
 import sys
@@ -15,6 +14,7 @@ from typing import Any
 
 from ...errors import OutputError, U2ZooError, one_line
 from ...session import Preparation
+from ...system import workers_context
 from ..base import Application
 from .jobs import Job
 
@@ -27,7 +27,7 @@ class Process:
     """One worker process, the pipe to it, and the job that it has."""
 
     def __init__(self, application: Application, room: Path):
-        context = multiprocessing.get_context("spawn")
+        context = workers_context(["u2net_zoo.apps.batch.work"])
         self.pipe, theirs = context.Pipe()
         self.job: tuple[int, Job] | None = None
         self.process = context.Process(target=_serve, args=(theirs, application, room), daemon=True)
