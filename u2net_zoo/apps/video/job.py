@@ -9,14 +9,13 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
-from ...errors import ArtifactError, MissingExtraError, OutputError
+from ...errors import MissingExtraError, OutputError
 from ...files import staged
 from ...session import MaskSession
 from ...system import same_file
+from .ahead import masked
 from .looks import Look, look
-from .reading import Facts, Frame, VideoReader
+from .reading import Facts, VideoReader
 from .smoothing import Smoother
 from .writing import Container, ContainerWriter, FolderWriter, container_for
 
@@ -125,12 +124,12 @@ class VideoJob:
     ) -> tuple[int, Fraction]:
         """How many frames went through, and how many seconds they play."""
         count, first, end = 0, None, 0
-        for item in reader:
-            if not isinstance(item, Frame):
+        for item, found in masked(reader, session):
+            if found is None:
                 if self.audio:
                     writer.packet(item)
                 continue
-            mask = smoother(item.image, mask_of(session, item.image))
+            mask = smoother(item.image, found)
             writer.frame(replace(item, image=self.look.draw(item.image, mask)))
             first, end = item.pts if first is None else first, item.pts + item.duration
             count += 1
@@ -151,11 +150,3 @@ def _check_folder(target: Path) -> None:
         raise OutputError(f"{target}: is a folder with files in it; name a new or an empty one with -o")
     if target.exists() and not target.is_dir():
         raise OutputError(f"{target}: is a file, and a name without a suffix is a folder; name another one with -o")
-
-
-def mask_of(session: MaskSession, image: Image.Image) -> Image.Image:
-    """The frame's mask ("L"). Raises ArtifactError for a model that answers classes."""
-    mask = session.mask(image)
-    if mask.mode != "L":
-        raise ArtifactError("the model answers classes; a video needs a model that answers one mask")
-    return mask
