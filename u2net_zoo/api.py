@@ -71,11 +71,11 @@ class Session(MaskSession):
     Args:
         source: a weight file, an artifact of any format, a name in the catalog, or a checkpoint.
         profile: a name in `PROFILES`; by default the one that belongs to the catalog's weights, otherwise `paper`.
-        runtime: `auto`: an artifact runs in its own runtime, also one that the catalog names; weights run in the
-            fastest one that is installed, which is tried once for each architecture and size and kept in the cache
-            (`u2zoo engines`). A format's name: weights, and what the catalog names, are converted to it first, at the
-            profile's size, into a temporary folder; an artifact must already be of that format. `torch`: the weights
-            are read from the file, whatever it is, and run in Torch.
+        runtime: `auto`: an artifact runs in its own runtime; weights, and what the catalog names, run in the fastest
+            one that is installed, which is tried once for each architecture and size and kept in the cache (`u2zoo
+            engines`). A format's name: weights, and what the catalog names, are converted to it first, at the profile's
+            size, into a temporary folder; an artifact must already be of that format. `torch`: the weights are read
+            from the file, whatever it is, and run in Torch.
         takes: what an artifact wants of a photograph, a name in `INPUTS`; by default what its metadata says (ONNX,
             Core ML), or what is found out by running it beside its own weights, once for each file.
         device: a name in `u2net_zoo.devices.DEVICES`, or `auto`: the first of `BY_PREFERENCE` that is here. What is
@@ -129,7 +129,7 @@ def _opened(source: Located | Checkpoint, runtime: str, profile: Profile, takes:
 
 
 def _opened_on(source: Located | Checkpoint, runtime: str, profile: Profile, takes: str | None, device: str) -> _Opened:
-    from converters.engines import Choice
+    from converters.engines import Choice, computes_its_weights
     from converters.loading import format_of
     from converters.registry import FORMATS
 
@@ -137,7 +137,8 @@ def _opened_on(source: Located | Checkpoint, runtime: str, profile: Profile, tak
         raise UnknownNameError("runtime", runtime, [AUTO, "torch", *FORMATS])
     found = format_of(source.path) if isinstance(source, Located) else None
     if isinstance(source, Located) and found and runtime != "torch" and found.has_graph:
-        if runtime in (AUTO, found.name):
+        raced = runtime == AUTO and takes is None and source.entry is not None and computes_its_weights(source.path)
+        if not raced and runtime in (AUTO, found.name):
             return _file(source.path, found, profile, takes, device)
         if source.entry is None:
             raise OptionError(f"{source.path} is {found.title}: --runtime {found.name} runs it, {runtime} does not")

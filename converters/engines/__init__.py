@@ -13,14 +13,26 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .choice import VARIABLE, Choice, Weights, open_engine
+    from .named_models import computes_its_weights
     from .runtimes import Candidate, candidate, candidates
 
-__all__ = ["VARIABLE", "Candidate", "Choice", "Weights", "candidate", "candidates", "open_engine"]
+__all__ = [
+    "VARIABLE",
+    "Candidate",
+    "Choice",
+    "Weights",
+    "candidate",
+    "candidates",
+    "computes_its_weights",
+    "open_engine",
+]
 
 
 def __getattr__(name: str) -> Any:
     """Imported when it is asked for: formats begin with this package too, and candidates with the formats."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module = ".runtimes" if "andidate" in name else ".choice"
-    return getattr(import_module(module, __name__), name)
+    places = {"computes_its_weights": ".named_models"} | dict.fromkeys(
+        ("Candidate", "candidate", "candidates"), ".runtimes"
+    )
+    return getattr(import_module(places.get(name, ".choice"), __name__), name)

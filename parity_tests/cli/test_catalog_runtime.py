@@ -1,10 +1,14 @@
 """Weights that the catalog names run in any runtime, whatever kind of file it has of them."""
 
 import hashlib
+import json
+import re
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
+from support.faults import average_pools, planted
 
 from converters import FORMATS, Options
 from u2net_zoo import Session
@@ -49,12 +53,36 @@ def onnx(made, tmp_path, monkeypatch):
 
 def test_a_name_runs_in_the_runtime_that_is_asked_for_at_its_profiles_size(onnx):
     assert locate("mine").path == onnx
-    assert Session("mine").size == (64, 64)
+    assert Session("mine", runtime="onnx").size == (64, 64)
     session = Session("mine", runtime="torchscript")
     assert (session.size, session.profile.name) == ((384, 384), "sky")
     x = np.random.default_rng(0).standard_normal((1, 3, 384, 384)).astype(np.float32)
     reference = Session("mine", runtime="torch").answer(x)
     assert np.abs(session.answer(x) - reference).max() < 1e-3
+
+
+def test_a_name_whose_file_computes_its_weights_runs_in_the_engine(onnx):
+    assert Session("mine").engine.runtime == "torch"  # what U2ZOO_RUNTIME names here
+    records = list((onnx.parents[1] / "engines" / "files").iterdir())
+    assert [json.loads(record.read_text()) for record in records] == [{"computes_its_weights": True}]
+    assert Session(onnx).engine.runtime == "onnxruntime"  # a file that is named runs as it is
+    assert Session("mine", takes="normalised").engine.runtime == "onnxruntime"
+
+
+@pytest.mark.parametrize("reason", ["it differs", "it cannot be remembered"])
+def test_a_name_whose_file_is_not_known_to_compute_them_runs_as_it_is(onnx, reason, monkeypatch):
+    if reason == "it differs":
+        planted(onnx, onnx, average_pools)
+        text = Path("catalog.toml").read_text()
+        right = hashlib.sha256(onnx.read_bytes()).hexdigest()
+        text = re.sub(r'sha256 = ".*"', f'sha256 = "{right}"', text)
+        text = re.sub(r"bytes = \d+", f"bytes = {onnx.stat().st_size}", text)
+        Path("catalog.toml").write_text(text)
+    else:
+        (onnx.parents[1] / "engines").write_text("in the way")
+    for _ in range(2):
+        session = Session("mine")
+        assert (session.engine.runtime, session.size) == ("onnxruntime", (64, 64))
 
 
 def test_a_file_that_is_named_is_not_converted(onnx):
