@@ -4,9 +4,8 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from u2net_zoo.checkpoint import Checkpoint
 from u2net_zoo.errors import (
@@ -23,6 +22,7 @@ from u2net_zoo.preprocessing import get_profile
 from u2net_zoo.sources import Located, in_catalog, locate
 
 from . import sample_images
+from .artifact import Artifact
 from .embedded import embedded_of
 from .format import Format
 from .loading import format_of, read_source, stem_of
@@ -30,7 +30,6 @@ from .memory import release_memory
 from .options import DEFAULT_SIZE, Options
 from .parity.gate import prove
 from .parity.reference import Reference
-from .parity_report import Report
 from .progress import Watcher, watched
 from .quantise.mixed_precision import Plan
 from .registry import FORMATS
@@ -40,47 +39,6 @@ from .verify.self_check import Agreement, agreement
 __all__ = ["Artifact", "check_options", "convert", "formats_named"]
 
 LEAST_FREE = 1 << 16  # bytes; with less, an exporter's error is taken for a full disk, whatever it says
-
-
-@dataclass(frozen=True)
-class Artifact:
-    """One file or folder that was written.
-
-    Attributes:
-        bytes: its size on disk.
-        seconds: writing and proving together.
-        report: what the gate found.
-        beside: files that were written next to it.
-        plan: which layers were rounded and what each costs, at a precision that is measured.
-        source: whether the source, where it is a model itself, computes what its weights mean; None for weights.
-        assumed: what the source did not say of its weights, and what was taken for it.
-    """
-
-    format: str
-    path: Path
-    bytes: int
-    seconds: float
-    options: Options
-    report: Report
-    beside: tuple[Path, ...] = ()
-    plan: Plan | None = None
-    source: Agreement | None = None
-    assumed: tuple[str, ...] = ()
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values for `json.dumps`."""
-        return {
-            "format": self.format,
-            "path": str(self.path),
-            "bytes": self.bytes,
-            "seconds": round(self.seconds, 3),
-            "options": {key: str(v) if isinstance(v, Path) else v for key, v in asdict(self.options).items()},
-            "parity": self.report.to_json(),
-            "beside": [str(path) for path in self.beside],
-            "quantised": self.plan and self.plan.to_json(),
-            "source": self.source and self.source.to_json(),
-            "assumed": list(self.assumed),
-        }
 
 
 def formats_named(names: Sequence[str] | str) -> list[Format]:
@@ -124,11 +82,12 @@ def convert(
     started: Callable[[str], None] = lambda name: None,
     finished: Callable[[Artifact], None] = lambda artifact: None,
     doing: Watcher = lambda text: None,
+    referenced: Callable[[], None] = lambda: None,
 ) -> list[Artifact]:
     """Writes `source` in every format of `to` into the folder `out`, and proves each file before it gets its name.
 
     What Torch answered is remembered for the next conversion of the same weights, up to 96 MiB of it, until
-    `converters.torch_predictor.ANSWERS.clear()`.
+    `converters.torch_predictor.ANSWERS.clear()`; the reference is also recorded under `U2ZOO_HOME`.
 
     Args:
         source: a weight file, a converted model of any format, a name in the catalog, or a checkpoint.
@@ -140,6 +99,7 @@ def convert(
         key, arch: see `read_source`.
         started, finished: called with each format's name and artifact, for progress.
         doing: called with what a long step is at.
+        referenced: called when the reference is there, from the thread that computed it.
 
     Raises:
         UsageError: a format is unknown, lacks its packages, or cannot honour an option.
@@ -158,15 +118,18 @@ def convert(
     jobs = [_job(fmt, asked, checkpoint, located, fmt.target(Path(out), stem)) for fmt in formats]
     proof = _source_proof(located, checkpoint, trust_weights)
     reference = Reference(checkpoint, jobs[0].options.size or DEFAULT_SIZE, asked.calibration)
-    reference.compute()
-    release_memory()
     artifacts = []
-    for job in jobs:
-        started(job.fmt.name)
-        with watched(doing):
-            artifacts.append(replace(_make(job.fmt, checkpoint, job.target, job.options, reference), source=proof))
+    def ready() -> None:
         release_memory()
-        finished(artifacts[-1])
+        referenced()
+
+    with reference.beside(ready):
+        for job in jobs:
+            started(job.fmt.name)
+            with watched(doing):
+                artifacts.append(replace(_make(job.fmt, checkpoint, job.target, job.options, reference), source=proof))
+            release_memory()
+            finished(artifacts[-1])
     return artifacts
 
 
@@ -267,16 +230,29 @@ def _make(fmt: Format, checkpoint: Checkpoint, target: Path, options: Options, r
     beside = fmt.companions(target, checkpoint, options)
     with staged(target) as path:
         plan = _write(fmt, checkpoint, path, options)
+        written = time.perf_counter()
         report = prove(fmt, path, options, reference)
+        proof = time.perf_counter() - written
         fmt.finish(path, checkpoint, options, report)
         size = _bytes(path)
         for file, text in beside.items():
-            with staged(file) as written:
-                written.write_text(text, encoding="utf-8", newline="\n")
+            with staged(file) as companion:
+                companion.write_text(text, encoding="utf-8", newline="\n")
     if fmt.has_graph and options.io != "image":
         keep(fmt, target, "normalised")
-    seconds = time.perf_counter() - start
-    return Artifact(fmt.name, target, size, seconds, options, report, tuple(beside), plan, assumed=checkpoint.assumed)
+    return Artifact(
+        fmt.name,
+        target,
+        size,
+        time.perf_counter() - start,
+        options,
+        report,
+        tuple(beside),
+        plan,
+        assumed=checkpoint.assumed,
+        proof_seconds=proof,
+        reference_seconds=reference.seconds,
+    )
 
 
 def _write(fmt: Format, checkpoint: Checkpoint, path: Path, options: Options) -> Plan | None:

@@ -5,7 +5,11 @@
 (320, 512)
 """
 
-__all__ = ["main"]
+import time
+
+__all__ = ["STARTED", "main"]
+
+STARTED = time.perf_counter()  # of the command, next to: what a command says of its time includes its imports
 
 
 def main() -> None:
