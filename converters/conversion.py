@@ -26,7 +26,7 @@ from .artifact import Artifact
 from .embedded import embedded_of
 from .format import Format
 from .loading import format_of, read_source, stem_of
-from .memory import release_memory
+from .memory import release_memory, trim_memory
 from .options import DEFAULT_SIZE, Options
 from .parity.gate import prove
 from .parity.reference import Reference
@@ -119,8 +119,9 @@ def convert(
     proof = _source_proof(located, checkpoint, trust_weights)
     reference = Reference(checkpoint, jobs[0].options.size or DEFAULT_SIZE, asked.calibration)
     artifacts = []
+
     def ready() -> None:
-        release_memory()
+        trim_memory()
         referenced()
 
     with reference.beside(ready):
@@ -128,7 +129,8 @@ def convert(
             started(job.fmt.name)
             with watched(doing):
                 artifacts.append(replace(_make(job.fmt, checkpoint, job.target, job.options, reference), source=proof))
-            release_memory()
+            if job is not jobs[-1]:
+                release_memory()
             finished(artifacts[-1])
     return artifacts
 

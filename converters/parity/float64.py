@@ -196,7 +196,7 @@ class _Convolution:
         return result
 
     def _rows(self, height: int, width: int, threads: int) -> int:
-        """Of a band: as many as fit into `BAND`, at least as many as the kernel reaches over, the same for each thread."""
+        """Of a band: as many as fit into `BAND`, at least what the kernel reaches over; equally many bands for each thread."""
         unit = self.unit
         fit = BAND // (8 * unit.kernel * unit.in_ch * width * unit.stride)
         bands = -(-height // max(1, 2 * unit.padding, fit))

@@ -23,7 +23,7 @@ from u2net_zoo.errors import U2ZooError
 from u2net_zoo.files import staged
 from u2net_zoo.system import features, processor_name
 
-__all__ = ["LARGEST", "MOST", "fetched", "key_of", "kept", "usual_arithmetic"]
+__all__ = ["LARGEST", "MOST", "fetched", "kept", "key_of", "usual_arithmetic"]
 
 MOST = 256 << 20  # bytes of all records; the oldest go first. u2netp at 320x320: 11 MB
 LARGEST = 128 << 20  # bytes of one; IS-Net at 1024x1024: 101 MB
@@ -104,7 +104,9 @@ def kept(key: str, arrays: Mapping[str, np.ndarray]) -> None:
 
 def _clear() -> None:
     """Removes the records that were not asked for longest, until `MOST` holds."""
-    records = sorted(((file.stat(), file) for file in _path("").parent.glob("*.npz")), key=lambda each: -each[0].st_mtime)
+    records = sorted(
+        ((file.stat(), file) for file in _path("").parent.glob("*.npz")), key=lambda each: -each[0].st_mtime
+    )
     total = 0
     for facts, file in records:
         total += facts.st_size

@@ -31,7 +31,10 @@ __all__ = ["FLAT", "Reference", "farthest", "in_batches", "picture", "picture_of
 
 HERE, NETWORK = Path(__file__).parent, Path(arch.__file__).parent
 EXACTLY = tuple(map(str, (HERE / "float64.py", NETWORK / "arch.py", NETWORK / "units.py")))  # what computes `exact` …
-NOISE = (*EXACTLY, *map(str, (__file__, HERE.parent / "torch_predictor.py", NETWORK / "torch_model.py")))  # … and the rest
+NOISE = (
+    *EXACTLY,
+    *map(str, (__file__, HERE.parent / "torch_predictor.py", NETWORK / "torch_model.py")),
+)  # … and the rest
 FLAT = 0.02  # outputs that vary less than this prove little: a freshly initialised network answers 0.48 everywhere
 
 

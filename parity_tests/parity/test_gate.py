@@ -193,7 +193,10 @@ def test_the_noise_floor_is_that_of_the_memory_layout_which_strays_farther(small
     layouts = [TorchPredictor(small, channels_last=last) for last in (False, True)]
     answers = [[layout(x[None]) for x in reference.inputs] for layout in layouts]
     strays = {
-        name: [max(np.abs(a[name] - right).max() for a, right in zip(each, exact[:, None], strict=True)) for each in answers]
+        name: [
+            max(np.abs(a[name] - right).max() for a, right in zip(each, exact[:, None], strict=True))
+            for each in answers
+        ]
         for name, exact in reference.exact.items()
     }
     assert any(contiguous != last for contiguous, last in strays.values())

@@ -71,7 +71,7 @@ def convert(
     state.json = json
     from converters.conversion import check_options, formats_named
     from converters.conversion import convert as run
-    from converters.memory import return_large_blocks
+    from converters.memory import keep_freed_blocks, return_large_blocks
     from converters.options import Options
 
     options = Options(
@@ -90,6 +90,7 @@ def convert(
     chosen = formats_named(_legacy_formats(to) if legacy else to)
     check_options(chosen, options)  # before a download, not after it
     fetch_source(source)
+    keep_freed_blocks()  # this process is ours: what is good here need not be good for a host's own work
     with state.quiet(), state.progress(total=len(chosen)) as bar:
 
         def started(name: str) -> None:
@@ -108,8 +109,6 @@ def convert(
         artifacts = run(
             source, names, out, options=options, key=key, arch=arch, trust_weights=trust_weights,
             started=started, finished=finished, doing=doing,
-            # This process is ours: what is good for exporters need not be good for a host's own work. Not for the
-            # reference, whose maps are as large as kernels and follow each other.
             referenced=return_large_blocks,
         )  # fmt: skip
     seconds, reference = time.perf_counter() - STARTED, artifacts[-1].reference_seconds
