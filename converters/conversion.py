@@ -1,11 +1,11 @@
 """The main job: a checkpoint in, artifacts out, each proved before it is kept."""
 
-import json
 import shutil
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from u2net_zoo.checkpoint import Checkpoint
 from u2net_zoo.errors import (
@@ -19,17 +19,17 @@ from u2net_zoo.errors import (
 )
 from u2net_zoo.files import staged
 from u2net_zoo.preprocessing import get_profile
-from u2net_zoo.sources import Located, in_catalog, locate
+from u2net_zoo.sources import Located, in_catalog
 
 from . import sample_images
-from .artifact import Artifact
 from .embedded import embedded_of
 from .format import Format
-from .loading import format_of, read_source, stem_of
+from .loading import format_of, name_of, open_source
 from .memory import release_memory, trim_memory
 from .options import DEFAULT_SIZE, Options
 from .parity.gate import prove
 from .parity.reference import Reference
+from .parity_report import Report
 from .progress import Watcher, watched
 from .quantise.mixed_precision import Plan
 from .registry import FORMATS
@@ -39,6 +39,54 @@ from .verify.self_check import Agreement, agreement
 __all__ = ["Artifact", "check_options", "convert", "formats_named"]
 
 LEAST_FREE = 1 << 16  # bytes; with less, an exporter's error is taken for a full disk, whatever it says
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """One file or folder that was written.
+
+    Attributes:
+        bytes: its size on disk.
+        seconds: writing and proving together.
+        proof_seconds: of them, proving: running it, comparing it, and waiting for the reference where it is not there.
+        reference_seconds: what the float64 reference and its noise floor took, once for all artifacts of a call and
+            beside the writing; 0 where they were recorded or remembered.
+        report: what the gate found.
+        beside: files that were written next to it.
+        plan: which layers were rounded and what each costs, at a precision that is measured.
+        source: whether the source, where it is a model itself, computes what its weights mean; None for weights.
+        assumed: what the source did not say of its weights, and what was taken for it.
+    """
+
+    format: str
+    path: Path
+    bytes: int
+    seconds: float
+    options: Options
+    report: Report
+    beside: tuple[Path, ...] = ()
+    plan: Plan | None = None
+    source: Agreement | None = None
+    assumed: tuple[str, ...] = ()
+    proof_seconds: float = 0.0
+    reference_seconds: float = 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for `json.dumps`."""
+        return {
+            "format": self.format,
+            "path": str(self.path),
+            "bytes": self.bytes,
+            "seconds": round(self.seconds, 3),
+            "proof_seconds": round(self.proof_seconds, 3),
+            "reference_seconds": round(self.reference_seconds, 3),
+            "options": {key: str(v) if isinstance(v, Path) else v for key, v in asdict(self.options).items()},
+            "parity": self.report.to_json(),
+            "beside": [str(path) for path in self.beside],
+            "quantised": self.plan and self.plan.to_json(),
+            "source": self.source and self.source.to_json(),
+            "assumed": list(self.assumed),
+        }
 
 
 def formats_named(names: Sequence[str] | str) -> list[Format]:
@@ -113,8 +161,8 @@ def convert(
     check_options(formats, asked)
     for fmt in formats:
         fmt.require()
-    checkpoint, located = _open_source(source, key, arch)
-    stem = name or _stem(located, checkpoint)
+    checkpoint, located = open_source(source, key, arch)
+    stem = name or name_of(located, checkpoint)
     jobs = [_job(fmt, asked, checkpoint, located, fmt.target(Path(out), stem)) for fmt in formats]
     proof = _source_proof(located, checkpoint, trust_weights)
     reference = Reference(checkpoint, jobs[0].options.size or DEFAULT_SIZE, asked.calibration)
@@ -160,15 +208,6 @@ def _check_beside(file: Path, text: str, target: Path) -> None:
         raise OutputError(f"{file}: was not written for {target.name}; move it or name another folder with -o")
 
 
-def _open_source(
-    source: str | Path | Checkpoint, key: str | None, arch: str | None
-) -> tuple[Checkpoint, Located | None]:
-    if isinstance(source, Checkpoint):
-        return source, None
-    located = locate(source)
-    return _with_catalog_notes(read_source(located.path, key, arch), located), located
-
-
 def _source_proof(located: Located | None, checkpoint: Checkpoint, trusted: bool) -> Agreement | None:
     """A source that is a model, beside the weights that were read from it: what is written comes from these alone.
 
@@ -193,15 +232,6 @@ def _sized(source: str | Path | Checkpoint, options: Options) -> Options:
     return replace(options, size=(side, side))
 
 
-def _with_catalog_notes(checkpoint: Checkpoint, located: Located) -> Checkpoint:
-    """With what the catalog knows of the weights, for the artifacts' metadata."""
-    entry = located.entry
-    if entry is None:
-        return checkpoint
-    classes = {"classes": json.dumps(entry.classes)} if entry.classes else {}
-    return checkpoint.with_meta(licence=entry.licence, **classes)
-
-
 def _with_profile(fmt: Format, options: Options, located: Located | None) -> Options:
     """The profile that an artifact gets which prepares pictures: what was asked for, or what belongs to the weights."""
     if (options.io != "image" and not fmt.prepares) or options.profile:
@@ -218,13 +248,6 @@ def _fall_back_to_tensor(fmt: Format, asked: Options, chosen: Options, checkpoin
     except OptionError:
         return fmt.settle(replace(asked, io="tensor"))
     return chosen
-
-
-def _stem(located: Located | None, checkpoint: Checkpoint) -> str:
-    """What the artifacts are called after: the catalog's name, the file's, or the architecture's."""
-    if located is None:
-        return checkpoint.arch.name
-    return located.entry.name if located.entry else stem_of(located.path)
 
 
 def _make(fmt: Format, checkpoint: Checkpoint, target: Path, options: Options, reference: Reference) -> Artifact:

@@ -64,7 +64,7 @@ class Float64Network(Predictor):
         with torch.inference_mode(), _Workers() as workers:
             ops = _Arithmetic(self.checkpoint, workers, self.stopped, seen)
             for picture in x:
-                maps = arch.run(ops, torch.from_numpy(picture).double())
+                maps = arch.run(ops, torch.tensor(picture, dtype=torch.float64))
                 answers.append([torch.sigmoid(m).numpy() if arch.final == "sigmoid" else m.numpy() for m in maps])
         return {name: np.stack(each) for name, each in zip(self.outputs, zip(*answers, strict=True), strict=True)}
 
@@ -165,10 +165,10 @@ class _Convolution:
         import torch
 
         def column(path: str) -> "Tensor":
-            return torch.from_numpy(state[path]).double()[:, None]
+            return torch.tensor(state[path], dtype=torch.float64)[:, None]
 
-        kernel = torch.from_numpy(state[f"{unit.conv_path}.weight"]).permute(2, 0, 3, 1).double()
-        taps = kernel.reshape(unit.kernel, unit.out_ch, unit.kernel * unit.in_ch)
+        kernel = torch.tensor(state[f"{unit.conv_path}.weight"], dtype=torch.float64)
+        taps = kernel.permute(2, 0, 3, 1).reshape(unit.kernel, unit.out_ch, unit.kernel * unit.in_ch)
         norm: tuple[Tensor, ...] = ()
         if unit.norm:
             gamma, beta, mean, var = (
@@ -196,7 +196,7 @@ class _Convolution:
         return result
 
     def _rows(self, height: int, width: int, threads: int) -> int:
-        """Of a band: as many as fit into `BAND`, at least what the kernel reaches over; equally many bands for each thread."""
+        """Of a band: as many as fit into `BAND`, at least what a kernel spans; equally many for each thread."""
         unit = self.unit
         fit = BAND // (8 * unit.kernel * unit.in_ch * width * unit.stride)
         bands = -(-height // max(1, 2 * unit.padding, fit))

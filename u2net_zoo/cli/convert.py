@@ -9,7 +9,7 @@ import typer
 from converters.registry import FORMATS
 
 from ..errors import OptionError
-from . import STARTED
+from .clock import STARTED
 from .console import human_bytes, state
 from .fetch import fetch_source
 from .options import parse_batch, parse_sizes
