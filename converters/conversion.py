@@ -177,8 +177,7 @@ def convert(
             started(job.fmt.name)
             with watched(doing):
                 artifacts.append(replace(_make(job.fmt, checkpoint, job.target, job.options, reference), source=proof))
-            if job is not jobs[-1]:
-                release_memory()
+            release_memory()
             finished(artifacts[-1])
     return artifacts
 

@@ -70,17 +70,20 @@ class Float64Network(Predictor):
 
 
 class _Workers:
-    """As many threads as Torch has, each of which computes alone: bands need not wait for each other."""
+    """As many threads as Torch has, each of which computes alone: bands need not wait for each other.
+
+    Where Torch has one, there are none: a process without other threads stays one that can be forked.
+    """
 
     def __enter__(self) -> "_Workers":
         import torch
 
-        self.count = torch.get_num_threads()
+        self.count, self.own = torch.get_num_threads(), threading.local()
         self.pool = ThreadPoolExecutor(self.count, initializer=torch.set_num_threads, initargs=(1,))
-        self.own = threading.local()
-        ready = threading.Barrier(self.count)
-        list(self.pool.map(lambda _: ready.wait(), range(self.count)))  # all have started …
-        torch.set_num_threads(self.count)  # … and new threads of others get their usual share again
+        if self.count > 1:
+            ready = threading.Barrier(self.count)
+            list(self.pool.map(lambda _: ready.wait(), range(self.count)))  # all have started …
+            torch.set_num_threads(self.count)  # … and new threads of others get their usual share again
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -88,10 +91,7 @@ class _Workers:
 
     def each(self, work: Callable[[int], None], starts: range) -> None:
         """`work` of every start; of a single one here, with all of Torch's threads."""
-        if len(starts) > 1:
-            list(self.pool.map(work, starts))
-        else:
-            work(0)
+        list(self.pool.map(work, starts) if self.count > 1 and len(starts) > 1 else map(work, starts))
 
     def scratch(self, size: int) -> "Tensor":
         """`size` float64 values of this thread's own: new memory for each band would cost as much as its products."""

@@ -90,8 +90,8 @@ def convert(
     chosen = formats_named(_legacy_formats(to) if legacy else to)
     check_options(chosen, options)  # before a download, not after it
     fetch_source(source)
-    keep_freed_blocks()  # this process is ours: what is good here need not be good for a host's own work
-    with state.quiet(), state.progress(total=len(chosen)) as bar:
+    # This process is ours: what is good for its memory need not be good for a host's own work.
+    with keep_freed_blocks(), state.quiet(), state.progress(total=len(chosen)) as bar:
 
         def started(name: str) -> None:
             bar.update(bar.task_ids[0], description=f"{name}: writing and proving")
