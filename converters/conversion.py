@@ -1,6 +1,5 @@
 """The main job: a checkpoint in, artifacts out, each proved before it is kept."""
 
-import json
 import shutil
 import time
 from collections.abc import Callable, Sequence
@@ -20,13 +19,13 @@ from u2net_zoo.errors import (
 )
 from u2net_zoo.files import staged
 from u2net_zoo.preprocessing import get_profile
-from u2net_zoo.sources import Located, in_catalog, locate
+from u2net_zoo.sources import Located, in_catalog
 
 from . import sample_images
 from .embedded import embedded_of
 from .format import Format
-from .loading import format_of, read_source, stem_of
-from .memory import release_memory
+from .loading import format_of, name_of, open_source
+from .memory import release_memory, trim_memory
 from .options import DEFAULT_SIZE, Options
 from .parity.gate import prove
 from .parity.reference import Reference
@@ -49,6 +48,9 @@ class Artifact:
     Attributes:
         bytes: its size on disk.
         seconds: writing and proving together.
+        proof_seconds: of them, proving: running it, comparing it, and waiting for the reference where it is not there.
+        reference_seconds: what the float64 reference and its noise floor took, once for all artifacts of a call and
+            beside the writing; 0 where they were recorded or remembered.
         report: what the gate found.
         beside: files that were written next to it.
         plan: which layers were rounded and what each costs, at a precision that is measured.
@@ -66,6 +68,8 @@ class Artifact:
     plan: Plan | None = None
     source: Agreement | None = None
     assumed: tuple[str, ...] = ()
+    proof_seconds: float = 0.0
+    reference_seconds: float = 0.0
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for `json.dumps`."""
@@ -74,6 +78,8 @@ class Artifact:
             "path": str(self.path),
             "bytes": self.bytes,
             "seconds": round(self.seconds, 3),
+            "proof_seconds": round(self.proof_seconds, 3),
+            "reference_seconds": round(self.reference_seconds, 3),
             "options": {key: str(v) if isinstance(v, Path) else v for key, v in asdict(self.options).items()},
             "parity": self.report.to_json(),
             "beside": [str(path) for path in self.beside],
@@ -124,11 +130,12 @@ def convert(
     started: Callable[[str], None] = lambda name: None,
     finished: Callable[[Artifact], None] = lambda artifact: None,
     doing: Watcher = lambda text: None,
+    referenced: Callable[[], None] = lambda: None,
 ) -> list[Artifact]:
     """Writes `source` in every format of `to` into the folder `out`, and proves each file before it gets its name.
 
     What Torch answered is remembered for the next conversion of the same weights, up to 96 MiB of it, until
-    `converters.torch_predictor.ANSWERS.clear()`.
+    `converters.torch_predictor.ANSWERS.clear()`; the reference is also recorded under `U2ZOO_HOME`.
 
     Args:
         source: a weight file, a converted model of any format, a name in the catalog, or a checkpoint.
@@ -140,6 +147,7 @@ def convert(
         key, arch: see `read_source`.
         started, finished: called with each format's name and artifact, for progress.
         doing: called with what a long step is at.
+        referenced: called when the reference is there, from the thread that computed it.
 
     Raises:
         UsageError: a format is unknown, lacks its packages, or cannot honour an option.
@@ -153,20 +161,24 @@ def convert(
     check_options(formats, asked)
     for fmt in formats:
         fmt.require()
-    checkpoint, located = _open_source(source, key, arch)
-    stem = name or _stem(located, checkpoint)
+    checkpoint, located = open_source(source, key, arch)
+    stem = name or name_of(located, checkpoint)
     jobs = [_job(fmt, asked, checkpoint, located, fmt.target(Path(out), stem)) for fmt in formats]
     proof = _source_proof(located, checkpoint, trust_weights)
     reference = Reference(checkpoint, jobs[0].options.size or DEFAULT_SIZE, asked.calibration)
-    reference.compute()
-    release_memory()
     artifacts = []
-    for job in jobs:
-        started(job.fmt.name)
-        with watched(doing):
-            artifacts.append(replace(_make(job.fmt, checkpoint, job.target, job.options, reference), source=proof))
-        release_memory()
-        finished(artifacts[-1])
+
+    def ready() -> None:
+        trim_memory()
+        referenced()
+
+    with reference.beside(ready):
+        for job in jobs:
+            started(job.fmt.name)
+            with watched(doing):
+                artifacts.append(replace(_make(job.fmt, checkpoint, job.target, job.options, reference), source=proof))
+            release_memory()
+            finished(artifacts[-1])
     return artifacts
 
 
@@ -195,15 +207,6 @@ def _check_beside(file: Path, text: str, target: Path) -> None:
         raise OutputError(f"{file}: was not written for {target.name}; move it or name another folder with -o")
 
 
-def _open_source(
-    source: str | Path | Checkpoint, key: str | None, arch: str | None
-) -> tuple[Checkpoint, Located | None]:
-    if isinstance(source, Checkpoint):
-        return source, None
-    located = locate(source)
-    return _with_catalog_notes(read_source(located.path, key, arch), located), located
-
-
 def _source_proof(located: Located | None, checkpoint: Checkpoint, trusted: bool) -> Agreement | None:
     """A source that is a model, beside the weights that were read from it: what is written comes from these alone.
 
@@ -228,15 +231,6 @@ def _sized(source: str | Path | Checkpoint, options: Options) -> Options:
     return replace(options, size=(side, side))
 
 
-def _with_catalog_notes(checkpoint: Checkpoint, located: Located) -> Checkpoint:
-    """With what the catalog knows of the weights, for the artifacts' metadata."""
-    entry = located.entry
-    if entry is None:
-        return checkpoint
-    classes = {"classes": json.dumps(entry.classes)} if entry.classes else {}
-    return checkpoint.with_meta(licence=entry.licence, **classes)
-
-
 def _with_profile(fmt: Format, options: Options, located: Located | None) -> Options:
     """The profile that an artifact gets which prepares pictures: what was asked for, or what belongs to the weights."""
     if (options.io != "image" and not fmt.prepares) or options.profile:
@@ -255,28 +249,34 @@ def _fall_back_to_tensor(fmt: Format, asked: Options, chosen: Options, checkpoin
     return chosen
 
 
-def _stem(located: Located | None, checkpoint: Checkpoint) -> str:
-    """What the artifacts are called after: the catalog's name, the file's, or the architecture's."""
-    if located is None:
-        return checkpoint.arch.name
-    return located.entry.name if located.entry else stem_of(located.path)
-
-
 def _make(fmt: Format, checkpoint: Checkpoint, target: Path, options: Options, reference: Reference) -> Artifact:
     start = time.perf_counter()
     beside = fmt.companions(target, checkpoint, options)
     with staged(target) as path:
         plan = _write(fmt, checkpoint, path, options)
+        written = time.perf_counter()
         report = prove(fmt, path, options, reference)
+        proof = time.perf_counter() - written
         fmt.finish(path, checkpoint, options, report)
         size = _bytes(path)
         for file, text in beside.items():
-            with staged(file) as written:
-                written.write_text(text, encoding="utf-8", newline="\n")
+            with staged(file) as companion:
+                companion.write_text(text, encoding="utf-8", newline="\n")
     if fmt.has_graph and options.io != "image":
         keep(fmt, target, "normalised")
-    seconds = time.perf_counter() - start
-    return Artifact(fmt.name, target, size, seconds, options, report, tuple(beside), plan, assumed=checkpoint.assumed)
+    return Artifact(
+        fmt.name,
+        target,
+        size,
+        time.perf_counter() - start,
+        options,
+        report,
+        tuple(beside),
+        plan,
+        assumed=checkpoint.assumed,
+        proof_seconds=proof,
+        reference_seconds=reference.seconds,
+    )
 
 
 def _write(fmt: Format, checkpoint: Checkpoint, path: Path, options: Options) -> Plan | None:

@@ -1,6 +1,7 @@
 """Weights from anywhere: any file of a registered format -> Checkpoint."""
 
 import hashlib
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,12 +16,13 @@ from u2net_zoo.errors import (
     U2ZooError,
     one_line,
 )
+from u2net_zoo.sources import Located, locate
 
 from .format import Format
 from .formats import unread
 from .registry import FORMATS
 
-__all__ = ["format_of", "read_source", "sha256_of_all", "stem_of"]
+__all__ = ["format_of", "name_of", "open_source", "read_source", "sha256_of_all", "stem_of"]
 
 OF_ARTIFACTS = ("u2zoo.", "classes")  # metadata of the file, not of the weights in it
 
@@ -90,6 +92,32 @@ def read_source(path: str | Path, key: str | None = None, arch: str | None = Non
     return replace(checkpoint, meta=own).with_meta(
         source=path.name, sha256=sha256_of_all(fmt.files(path)), format=fmt.name
     )
+
+
+def open_source(
+    source: str | Path | Checkpoint, key: str | None, arch: str | None
+) -> tuple[Checkpoint, Located | None]:
+    """The checkpoint of a file or of a name in the catalog, and where it lies; raises as `locate` and `read_source`."""
+    if isinstance(source, Checkpoint):
+        return source, None
+    located = locate(source)
+    return _with_catalog_notes(read_source(located.path, key, arch), located), located
+
+
+def _with_catalog_notes(checkpoint: Checkpoint, located: Located) -> Checkpoint:
+    """With what the catalog knows of the weights, for the artifacts' metadata."""
+    entry = located.entry
+    if entry is None:
+        return checkpoint
+    classes = {"classes": json.dumps(entry.classes)} if entry.classes else {}
+    return checkpoint.with_meta(licence=entry.licence, **classes)
+
+
+def name_of(located: Located | None, checkpoint: Checkpoint) -> str:
+    """What artifacts are called after: the catalog's name, the file's, or the architecture's."""
+    if located is None:
+        return checkpoint.arch.name
+    return located.entry.name if located.entry else stem_of(located.path)
 
 
 def stem_of(path: str | Path) -> str:

@@ -12,7 +12,7 @@ from ..embedded import EmbeddedPreprocessing
 from ..mask_errors import GreyError, MaskBound, MaskError, MaskErrors, PixelError, SizeError, iou
 from ..parity_report import MaskReport, OutputError64, PixelReport, Report, TensorReport
 from ..predictor import Predictor
-from ..torch_predictor import RememberingPredictor
+from .float64 import Float64Network
 from .reference import Reference, in_batches, picture, picture_of
 
 __all__ = [
@@ -178,7 +178,7 @@ def divergence(predictor: Predictor, reference: Reference, coarse: bool = False)
         pixels = reference.pictured(predictor.embedded)[0][0]
         given, x = pixels.transpose(2, 0, 1)[None], predictor.embedded.profile.normalised(pixels)
     arch = reference.checkpoint.arch
-    exact = dict(RememberingPredictor(reference.checkpoint, "float64").taps(x, arch))
+    exact = dict(Float64Network(reference.checkpoint).taps(x, arch))
     single = dict(reference.single.taps(x, arch))
     floor = 5e-2 if coarse else 1e-4
     whole = np.repeat(given, predictor.batch or 1, axis=0)

@@ -24,6 +24,7 @@ def prove(fmt: Format, path: Path, options: Options, reference: Reference) -> Re
     Raises:
         ParityError: it does not run, or is not the network; names the first unit that differs, where one can be seen.
     """
+    reference.compute()
     found: Report | None = None
     try:
         for predictor in fmt.proofs(path):

@@ -104,11 +104,12 @@ def test_formats_lists_the_registry():
     assert all(name in called("formats").stdout for name in FORMATS)
 
 
-def test_convert_prints_a_line_per_artifact_and_nothing_else(small_file, tmp_path):
+def test_convert_prints_a_line_per_artifact_and_what_all_of_it_took(small_file, tmp_path):
     done = called("convert", small_file, "--to", "onnx,pth,torchscript", "--size", "64", "-o", tmp_path)
     assert done.returncode == 0, done.stderr
-    lines = done.stdout.splitlines()
+    *lines, last = done.stdout.splitlines()
     assert [line.split()[0] for line in lines] == ["onnx", "pth", "torchscript"]
+    assert re.fullmatch(r"in all +\d+\.\d s; float64 reference (\d+\.\d s, beside the writing|known already)", last)
     assert all("MB" in line or "kB" in line for line in lines)
     assert all("x noise" in line for line in lines)
     assert done.stderr == ""
@@ -119,7 +120,8 @@ def test_convert_in_a_process_of_its_own_prints_nothing_of_the_frameworks(small_
     done = u2zoo("convert", small_file, "--to", "all", "--size", "64", "-o", tmp_path)
     assert done.returncode == 0, done.stderr
     assert [line.split()[0] for line in done.stdout.splitlines() if not line.startswith(" ")] == [
-        f.name for f in formats_named("all")
+        *(f.name for f in formats_named("all")),
+        "in",
     ]
     assert done.stderr == ""
 

@@ -5,6 +5,8 @@
 (320, 512)
 """
 
+from . import clock  # noqa: F401 - it starts here
+
 __all__ = ["main"]
 
 

@@ -1,5 +1,6 @@
 """`u2zoo convert`."""
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -8,6 +9,7 @@ import typer
 from converters.registry import FORMATS
 
 from ..errors import OptionError
+from .clock import STARTED
 from .console import human_bytes, state
 from .fetch import fetch_source
 from .options import parse_batch, parse_sizes
@@ -69,7 +71,7 @@ def convert(
     state.json = json
     from converters.conversion import check_options, formats_named
     from converters.conversion import convert as run
-    from converters.memory import return_large_blocks
+    from converters.memory import keep_freed_blocks, return_large_blocks
     from converters.options import Options
 
     options = Options(
@@ -88,8 +90,8 @@ def convert(
     chosen = formats_named(_legacy_formats(to) if legacy else to)
     check_options(chosen, options)  # before a download, not after it
     fetch_source(source)
-    return_large_blocks()  # this process is ours: what is good for exporters need not be good for a host's own work
-    with state.quiet(), state.progress(total=len(chosen)) as bar:
+    # This process is ours: what is good for its memory need not be good for a host's own work.
+    with keep_freed_blocks(), state.quiet(), state.progress(total=len(chosen)) as bar:
 
         def started(name: str) -> None:
             bar.update(bar.task_ids[0], description=f"{name}: writing and proving")
@@ -107,13 +109,27 @@ def convert(
         artifacts = run(
             source, names, out, options=options, key=key, arch=arch, trust_weights=trust_weights,
             started=started, finished=finished, doing=doing,
+            referenced=return_large_blocks,
         )  # fmt: skip
+    seconds, reference = time.perf_counter() - STARTED, artifacts[-1].reference_seconds
+    state.result(f"{'in all':<{INDENT - 2}}", f"{seconds:.1f} s; {_of_reference(reference)}", indent=INDENT)
     _say_of_the_source(source, artifacts[0].source)
     if any(artifact.report.flat for artifact in artifacts):
         state.warn("the masks of these weights hardly vary; agreement on an untrained network proves little")
     for remark in dict.fromkeys(text for a in artifacts for text in FORMATS[a.format].remarks(a.options)):
         state.warn(remark)
-    state.document({"source": str(source), "artifacts": [artifact.to_json() for artifact in artifacts]})
+    state.document(
+        {
+            "source": str(source),
+            "seconds": round(seconds, 3),
+            "reference_seconds": round(reference, 3),
+            "artifacts": [artifact.to_json() for artifact in artifacts],
+        }
+    )
+
+
+def _of_reference(seconds: float) -> str:
+    return f"float64 reference {seconds:.1f} s, beside the writing" if seconds else "float64 reference known already"
 
 
 def _say_of_the_source(source: Path, found: "Agreement | None") -> None:
