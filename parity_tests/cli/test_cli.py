@@ -56,6 +56,7 @@ print(json.dumps(said))
 COMMANDS = (
     "bench",
     "convert",
+    "engines",
     "eval",
     "fetch",
     "formats",
