@@ -37,6 +37,9 @@ if "U2ZOO_HOME" not in os.environ:
     RECORDS = tempfile.TemporaryDirectory(prefix="u2zoo-tests-")
     os.environ["U2ZOO_HOME"] = RECORDS.name
 
+# What tests import directly reports nothing either; that the project's own imports do not is a test of its own.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+
 # Weights run in Torch where nothing else is said, and no test races engines but those about that (test_engines.py).
 os.environ["U2ZOO_RUNTIME"] = "torch"
 

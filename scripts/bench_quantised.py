@@ -117,8 +117,9 @@ def alternated(full: Any, reduced: Any, x: np.ndarray) -> dict[str, float]:
 def single_threaded(predictor: Any) -> None:
     """onnxruntime takes every core otherwise, and a core that others use too spoils the comparison."""
     if hasattr(predictor, "session"):
-        import onnxruntime
+        from converters.formats.onnx_reports import unreported_onnxruntime
 
+        onnxruntime = unreported_onnxruntime()
         predictor.options.intra_op_num_threads = 1
         predictor.session = onnxruntime.InferenceSession(
             str(predictor.path), predictor.options, providers=["CPUExecutionProvider"]

@@ -10,6 +10,7 @@ from u2net_zoo.errors import OptionError
 
 from ..formats.layout import check_input
 from ..formats.onnx_providers import PROVIDERS, check_taken, lacking, preload
+from ..formats.onnx_reports import unreported_onnxruntime
 from ..formats.onnx_runtime import CPU, Runtime
 
 __all__ = ["OnnxVariant"]
@@ -45,8 +46,7 @@ class OnnxVariant(Runtime):
 
     def bound(self, x: np.ndarray) -> Any:
         """onnxruntime's IOBinding of `x`, copied to the device, and of answers that stay there."""
-        import onnxruntime
-
+        onnxruntime = unreported_onnxruntime()
         check_input(self, x)
         given = onnxruntime.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(self.laid_out(x)), self.device, 0)
         binding = self.session.io_binding()

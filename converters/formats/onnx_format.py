@@ -19,6 +19,7 @@ from ..quantise.onnx_int8 import int8
 from . import onnx_reader
 from .onnx_graph import onnx_bytes
 from .onnx_providers import PROVIDERS, lacking
+from .onnx_reports import unreported_onnxruntime
 from .onnx_runtime import OnDevice, Runtime
 
 __all__ = ["Onnx"]
@@ -112,6 +113,7 @@ def _loaded(checkpoint: Checkpoint, options: Options) -> Any:
 
 def _to_half(model: Any) -> Any:
     """Weights and arithmetic in float16; float32 still goes in and comes out."""
+    unreported_onnxruntime()
     from onnxruntime.transformers.float16 import convert_float_to_float16
     from onnxruntime.transformers.onnx_model import OnnxModel
 

@@ -9,6 +9,8 @@ from typing import Any
 from u2net_zoo.devices import CPU
 from u2net_zoo.errors import OptionError
 
+from .onnx_reports import unreported_onnxruntime
+
 __all__ = ["PROVIDERS", "Provider", "check_taken", "lacking", "preload"]
 
 
@@ -33,8 +35,7 @@ class Provider:
     @property
     def here(self) -> str | None:
         """The first of the names that this onnxruntime was built with."""
-        import onnxruntime
-
+        onnxruntime = unreported_onnxruntime()
         return next((name for name in self.names if name in onnxruntime.get_available_providers()), None)
 
 
@@ -60,8 +61,7 @@ PROVIDERS = {
 
 def lacking(device: str) -> str:
     """Why onnxruntime has no such device; empty where it was built with it."""
-    import onnxruntime
-
+    onnxruntime = unreported_onnxruntime()
     provider = PROVIDERS[device]
     if provider.here:
         return ""
@@ -71,8 +71,7 @@ def lacking(device: str) -> str:
 
 def preload() -> None:
     """CUDA's libraries may lie in Torch's or NVIDIA's packages, where onnxruntime does not look by itself."""
-    import onnxruntime
-
+    onnxruntime = unreported_onnxruntime()
     if hasattr(onnxruntime, "preload_dlls"):
         onnxruntime.preload_dlls()
 
@@ -91,9 +90,8 @@ def check_taken(session: Any, device: str, name: str) -> None:
 
 def _why(library: str) -> str:
     """What the system says of the provider's own library: usually which other one it does not find."""
-    import onnxruntime
-
-    folder = Path(onnxruntime.__file__).parent / "capi"
+    onnxruntime = unreported_onnxruntime()
+    folder = Path(str(onnxruntime.__file__)).parent / "capi"
     for file in sorted(folder.glob(f"*{library}.*")) if library else ():
         try:
             for each in (*folder.glob("*providers_shared.*"), file):

@@ -15,6 +15,7 @@ from ..predictor import TOGETHER, Predictor
 from . import onnx_reader
 from .layout import NCHW, Layout, check_input
 from .onnx_providers import PROVIDERS, check_taken, preload
+from .onnx_reports import unreported_onnxruntime
 
 __all__ = ["CPU", "OnDevice", "Runtime"]
 
@@ -34,9 +35,7 @@ class Runtime(Predictor):
     concurrent = True
 
     def __init__(self, model: Path | bytes, providers: Sequence[Any] = CPU):
-        import onnxruntime
-
-        onnxruntime.disable_telemetry_events()  # which it has in Windows
+        onnxruntime = unreported_onnxruntime()
         path = model if isinstance(model, Path) else "the network"
         self.model, self.providers = model if isinstance(model, bytes) else str(model), list(providers)
         self.options = options = self.session_options()
@@ -63,8 +62,7 @@ class Runtime(Predictor):
 
     def session_options(self) -> Any:
         """onnxruntime's, for every session of this file."""
-        import onnxruntime
-
+        onnxruntime = unreported_onnxruntime()
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
         return options
@@ -80,8 +78,7 @@ class Runtime(Predictor):
 
         On two processors, 18 photographs and u2netp took a sixth less processor time than with both in each call.
         """
-        import onnxruntime
-
+        onnxruntime = unreported_onnxruntime()
         self.options.intra_op_num_threads = max(1, processors() // lanes)
         # threads that wait by spinning would take the processors from those who decode
         self.options.add_session_config_entry("session.intra_op.allow_spinning", "0")
@@ -95,8 +92,8 @@ class Runtime(Predictor):
     def taps(self, x: np.ndarray, arch: Architecture) -> Iterator[tuple[str, np.ndarray]]:
         """Convolutions in the order in which the units run, each behind its norm and its ReLU."""
         import onnx
-        import onnxruntime
 
+        onnxruntime = unreported_onnxruntime()
         if isinstance(self.model, bytes):
             return iter(())
         values = onnx_reader.activations(Path(self.model))

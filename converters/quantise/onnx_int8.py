@@ -8,6 +8,7 @@ import numpy as np
 
 from u2net_zoo.checkpoint import Checkpoint
 
+from ..formats.onnx_reports import unreported_onnxruntime
 from ..mask_errors import MaskBound, MaskErrors
 from ..options import DEFAULT_SIZE, Options
 from ..progress import report
@@ -73,8 +74,7 @@ def _costs(level: Checkpoint, options: Options) -> list[LayerCost]:
 
 
 def _errors(model: Any, analysis: SensitivityAnalysis) -> MaskErrors:
-    import onnxruntime
-
+    onnxruntime = unreported_onnxruntime()
     quiet = onnxruntime.SessionOptions()
     quiet.log_severity_level = 3
     session = onnxruntime.InferenceSession(model.SerializeToString(), quiet, providers=["CPUExecutionProvider"])

@@ -1,15 +1,25 @@
 """Nothing phones home: neither this project nor a library that it uses."""
 
+import ast
 import os
 import subprocess
 import sys
 
 import pytest
 from support.commands import u2zoo
-from support.data import NANO
+from support.data import NANO, ROOT
 from support.watching import WATCH, watched_calls
 
-UNSAID = ("CI", "TF_BUILD", "JENKINS_URL", "NO_ALBUMENTATIONS_UPDATE")  # where libraries keep quiet of themselves
+from converters.formats.onnx_reports import SWITCH
+
+# Where libraries keep quiet of themselves.
+UNSAID = ("CI", "TF_BUILD", "JENKINS_URL", "NO_ALBUMENTATIONS_UPDATE", SWITCH)
+    "CI",
+    "TF_BUILD",
+    "JENKINS_URL",
+    "NO_ALBUMENTATIONS_UPDATE",
+    SWITCH,
+)  # where libraries keep quiet of themselves
 
 
 @pytest.fixture
@@ -33,6 +43,37 @@ def test_a_call_would_be_seen(watched, tmp_path):
 def test_no_conversion_calls_anybody(name, watched, tmp_path):
     done = u2zoo("convert", NANO, "--to", name, "--size", "64", "--out", tmp_path / "out", env=watched)
     assert (done.returncode, watched_calls(tmp_path)) == (0, "")
+
+
+THREADS = """
+import numpy, psutil
+before = psutil.Process().num_threads()
+{load}
+print(psutil.Process().num_threads() - before)
+"""
+OURS = "from converters.formats.onnx_reports import unreported_onnxruntime as load; load()"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="onnxruntime reports by a thread of its own where systems fork")
+@pytest.mark.parametrize(("load", "reports"), [("import onnxruntime", True), (OURS, False)])
+def test_onnxruntime_starts_nothing_that_reports(load, reports, watched):
+    """Its library opens connections where no hook of Python's sees them: by a thread that starts with its import."""
+    command = [sys.executable, "-c", THREADS.format(load=load)]
+    done = subprocess.run(command, env=watched, capture_output=True, text=True, check=True, timeout=60, cwd=ROOT)
+    assert (int(done.stdout) > 0) == reports
+
+
+def test_onnxruntime_is_imported_in_one_place():
+    found = []
+    for path in [
+        *(ROOT / "converters").rglob("*.py"),
+        *(ROOT / "u2net_zoo").rglob("*.py"),
+        *(ROOT / "scripts").glob("*.py"),
+    ]:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            found += [path.name for name in names if name.partition(".")[0] == "onnxruntime"]
+    assert found == ["onnx_reports.py"]
 
 
 @pytest.mark.full
