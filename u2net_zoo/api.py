@@ -135,9 +135,11 @@ def _opened_on(source: Located | Checkpoint, runtime: str, profile: Profile, tak
 
     if runtime not in (AUTO, "torch", *FORMATS):
         raise UnknownNameError("runtime", runtime, [AUTO, "torch", *FORMATS])
+    size = (profile.size, profile.size)
     found = format_of(source.path) if isinstance(source, Located) else None
     if isinstance(source, Located) and found and runtime != "torch" and found.has_graph:
-        raced = runtime == AUTO and takes is None and source.entry is not None and computes_its_weights(source.path)
+        named = source.entry is not None and runtime == AUTO and takes is None
+        raced = named and computes_its_weights(source.path, size)
         if not raced and runtime in (AUTO, found.name):
             return _file(source.path, found, profile, takes, device)
         if source.entry is None:
@@ -146,7 +148,6 @@ def _opened_on(source: Located | Checkpoint, runtime: str, profile: Profile, tak
         raise OptionError(
             f"--input {takes}: goes with a converted model that runs in its own runtime, not with weights"
         )
-    size = (profile.size, profile.size)
     if runtime == AUTO:
         return _Opened(*_engine(source, profile, size, device))
     checkpoint = _checkpoint(source.path if isinstance(source, Located) else source)

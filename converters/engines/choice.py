@@ -167,7 +167,7 @@ class _Engine:
         with scratch_folder() as folder:
             rows, tried = self._measured(checkpoint, Path(folder))
             made = {one.candidate.name: one.file for one in tried if not one.error}
-            for name in _ranking(rows):
+            for name in [name for name in _ranking(rows) if name in made]:  # the others were not seen on these weights
                 try:
                     predictor = self._opened(self.found[name], checkpoint, rows, made.get(name))
                     return predictor, self._choice(self.found[name], rows, new=any(one.seconds for one in tried))

@@ -83,7 +83,7 @@ def rows_of(record: Mapping[str, Any]) -> list[Row] | None:
 
 def _sized(record: Mapping[str, Any]) -> bool:
     size = record.get("size")
-    return isinstance(size, list) and len(size) == 2
+    return isinstance(size, list) and len(size) == 2 and isinstance(record.get("runtimes") or {}, dict)
 
 
 def size() -> int:

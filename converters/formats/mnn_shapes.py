@@ -102,7 +102,7 @@ class _Shapes:
             shape = _resized(op, given, self.constants.get(op.inputs[-1]))
         else:
             shape = SHAPES[Kind(op.kind)](op, given)
-        _need(1 <= math.prod(shape) <= LARGEST, op, f"makes a tensor of shape {shape}")
+        _need(min(shape, default=1) >= 1 and math.prod(shape) <= LARGEST, op, f"makes a tensor of shape {shape}")
         self.shapes[op.outputs[0]] = shape
 
     def constant(self, op: Operation) -> Shape:

@@ -12,6 +12,7 @@ import hashlib
 import io
 import os
 import sys
+import zipfile
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -90,7 +91,10 @@ def fetched(key: str, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, np.nda
 def kept(key: str, arrays: Mapping[str, np.ndarray]) -> None:
     """Keeps arrays under `key` if that can be done, and clears the oldest records where there are too many."""
     content = io.BytesIO()
-    np.savez(content, allow_pickle=False, **arrays)
+    with zipfile.ZipFile(content, "w") as archive:  # as `np.savez`, whose `allow_pickle` NumPy 1.26 does not know
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, np.asarray(array), allow_pickle=False)
     data = content.getvalue()
     if len(data) + DIGEST > LARGEST:
         return

@@ -72,3 +72,17 @@ def test_a_network_of_classes_is_refused():
     session = MaskSession(TorchPredictor(hard_checkpoint(arch)), PROFILES["cloth"], size=SIZE)
     with pytest.raises(ArtifactError, match="the model answers classes; a video needs"):
         list(ahead.masked([frame(0)], session))
+
+
+def test_sound_behind_the_last_frame_is_not_held():
+    taken, session = [], MaskSession(Uneven(1), PROFILES["paper"], size=SIZE)
+
+    def items():
+        yield frame(0)
+        for n in range(5000):
+            taken.append(n)
+            yield PACKET
+
+    held = [len(taken) - done for done, _ in enumerate(ahead.masked(items(), session))]
+    assert len(held) == 5001
+    assert max(held) <= (ahead.lanes() + ahead.AHEAD + 2) * ahead.MOST

@@ -14,12 +14,6 @@ from converters.formats.onnx_reports import SWITCH
 
 # Where libraries keep quiet of themselves.
 UNSAID = ("CI", "TF_BUILD", "JENKINS_URL", "NO_ALBUMENTATIONS_UPDATE", SWITCH)
-    "CI",
-    "TF_BUILD",
-    "JENKINS_URL",
-    "NO_ALBUMENTATIONS_UPDATE",
-    SWITCH,
-)  # where libraries keep quiet of themselves
 
 
 @pytest.fixture

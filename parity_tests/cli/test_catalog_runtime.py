@@ -36,11 +36,16 @@ sha256 = "{sha256}"
 
 
 @pytest.fixture
-def onnx(made, tmp_path, monkeypatch):
-    """The file of the catalog's `mine`, an ONNX one of 64 by 64, in the cache."""
+def side() -> int:
+    return 64
+
+
+@pytest.fixture
+def onnx(made, tmp_path, monkeypatch, side):
+    """The file of the catalog's `mine`, an ONNX one of 64 by 64, in the cache; the profile's size is 384."""
     file = tmp_path / "home" / "mine" / "weights.onnx"
     file.parent.mkdir(parents=True)
-    shutil.copy(made.one("onnx", Options(size=(64, 64), outputs="all")).path, file)
+    shutil.copy(made.one("onnx", Options(size=(side, side), outputs="all")).path, file)
     content = file.read_bytes()
     text = ENTRY.format(bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
     (tmp_path / "catalog.toml").write_text(text)
@@ -61,14 +66,21 @@ def test_a_name_runs_in_the_runtime_that_is_asked_for_at_its_profiles_size(onnx)
     assert np.abs(session.answer(x) - reference).max() < 1e-3
 
 
+@pytest.mark.parametrize("side", [384])
 def test_a_name_whose_file_computes_its_weights_runs_in_the_engine(onnx):
     assert Session("mine").engine.runtime == "torch"  # what U2ZOO_RUNTIME names here
-    records = list((onnx.parents[1] / "engines" / "files").iterdir())
-    assert [json.loads(record.read_text()) for record in records] == [{"computes_its_weights": True}]
+    (record,) = (onnx.parents[1] / "engines" / "files").iterdir()
+    assert json.loads(record.read_text())["computes_its_weights"]
     assert Session(onnx).engine.runtime == "onnxruntime"  # a file that is named runs as it is
     assert Session("mine", takes="normalised").engine.runtime == "onnxruntime"
 
 
+def test_a_name_keeps_the_size_that_its_file_takes(onnx):
+    """In the engine it would be another one, and its masks others, with Torch and without differently."""
+    assert (Session("mine").engine.runtime, Session("mine").size) == ("onnxruntime", (64, 64))
+
+
+@pytest.mark.parametrize("side", [384])
 @pytest.mark.parametrize("reason", ["it differs", "it cannot be remembered"])
 def test_a_name_whose_file_is_not_known_to_compute_them_runs_as_it_is(onnx, reason, monkeypatch):
     if reason == "it differs":
@@ -82,7 +94,7 @@ def test_a_name_whose_file_is_not_known_to_compute_them_runs_as_it_is(onnx, reas
         (onnx.parents[1] / "engines").write_text("in the way")
     for _ in range(2):
         session = Session("mine")
-        assert (session.engine.runtime, session.size) == ("onnxruntime", (64, 64))
+        assert (session.engine.runtime, session.size) == ("onnxruntime", (384, 384))
 
 
 def test_a_file_that_is_named_is_not_converted(onnx):

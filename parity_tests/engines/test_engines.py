@@ -86,6 +86,15 @@ def test_the_second_start_tries_and_converts_nothing(home, measured, tiny, x, ri
     assert {path: path.stat().st_mtime_ns for path in home.rglob("*") if path.is_file()} == before
 
 
+@pytest.mark.parametrize("key", ["rows", "size", "runtimes"])
+def test_a_measurement_with_something_else_in_it_is_not_shown(home, measured, key):
+    (record,) = (home / "measured").glob("*.json")
+    found = json.loads(record.read_text())
+    assert len(kept.measurements()) == 1
+    record.write_text(json.dumps({**found, key: "abc"}))
+    assert kept.measurements() == []
+
+
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"engine": "onnx"}', '{"engine": "magic", "rows": []}', "\xff"])
 @pytest.mark.parametrize("kind", ["chosen", "measured"])
 def test_a_damaged_record_costs_time_alone(home, tiny, x, right, kind, text):

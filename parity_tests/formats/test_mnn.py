@@ -201,9 +201,21 @@ def listed(field: int, value: int):
     return edit
 
 
+def both(*edits):
+    def edit(content, op):
+        for each in edits:
+            each(content, op)
+
+    return edit
+
+
+FAR = both(number(Common.dilate_x, 100, Conv.common), number(Common.dilate_y, 100, Conv.common))
+
+
 @pytest.mark.parametrize(
     ("kind", "edit", "says"),
     [
+        (Kind.Convolution, FAR, "makes a tensor of shape"),  # sides below zero, whose product is above it
         (Kind.Convolution, number(Common.outputs, 1 << 20, Conv.common), "numbers"),
         (Kind.Convolution, number(Common.outputs, 7, Conv.common), "bias"),
         (Kind.Convolution, number(Common.inputs, 2, Conv.common), "kernel"),

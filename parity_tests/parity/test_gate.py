@@ -11,6 +11,8 @@ from support.training import SHALLOW
 
 from converters import FORMATS, Options, convert
 from converters.parity import MaskBound, Reference, compare
+from converters.parity.compare import grey_error
+from converters.parity.reference import farthest
 from converters.torch_predictor import TorchPredictor
 from u2net_zoo.checkpoint import Checkpoint
 from u2net_zoo.errors import ArtifactError, ExportError, OutputError, ParityError
@@ -157,6 +159,16 @@ def test_a_fainter_mask_or_a_broken_side_output_fails_at_half_precision_too(refe
     shifted = Claims(lambda x: {**single(x), "side2": np.roll(single(x)["side2"], 9, axis=3)})
     for wrong in (faint, broken, shifted):
         assert not compare(wrong, reference, bound).ok
+
+
+@pytest.mark.parametrize("name", ["mask", "side1", "side6"])
+def test_fast_kernels_that_answer_no_number_in_any_output_fail(reference, name):
+    single = reference.single
+    assert grey_error(Claims(single), reference).ok
+    wrong = Claims(lambda x: {**single(x), name: np.full_like(single(x)["mask"], np.nan)})
+    assert not grey_error(wrong, reference).ok
+    noise = farthest([single(reference.inputs), wrong(reference.inputs)], reference.exact)
+    assert np.isnan(noise[name])  # of two answers the one that is no number is not passed over
 
 
 def test_missing_outputs_fail(reference, small):

@@ -1,5 +1,6 @@
 """What a reference computed is computed once, whatever becomes of the folder where it is recorded."""
 
+import io
 import os
 
 import numpy as np
@@ -11,7 +12,7 @@ from support.training import SHALLOW
 from converters import convert
 from converters.options import Options
 from converters.parity import Reference, records
-from converters.parity.float64 import Float64Network
+from converters.parity.float64 import Float64Network, Stopped
 from converters.torch_predictor import TorchPredictor
 
 SIZE = (32, 32)
@@ -221,6 +222,30 @@ def test_who_asks_while_it_is_computed_waits_for_it(network, counted):
     assert counted == ["Float64Network", *["TorchPredictor"] * 4]
     assert same(Reference(network, SIZE), reference)
     assert set(noise) == set(exact)
+
+
+def test_it_is_given_up_between_the_pictures_of_the_noise_floor(network, counted, monkeypatch):
+    """Ctrl-C waits for one picture at most, not for all four."""
+    reference = Reference(network, SIZE)
+    compute = TorchPredictor.compute
+
+    def interrupted(self, x):
+        reference._unwanted.set()
+        return compute(self, x)
+
+    monkeypatch.setattr(TorchPredictor, "compute", interrupted)
+    with pytest.raises(Stopped):
+        _ = reference.noise
+    assert counted == ["Float64Network", "TorchPredictor"]
+
+
+def test_a_record_holds_what_it_says_and_no_more(computed, folder):
+    """NumPy 1.26 would store a keyword that it does not know as an array."""
+    names = []
+    for file in folder.iterdir():
+        with np.load(io.BytesIO(file.read_bytes()[records.DIGEST :]), allow_pickle=False) as found:
+            names.append(set(found.files))
+    assert names == [set(computed.exact)] * 2
 
 
 def test_a_block_that_fails_gives_the_computation_up(network, counted):

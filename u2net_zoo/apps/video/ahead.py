@@ -14,6 +14,7 @@ from .reading import Frame
 
 __all__ = ["masked"]
 
+MOST = 64  # items of a group: sound that goes on behind the last frame is not held
 AHEAD = 1  # groups of frames beyond those in the model: one is decoded while another is drawn and encoded
 
 
@@ -42,13 +43,15 @@ def masked(items: Iterable[Any], session: MaskSession) -> Iterator[tuple[Any, Im
 
 
 def _groups(items: Iterable[Any], together: int) -> Iterator[list[Any]]:
-    """The items, `together` frames in each group and what comes between them."""
+    """The items, `together` frames at most in each group and what comes between them, `MOST` items at most."""
     group: list[Any] = []
+    frames = 0
     for item in items:
         group.append(item)
-        if sum(isinstance(each, Frame) for each in group) == together:
+        frames += isinstance(item, Frame)
+        if frames == together or len(group) == MOST:
             yield group
-            group = []
+            group, frames = [], 0
     if group:
         yield group
 
