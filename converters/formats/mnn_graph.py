@@ -155,7 +155,9 @@ class _Writer:
             **stored_kernel(kernel, self.options.precision or "fp32"),
             Conv.bias: bias.astype("<f4", copy=False),
         }
-        index = self.emit(Kind.Convolution, unit.path, (x.tensor,), Parameter.Convolution2D, parameter)
+        outputs = output_names(self.checkpoint.arch, self.options)  # the engine finds tensors by their names alone
+        name = f"{unit.path}.conv" if unit.path in outputs else unit.path
+        index = self.emit(Kind.Convolution, name, (x.tensor,), Parameter.Convolution2D, parameter)
         height, width = (-(-side // unit.stride) for side in x.size)
         return _Map(index, (height, width))
 

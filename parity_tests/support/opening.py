@@ -23,7 +23,7 @@ class Here(OpenPredictor):
         start = time.perf_counter()
         fmt = format_of(path)
         fmt.require()
-        self.predictor = said(lambda: fmt.run(path))
+        self.predictor = said(lambda: fmt.run(path, exact=True))
         for name in ("size", "default", "batch", "outputs", "embedded", "precision", "takes"):
             setattr(self, name, getattr(self.predictor, name))
         self.load, self.seconds = time.perf_counter() - start, []
