@@ -68,6 +68,7 @@ class Format(Runnable):
         running_extra: the extra that brings these and little else; `extra`, where a subclass says nothing.
         direct: whether its runtime takes weights without Torch; see `run_weights` and `write_to_run`.
         engine: whether weights may run in it without being asked for by name, where it is the fastest; see `engines`.
+        steady: whether its threads keep their speed where other programs use the processors.
         devices: what its runtime can run on -> how to get it where it is missing.
         has_graph: whether a file holds the network and not only its weights; Torch runs those of the latter.
         inner_values: whether its runtime lets one look at units, so that the first that differs can be named.

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from u2net_zoo.errors import ImageError, InputError
+from u2net_zoo.errors import ImageError, InputError, MissingExtraError
 from u2net_zoo.photographs import photographs_in
 from u2net_zoo.preprocessing import PROFILES, read_image
 
@@ -61,6 +61,8 @@ def bundled(name: str) -> "Image.Image":
         if file.suffix in (".png", ".jpg"):
             with Image.open(file) as image:
                 return image.convert("RGB")
+    if package is None:
+        raise MissingExtraError("a comparison on photographs", "scikit-image", "torch")
     from skimage import data  # another release may keep it elsewhere
 
     return Image.fromarray(getattr(data, name)()).convert("RGB")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from .checkpoint import Checkpoint
 from .conventions import NORMALISED, InputConvention
 from .devices import AUTO, BY_PREFERENCE, CPU, get_device
-from .errors import MissingExtraError, OptionError, U2ZooError, UnknownNameError
+from .errors import MissingExtraError, OptionError, U2ZooError
 from .preprocessing import Profile, get_profile
 from .session import MaskSession
 from .sources import Located, locate
@@ -129,12 +129,10 @@ def _opened(source: Located | Checkpoint, runtime: str, profile: Profile, takes:
 
 
 def _opened_on(source: Located | Checkpoint, runtime: str, profile: Profile, takes: str | None, device: str) -> _Opened:
-    from converters.engines import Choice, computes_its_weights
+    from converters.engines import Choice, computes_its_weights, runtime_named
     from converters.loading import format_of
-    from converters.registry import FORMATS
 
-    if runtime not in (AUTO, "torch", *FORMATS):
-        raise UnknownNameError("runtime", runtime, [AUTO, "torch", *FORMATS])
+    runtime = runtime_named(runtime)
     size = (profile.size, profile.size)
     found = format_of(source.path) if isinstance(source, Located) else None
     if isinstance(source, Located) and found and runtime != "torch" and found.has_graph:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .choice import VARIABLE, Choice, Weights, open_engine
     from .named_models import computes_its_weights
-    from .runtimes import Candidate, candidate, candidates
+    from .runtimes import Candidate, candidate, candidates, runtime_named
 
 __all__ = [
     "VARIABLE",
@@ -25,6 +25,7 @@ __all__ = [
     "candidates",
     "computes_its_weights",
     "open_engine",
+    "runtime_named",
 ]
 
 
@@ -33,6 +34,6 @@ def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     places = {"computes_its_weights": ".named_models"} | dict.fromkeys(
-        ("Candidate", "candidate", "candidates"), ".runtimes"
+        ("Candidate", "candidate", "candidates", "runtime_named"), ".runtimes"
     )
     return getattr(import_module(places.get(name, ".choice"), __name__), name)

@@ -16,6 +16,7 @@ from u2net_zoo.preprocessing import Profile
 from u2net_zoo.system import scratch_folder
 
 from ..predictor import Predictor
+from ..registry import FORMATS
 from . import kept
 from .kept import Kept, Row
 from .runtimes import TORCH, Candidate, candidate, candidates
@@ -27,6 +28,7 @@ __all__ = ["VARIABLE", "Choice", "Weights", "open_engine"]
 VARIABLE = "U2ZOO_RUNTIME"
 WRITTEN = 1  # raised when what `write_to_run` or `write_network` writes changes: older files are not run any more
 PATIENCE = 3 * (BUDGET + LIMIT)  # seconds for another process's trial
+LEAD = 1.15  # times as fast as the next one: on a machine that others use, its lead turns round (see `mnn_runtime`)
 CHANNELS = 3  # of a photograph: other networks cannot be tried on one
 
 
@@ -235,6 +237,7 @@ def _row(each: Candidate, seconds: float | None, error: str) -> Row:
 
 
 def _ranking(rows: list[Row]) -> list[str]:
-    """Names of those that may be chosen, the fastest first."""
+    """Names of those that may be chosen, the fastest first; one that others' work slows down has to lead clearly."""
     good = [row for row in rows if row["seconds"] and not row["error"]]
-    return [row["engine"] for row in sorted(good, key=lambda row: row["seconds"])]
+    slower = {name: LEAD for name, fmt in FORMATS.items() if not fmt.steady}
+    return [row["engine"] for row in sorted(good, key=lambda row: row["seconds"] * slower.get(row["engine"], 1))]

@@ -32,6 +32,7 @@ class Runnable(ABC):
     running_extra: ClassVar[str] = ""
     direct: ClassVar[bool] = False
     engine: ClassVar[bool] = False
+    steady: ClassVar[bool] = True
     devices: ClassVar[Mapping[str, str]] = ON_CPU
 
     @abstractmethod

@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from u2net_zoo.checkpoint import Checkpoint
-from u2net_zoo.devices import CPU
+from u2net_zoo.devices import AUTO, CPU
 from u2net_zoo.errors import ExportError, OptionError, U2ZooError, UnknownNameError, one_line
 from u2net_zoo.reading import read_checkpoint
 
@@ -17,7 +17,7 @@ from ..registry import FORMATS
 from ..torch_predictor import TorchPredictor
 from . import torch_device
 
-__all__ = ["TORCH", "Candidate", "candidate", "candidates", "read_network", "write_network"]
+__all__ = ["TORCH", "Candidate", "candidate", "candidates", "read_network", "runtime_named", "write_network"]
 
 TORCH = "torch"
 FINAL = "final"
@@ -100,6 +100,18 @@ class Candidate:
         if device == CPU:
             return TorchPredictor(checkpoint, fold=True)
         return torch_device.TorchOnDevice(checkpoint, device)
+
+
+def runtime_named(name: str) -> str:
+    """What people type after `--runtime`: a format, `torch`, `auto`, or an engine's package, `onnxruntime`.
+
+    Raises UnknownNameError.
+    """
+    packages = {Candidate(fmt.name, fmt).runtime: fmt.name for fmt in FORMATS.values() if fmt.engine}
+    found = packages.get(name, name)
+    if found not in (AUTO, TORCH, *FORMATS):
+        raise UnknownNameError("runtime", name, [AUTO, TORCH, *FORMATS])
+    return found
 
 
 def candidate(name: str) -> Candidate:

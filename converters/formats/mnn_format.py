@@ -31,6 +31,7 @@ class Mnn(Format):
     packages = ("torch", "MNN")
     running = ("MNN",)
     direct = engine = True
+    steady = False
     lanes = (Lane("MNN"), Lane("MNN, plain kernels", opener=PLAIN))
     choices = {
         "batch": (1, DYNAMIC),

@@ -2,14 +2,17 @@
 
 import os
 import queue
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 
 from u2net_zoo.arch import Architecture
 from u2net_zoo.errors import ArtifactError
+from u2net_zoo.streams import silent_output
 from u2net_zoo.system import processors
 
 from ..embedded import read_embedded, read_precision, read_takes
@@ -21,6 +24,7 @@ from .mnn_metadata import KERNELS, PLAIN
 
 __all__ = ["MNNRuntime", "open_plain", "threads"]
 
+LOADING = threading.Lock()
 WINOGRAD = 3  # `WINOGRAD_MEMORY_LEVEL` of the engine's hints; at 0 every convolution is a plain sum of products
 
 
@@ -89,14 +93,19 @@ def threads() -> int:
     return min(processors(), max(1, int(said))) if said.isascii() and said.isdecimal() else processors()
 
 
+def silent_mnn() -> ModuleType:
+    """The package. Its import prints a line on the processor, which would stand in JSON or in a picture on stdout."""
+    with LOADING, silent_output():
+        import MNN
+    return MNN
+
+
 class _Session:
     """The engine's interpreter with one session in it: two sessions of one interpreter wait for each other."""
 
     def __init__(self, path: Path, exact: bool, threads: int, keep: tuple[str, ...] = ()):
-        import MNN
-
-        self.engine = MNN
-        self.interpreter = MNN.Interpreter(str(path))
+        self.engine = mnn = silent_mnn()
+        self.interpreter = mnn.Interpreter(str(path))
         if exact:
             self.interpreter.setSessionHint(WINOGRAD, 0)
         # `high` is the same float32 on a processor, and tells so on standard output.

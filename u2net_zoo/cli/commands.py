@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from .. import __version__
-from ..errors import U2ZooError, one_line
+from ..errors import U2ZooError, install_hint, one_line
 from ..system import ending_signals
 from . import bench, convert, engines, eval, fetch, formats, info, serve, tools, train, verify, video
 from . import list as listing
@@ -81,5 +81,8 @@ def main() -> None:
         state.fail("out of memory; try a smaller --size or one format at a time", error, code=1)
     except (KeyboardInterrupt, typer.Abort) as error:
         state.fail("interrupted; nothing unfinished was kept", error, code=INTERRUPTED)
+    except ModuleNotFoundError as error:
+        text = f"this needs the package {error.name!r}, which is not installed: {install_hint('all')}"
+        state.fail(text, error, code=2)
     except Exception as error:  # a fault of ours: one line all the same
         state.fail(f"unexpected: {one_line(error)}; run `u2zoo --debug …` and report what it shows", error, code=1)

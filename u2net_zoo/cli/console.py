@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn, TextIO
 
 from ..errors import AssumptionWarning
+from ..streams import flush_c_streams
 from .terminal import INDENT, folded, print_table, progress_bar, width_of
 
 __all__ = ["State", "human_bytes", "say_anything", "state"]
@@ -146,6 +147,7 @@ def _divert(descriptor: int, sink: int) -> Iterator[TextIO]:
             yield before
     finally:
         streams[descriptor].flush()
+        flush_c_streams()
         os.dup2(saved, descriptor)
         os.close(saved)
 

@@ -8,7 +8,7 @@ import typer
 
 from converters.registry import FORMATS
 
-from ..devices import AUTO, DEVICES
+from ..devices import DEVICES
 from .console import state
 
 if TYPE_CHECKING:
@@ -44,9 +44,9 @@ def open_session(model: str | Path, profile: str | None, runtime: str, takes: st
 
 def check_runtime(runtime: str, device: str) -> None:
     """Raises UnknownNameError."""
-    from ..devices import get_device
-    from ..errors import UnknownNameError
+    from converters.engines import runtime_named
 
-    if runtime not in (AUTO, "torch", *FORMATS):
-        raise UnknownNameError("runtime", runtime, [AUTO, "torch", *FORMATS])
+    from ..devices import get_device
+
+    runtime_named(runtime)
     get_device(device)

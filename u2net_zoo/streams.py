@@ -1,0 +1,34 @@
+"""What C libraries print into this program's own streams, and where it goes."""
+
+import contextlib
+import os
+from collections.abc import Iterator
+
+from .system import c_function
+
+__all__ = ["flush_c_streams", "silent_output"]
+
+
+def flush_c_streams() -> None:
+    """Writes out what C libraries have printed and still hold: it would go to where the stream leads later."""
+    if (flush := c_function("fflush")) is not None:
+        flush(None)
+
+
+@contextlib.contextmanager
+def silent_output() -> Iterator[None]:
+    """Within the block nothing reaches standard output, whoever prints: for libraries that greet when they load."""
+    try:
+        saved = os.dup(1)
+    except OSError:  # a program without a console
+        yield
+        return
+    flush_c_streams()
+    with open(os.devnull, "wb") as nothing:
+        os.dup2(nothing.fileno(), 1)
+    try:
+        yield
+    finally:
+        flush_c_streams()
+        os.dup2(saved, 1)
+        os.close(saved)
