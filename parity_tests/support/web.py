@@ -31,7 +31,8 @@ for (const [name, content] of Object.entries(%s)) {
     const file = new File([Uint8Array.from(atob(content), (c) => c.charCodeAt(0))], name);
     decoded(file).then((bitmap) => engine.mask(file, bitmap, () => {}))
         .then((mask) => Array.from(pixelsOf(mask)), (error) => error.message).then((end) => { ended[name] = end; });
-}"""
+}
+null; // nothing to wait for"""
 
 
 def needs_runtime() -> None:
