@@ -1,6 +1,10 @@
 """The folder of `--to web` with the real runtime in it, its own server, and what its page has."""
 
+import base64
 import contextlib
+import io
+import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from support.artifacts import Store
-from support.browser import executable
+from support.browser import Browser, executable
 
 from converters import FORMATS, Options
 from converters.formats.web.onnxruntime_web import runtime
@@ -21,6 +25,14 @@ from u2net_zoo.errors import DownloadError
 
 SIZE = (64, 96)
 NEAR, SHARE = 2, 0.99  # grey levels, and the share of pixels; measured: one level, all pixels (2026-11-21)
+# Photographs that come at once: what became of each is in `ended`, as grey levels or as words.
+AT_ONCE = """window.ended = {};
+for (const [name, content] of Object.entries(%s)) {
+    const file = new File([Uint8Array.from(atob(content), (c) => c.charCodeAt(0))], name);
+    decoded(file).then((bitmap) => engine.mask(file, bitmap, () => {}))
+        .then((mask) => Array.from(pixelsOf(mask)), (error) => error.message).then((end) => { ended[name] = end; });
+}
+null; // nothing to wait for"""
 
 
 def needs_runtime() -> None:
@@ -67,3 +79,29 @@ def close(found: np.ndarray, session: Session, photograph: Image.Image) -> bool:
     """Whether grey levels (any shape) are the mask that the session has of the photograph."""
     wanted = np.asarray(session.mask(photograph), np.int16)
     return bool((np.abs(found.reshape(wanted.shape) - wanted) <= NEAR).mean() >= SHARE)
+
+
+def copied(folder: Path, place: Path, name: str, content: str) -> Path:
+    """A copy in which one file is another."""
+    copy = place / "web"
+    shutil.copytree(folder, copy, copy_function=lambda a, b: Path(b).hardlink_to(a))
+    (copy / name).unlink()
+    (copy / name).write_text(content, "utf-8", newline="\n")
+    return copy
+
+
+def take_at_once(opened: Browser, photographs: dict[str, Image.Image]) -> None:
+    files = {name: io.BytesIO() for name in photographs}
+    for name, photograph in photographs.items():
+        photograph.save(files[name], "PNG")
+    opened.evaluate(AT_ONCE % json.dumps({n: base64.b64encode(f.getvalue()).decode() for n, f in files.items()}))
+
+
+def ended(opened: Browser, count: int) -> dict:
+    """What became of each, once all have come to an end."""
+    opened.wait_for(f"Object.keys(ended).length === {count}", 60)
+    return opened.evaluate("ended")
+
+
+def are_the_networks(masks: dict, session: Session, photographs: dict[str, Image.Image]) -> bool:
+    return all(close(np.array(masks[name], np.int16), session, photographs[name]) for name in photographs)

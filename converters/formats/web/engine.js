@@ -32,6 +32,7 @@ function fromScript(name) {
 /** A worker that has the model: on the graphics card where that gives the network's answer, on the processor elsewhere. */
 async function opened(say) {
   say("Loading the model …");
+  engine.note = "";
   const wanted = new URLSearchParams(location.search).get("engine"); // for tests, and for the curious
   if (wanted !== "wasm" && (await hasCard(wanted === "webgpu"))) {
     try {
@@ -40,7 +41,7 @@ async function opened(say) {
       turnedDown(error);
     }
   }
-  return started("wasm");
+  return onProcessor();
 }
 
 /** Whether there is a graphics card to compute on; an adapter that is software itself is slower than wasm. */
@@ -50,39 +51,75 @@ async function hasCard(orSoftware) {
 }
 
 function turnedDown(error) {
-  const [reason] = error.message.split("\n"); // runtimes add where in their own sources it was
-  engine.note = `The graphics card is not used (${reason}); the processor does it instead.`;
+  remark(`The graphics card is not used (${firstLine(error)}); the processor does it instead.`);
 }
 
-async function started(name) {
+const firstLine = (error) => error.message.split("\n")[0]; // runtimes add where in their own sources it was
+
+function remark(text) {
+  engine.note = `${engine.note} ${text}`.trim();
+}
+
+/** On the processor: in threads where the page may have them, in one where these do not start. */
+async function onProcessor() {
+  try {
+    return await started("wasm");
+  } catch (error) {
+    if (!crossOriginIsolated) throw error; // that was one thread
+    const found = await started("wasm", true);
+    remark(`Several threads do not start (${firstLine(error)}); one does the work.`);
+    return found;
+  }
+}
+
+async function started(name, alone = false) {
   const [about, model, heavy, runtime, wasm] = await Promise.all(["model.json", "model.onnx", HEAVY, ...RUNTIMES[name]].map(bytes));
-  const worker = new Worker(URL.createObjectURL(new Blob([heavy], { type: "text/javascript" })));
+  const thread = new Thread(heavy, name);
   try {
     const told = JSON.parse(new TextDecoder().decode(about));
-    const { threads } = await ask(worker, { kind: "open", about: told, model, wasm, runtime, engine: name }, [model, wasm]);
+    const question = { kind: "open", about: told, model, wasm, runtime, engine: name, alone, patience: engine.patience };
+    const { threads } = await thread.ask(question, [model, wasm]);
     engine.model = told.name;
     engine.runs = name === "webgpu" ? "WebGPU" : threads > 1 ? `wasm, ${threads} threads` : "wasm, one thread";
-    return { worker, name };
+    return thread;
   } catch (error) {
-    worker.terminate();
+    thread.end(error);
     throw error;
   }
 }
 
-let number = 0;
-function ask(worker, message, moved) {
-  const mine = ++number;
-  return new Promise((done, failed) => {
-    const over = new AbortController();
-    const end = (settle, value) => { over.abort(); settle(value); };
-    worker.addEventListener("message", ({ data }) => {
-      if (data.number !== mine) return;
-      if (data.error) end(failed, new Error(data.error));
-      else end(done, data);
-    }, { signal: over.signal });
-    worker.addEventListener("error", (event) => end(failed, new Error(event.message || "the worker did not start")), { signal: over.signal });
-    worker.postMessage({ ...message, number: mine }, moved);
-  });
+/** A worker, and the questions that it has not answered: when it ends, they fail. */
+class Thread {
+  constructor(script, name) {
+    Object.assign(this, { name, count: 0, asked: new Map(), ended: null });
+    this.worker = new Worker(URL.createObjectURL(new Blob([script], { type: "text/javascript" })));
+    this.worker.onmessage = ({ data }) => this.settle(data);
+    this.worker.onerror = (event) => this.end(new Error(event.message || "the worker did not start"));
+  }
+
+  /** The answer to a question; `moved` are buffers that the worker keeps. */
+  ask(question, moved = []) {
+    const number = ++this.count;
+    return new Promise((done, failed) => {
+      this.worker.postMessage({ ...question, number }, moved);
+      this.asked.set(number, { done, failed });
+    });
+  }
+
+  settle({ number, error, ...answer }) {
+    const question = this.asked.get(number);
+    this.asked.delete(number);
+    if (error) question?.failed(new Error(error));
+    else question?.done(answer);
+  }
+
+  /** Ends the worker; what it has not answered fails with `error`. */
+  end(error) {
+    this.ended ??= error;
+    this.worker.terminate();
+    for (const { failed } of this.asked.values()) failed(error);
+    this.asked.clear();
+  }
 }
 
 /**
@@ -129,22 +166,36 @@ function upright(pixels, { codedWidth: w, codedHeight: h, rotation = 0, flip = f
   return new Uint8ClampedArray(to.buffer);
 }
 
-/** What the worker answers. A card that fails mid-way is given up for good: the same is asked of the processor. */
-async function answered(message, say) {
-  engine.ready ??= opened(say);
-  const { worker, name } = await engine.ready.catch((error) => {
-    engine.ready = null; // the next photograph tries again
+/** The next photograph tries again, unless another one has begun to. */
+function forget(ready) {
+  if (engine.ready === ready) engine.ready = null;
+}
+
+/** What the worker answers. A card that fails mid-way is given up: all that it was asked, the processor is. */
+async function answered(question, say) {
+  const ready = (engine.ready ??= opened(say));
+  const thread = await ready.catch((error) => {
+    forget(ready);
     throw new Error(`the model does not run in this browser: ${error.message}`);
   });
+  if (thread.ended) { // while nobody asked it
+    forget(ready);
+    return answered(question, say);
+  }
   say(engine.working);
   try {
-    return await ask(worker, message, []);
+    return await thread.ask(question);
   } catch (error) {
-    if (name !== "webgpu") throw new Error(`the model does not run in this browser: ${error.message}`);
-    worker.terminate();
-    turnedDown(error);
-    engine.ready = started("wasm");
-    return answered(message, say);
+    if (thread.name !== "webgpu") {
+      if (thread.ended) forget(ready);
+      throw new Error(`the model does not run in this browser: ${error.message}`);
+    }
+    if (engine.ready === ready) {
+      turnedDown(error);
+      engine.ready = onProcessor();
+    }
+    thread.end(error);
+    return answered(question, say);
   }
 }
 
@@ -155,6 +206,7 @@ const engine = {
   model: "",
   runs: "", // what computes
   note: "", // why it is not what it could be
+  patience: 20000, // ms that several threads have to start
   ready: null,
   /** The mask of a photograph: a bitmap of its size. */
   async mask(file, bitmap, say) {

@@ -1,10 +1,12 @@
-"""Serves this folder on this machine alone: python3 serve.py [port].
+"""Serves this folder on this machine alone: python3 serve.py [port]; 0 is any port that is free.
 
 A browser lets the model use several threads only where the page is isolated from others. These headers say that it is;
 a server of your own has to send the same.
 """
 
+import errno
 import functools
+import os
 import sys
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -38,13 +40,39 @@ class Handler(SimpleHTTPRequestHandler):
         """Nothing: an address is all that people need to see."""
 
 
+class Server(ThreadingHTTPServer):
+    allow_reuse_address = os.name != "nt"  # there it lets a second server take the port of the first
+    allow_reuse_port = False  # it does so everywhere
+
+
+def port_of(arguments: list[str]) -> int:
+    """Raises ValueError, in one line, for what is no port."""
+    if len(arguments) > 1:
+        raise ValueError(f"{len(arguments)} arguments came; python3 serve.py takes one, a port from 0 to 65535")
+    text = arguments[0] if arguments else "8000"
+    if not (text.isascii() and text.isdigit() and len(text) <= 5 and int(text) <= 65535):
+        raise ValueError(f"{text[:40]!a} is no port; ports are 0 to 65535, as in: python3 serve.py 8001")
+    return int(text)
+
+
+def opened(port: int) -> Server:
+    """A server on the port. Raises ValueError, in one line, where the system does not give it."""
+    try:
+        return Server(("127.0.0.1", port), functools.partial(Handler, directory=str(Path(__file__).resolve().parent)))
+    except OSError as error:
+        taken = error.errno == errno.EADDRINUSE
+        reason = "another program has it" if taken else error.strerror or str(error)
+        raise ValueError(
+            f"port {port} cannot be had ({reason}); ports are 0 to 65535; python3 serve.py 0 takes one that is free"
+        ) from None
+
+
 def main() -> None:
     try:
-        port = int(sys.argv[1]) if len(sys.argv) > 1 else 8000
-        handler = functools.partial(Handler, directory=str(Path(__file__).resolve().parent))
-        server = ThreadingHTTPServer(("127.0.0.1", port), handler)
-    except (OSError, OverflowError, ValueError) as error:
-        sys.exit(f"error: {error}; python3 serve.py PORT takes another port")
+        server = opened(port_of(sys.argv[1:]))
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
     print(f"http://127.0.0.1:{server.server_address[1]}/", flush=True)
     try:
         server.serve_forever()

@@ -120,28 +120,35 @@ function triangles(from, to) {
 let model = null;
 const blob = (content, type) => URL.createObjectURL(new Blob([content], { type })); // what one thread makes, others may not load
 
-/** Reads the model in `engine`: "webgpu", whose answer is compared with the one that is known, or "wasm". */
-async function open({ about, model: file, wasm, runtime, engine }) {
+/**
+ * Reads the model in `engine`: "webgpu", whose answer is compared with the one that is known, or "wasm". `alone`: in one
+ * thread. `patience`: ms that several threads have to start, for a runtime whose threads do not start waits for ever.
+ */
+async function open({ about, model: file, wasm, runtime, engine, alone, patience }) {
   const ort = await import(blob(runtime, "text/javascript"));
   ort.env.wasm.wasmPaths = { wasm: blob(wasm, "application/wasm") };
   ort.env.logLevel = "error"; // it warns of processors that it does not know
-  ort.env.wasm.numThreads = engine === "wasm" && crossOriginIsolated ? threads() : 1;
+  ort.env.wasm.numThreads = engine === "wasm" && crossOriginIsolated && !alone ? threads() : 1;
+  if (ort.env.wasm.numThreads > 1) ort.env.wasm.initTimeout = patience;
   const session = await ort.InferenceSession.create(new Uint8Array(file), { executionProviders: [engine] });
   const run = async (data) => (await session.run({ image: new ort.Tensor("float32", data, [1, 3, about.height, about.width]) })).mask.data;
   model = { about, run, check: engine === "webgpu" };
   if (model.check) {
     watch(await ort.env.webgpu.device);
-    compare(await run(probe(about)), about);
+    compare(await model.run(probe(about)), about);
   }
   return { threads: ort.env.wasm.numThreads };
 }
 
-/** A card that is lost leaves its last question without an answer: that is said in its place. */
+/** A card that is lost leaves what it computes without an end: that run fails in its place, and so do all later ones. */
 function watch(device) {
+  const { run } = model;
+  let lost = null;
+  let give = () => {}; // up the run that is computed
+  model.run = (data) => lost ? Promise.reject(lost) : new Promise((done, failed) => { give = failed; run(data).then(done, failed); });
   device.lost.then(({ message }) => {
-    const error = `it was lost: ${message || "no reason is given"}`;
-    model.run = () => Promise.reject(new Error(error));
-    if (asked !== null) postMessage({ number: asked, error });
+    lost = new Error(`it was lost: ${message || "no reason is given"}`);
+    give(lost);
   });
 }
 
@@ -195,15 +202,18 @@ async function mask({ file, pixels, width, height }) {
   return { mask: picture };
 }
 
-let asked = null; // the number of the question that is worked on
-
-onmessage = async ({ data }) => {
-  asked = data.number;
+async function answer(question) {
+  const { number } = question;
   try {
-    const answer = await { open, mask }[data.kind](data);
-    postMessage({ ...answer, number: data.number }, answer.mask ? [answer.mask.buffer] : []);
+    const found = await { open, mask }[question.kind](question);
+    postMessage({ ...found, number }, found.mask ? [found.mask.buffer] : []);
   } catch (error) {
-    postMessage({ number: data.number, error: error.message || String(error) });
+    postMessage({ number, error: error.message || String(error) });
   }
-  asked = null;
+}
+
+let last = Promise.resolve(); // the end of the question before: of two runs at once neither ends on WebGPU
+
+onmessage = ({ data }) => {
+  last = last.then(() => answer(data));
 };
