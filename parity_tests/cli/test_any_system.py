@@ -163,6 +163,7 @@ def test_one_module_knows_the_systems():
     assert found == {
         "starting.py": {"pass_fds"},
         "guarded.py": {"SIGKILL", "killpg", "setsid"},
+        "page_server.py": {"os.name"},
     }
     assert posix_names(tree_of(ROOT / "u2net_zoo" / "system.py")) >= {"resource", "sched_getaffinity", "sys.platform"}
 
