@@ -83,8 +83,9 @@ def test_ray_says_the_paths_that_were_typed_and_finds_a_background_beside_it(pic
         assert "1 of 2 photographs failed" in done.stderr
         said[engine] = json.loads(done.stdout)
         said[engine]["results"][0].pop("seconds")
+    # each of Ray's workers chooses one of its own
     ran = {engine: document.pop("engine") for engine, document in said.items()}
-    assert ran == {"local": {"runtime": "onnxruntime", "device": "cpu"}, "ray": None}  # each of Ray's workers has its own
+    assert ran == {"local": {"runtime": "onnxruntime", "device": "cpu"}, "ray": None}
     assert said["ray"] == said["local"]
     assert said["ray"]["profile"] == "rembg"  # the one in the graph
     assert said["ray"]["results"][0]["replace"] == "out/a.png"
