@@ -66,7 +66,7 @@ class Format(Runnable):
         running: those that running needs; the same, where a subclass says nothing.
         reading: those that reading weights needs, of a format whose files another runtime runs.
         running_extra: the extra that brings these and little else; `extra`, where a subclass says nothing.
-        direct: whether its runtime takes weights without Torch; see `run_weights` and `write_to_run`.
+        direct: whether its runtime takes weights without Torch; see `write_to_run`.
         engine: whether weights may run in it without being asked for by name, where it is the fastest; see `engines`.
         steady: whether its threads keep their speed where other programs use the processors.
         devices: what its runtime can run on -> how to get it where it is missing.

@@ -132,24 +132,19 @@ def memory(model: Path, count: int, folder: Path) -> None:
         start = time.perf_counter()
         peaks.append(peak_of([*U2ZOO, str(photographs), "-o", str(folder / f"out-{number}"), "--model", str(model)]))
         seconds = time.perf_counter() - start
-        print(f"{number} photographs: peak {peaks[-1] / 2**20:.0f} MiB, {number / seconds:.1f}/s", flush=True)
+        print(f"{number} photographs: peak {peaks[-1]:.0f} MiB, {number / seconds:.1f}/s", flush=True)
     print(f"peak of {count} is {peaks[1] / peaks[0]:.3f}x that of {FEW}")
 
 
-def peak_of(command: list[str]) -> int:
-    """The largest sum of resident memory over a command and its processes, seen ten times a second."""
+def peak_of(command: list[str]) -> float:
+    """The largest sum of resident memory over a command and its processes in MiB, seen ten times a second."""
     import psutil
+    from resident import megabytes
 
     process = psutil.Popen(command, stdout=subprocess.DEVNULL)
-    peak = 0
+    peak = 0.0
     while process.poll() is None:
-        total = 0
-        for one in (process, *process.children(recursive=True)):
-            try:
-                total += one.memory_info().rss
-            except psutil.NoSuchProcess:
-                continue
-        peak = max(peak, total)
+        peak = max(peak, megabytes(process))
         time.sleep(0.1)
     if process.returncode:
         raise SystemExit(f"{' '.join(command)}: exit code {process.returncode}")

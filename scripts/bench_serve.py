@@ -28,6 +28,7 @@ import numpy as np
 import psutil
 import requests
 from PIL import Image
+from resident import megabytes
 
 START = 120.0  # seconds that a server may take to answer for the first time
 MODEL = "u2netp"  # the name under which rembg finds the file; of that name it asks what the network needs
@@ -149,13 +150,7 @@ def load(url: str, photographs: list[bytes], clients: int, count: int) -> None:
 def watch(process: psutil.Popen, peak: list[float], stop: threading.Event) -> None:
     """The largest sum of resident memory over the server and its processes."""
     while not stop.wait(EVERY):
-        total = 0
-        for one in (process, *process.children(recursive=True)):
-            try:
-                total += one.memory_info().rss
-            except psutil.NoSuchProcess:
-                continue
-        peak[0] = max(peak[0], total / 2**20)
+        peak[0] = max(peak[0], megabytes(process))
 
 
 def report(found: dict[str, list[tuple[float, float, list[bytes]]]]) -> None:

@@ -1,6 +1,7 @@
 """What `u2net_zoo` exports: a source in, a Torch model, a Keras model or a photograph-to-mask session out."""
 
 import contextlib
+import functools
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -137,7 +138,7 @@ def _opened_on(source: Located | Checkpoint, runtime: str, profile: Profile, tak
     found = format_of(source.path) if isinstance(source, Located) else None
     if isinstance(source, Located) and found and runtime != "torch" and found.has_graph:
         named = source.entry is not None and runtime == AUTO and takes is None
-        raced = named and computes_its_weights(source.path, size)
+        raced = named and computes_its_weights(source.path, _digest(source.path), size)
         if not raced and runtime in (AUTO, found.name):
             return _file(source.path, found, profile, takes, device)
         if source.entry is None:
@@ -167,15 +168,29 @@ def _engine(
 ) -> "tuple[Predictor, Choice]":
     """Weights in the fastest runtime."""
     from converters.engines import Weights, open_engine
-    from converters.loading import format_of, read_source, sha256_of_all
+    from converters.loading import read_source
 
     if isinstance(source, Checkpoint):
         weights = Weights(source.digest, lambda: source)
     else:
         path = source.path
-        digest = sha256_of_all(format_of(path).files(path))
-        weights = Weights(digest, lambda: read_source(path), str(path))
+        weights = Weights(_digest(path), lambda: read_source(path), str(path))
     return open_engine(weights, profile, size, device)
+
+
+def _digest(path: Path) -> str:
+    """Of all files of a source; of the same ones once, however many devices are tried."""
+    from converters.loading import format_of
+
+    files = format_of(path).files(path)
+    return _digest_of(tuple((file, file.stat().st_mtime_ns, file.stat().st_size) for file in files))
+
+
+@functools.lru_cache(maxsize=1)
+def _digest_of(files: tuple[tuple[Path, int, int], ...]) -> str:
+    from converters.loading import sha256_of_all
+
+    return sha256_of_all([file for file, *_ in files])
 
 
 def _asked(checkpoint: Checkpoint, runtime: str, size: tuple[int, int], device: str) -> "Predictor":

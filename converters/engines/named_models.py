@@ -7,7 +7,7 @@ from u2net_zoo import __version__
 from u2net_zoo.conventions import NORMALISED
 from u2net_zoo.errors import U2ZooError
 
-from ..loading import format_of, read_source, sha256_of_all
+from ..loading import format_of, read_source
 from . import kept
 
 __all__ = ["computes_its_weights"]
@@ -15,17 +15,16 @@ __all__ = ["computes_its_weights"]
 FILES = "files"
 
 
-def computes_its_weights(path: Path, size: tuple[int, int]) -> bool:
+def computes_its_weights(path: Path, digest: str, size: tuple[int, int]) -> bool:
     """Whether the file answers what the weights in it mean, at float32, for the normalised tensor of `size`.
 
     It is run beside its weights once, which needs Torch; where that is not there, or where it could not be remembered,
     the file runs as it is. So does one that takes another size: its masks would be others.
 
     Args:
+        digest: of its files.
         size: (H, W) that the engine would be made for.
     """
-    fmt = format_of(path)
-    digest = sha256_of_all(fmt.files(path))
     record = kept.read(FILES, digest) or {}
     if record.get("version") != __version__:
         if not find_spec("torch") or not kept.writable():

@@ -49,7 +49,7 @@ class Runnable(ABC):
         Raises:
             OptionError: the device was not taken. A runtime that quietly takes another one is asked what it took.
         """
-        raise NotImplementedError(f"{self.name} on {device}")
+        raise OptionError(f"--device {device}: {self.title} runs on {CPU} alone")
 
     def open_exact(self, path: Path) -> Predictor:
         """`open`, by kernels within float32's own noise; the same, where the runtime has none that are quicker."""
@@ -86,10 +86,6 @@ class Runnable(ABC):
             raise OptionError(f"--device {device}: {self.title} runs on {', '.join(self.devices)}; choose one of these")
         if device != CPU and (why := self.lacks(device)):
             raise OptionError(f"--device {device}: {why}")
-
-    def run_weights(self, checkpoint: Checkpoint, options: Options) -> Predictor:
-        """The network in this format's runtime without a file; only where `direct`."""
-        raise NotImplementedError(self.name)
 
     def write_to_run(self, checkpoint: Checkpoint, path: Path, options: Options) -> None:
         """`write` for a file that is only run on this machine. Where `direct`, by what running needs and no more."""

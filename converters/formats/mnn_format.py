@@ -5,7 +5,6 @@ from pathlib import Path
 
 from u2net_zoo.checkpoint import Checkpoint
 from u2net_zoo.errors import OptionError
-from u2net_zoo.system import scratch_folder
 
 from ..format import Format, Lane
 from ..mask_errors import MaskBound
@@ -15,6 +14,7 @@ from ..quantise.mixed_precision import Plan, plan_weights
 from . import mnn_reader
 from .mnn_graph import mnn_bytes
 from .mnn_metadata import with_plain_kernels
+from .mnn_profile import NO_CLASSES
 from .mnn_runtime import MNNRuntime
 
 __all__ = ["Mnn"]
@@ -50,7 +50,7 @@ class Mnn(Format):
     def check(self, checkpoint: Checkpoint, options: Options) -> None:
         super().check(checkpoint, options)
         if options.io == "image" and checkpoint.arch.out_ch > 1:
-            raise OptionError(f"format {self.name!r} cannot honour --io image for classes; take --io tensor")
+            raise OptionError(NO_CLASSES)
 
     def write(self, checkpoint: Checkpoint, path: Path, options: Options) -> Plan | None:
         if options.precision != "int8":
@@ -62,14 +62,6 @@ class Mnn(Format):
 
     def write_to_run(self, checkpoint: Checkpoint, path: Path, options: Options) -> None:
         path.write_bytes(mnn_bytes(checkpoint, options))
-
-    def run_weights(self, checkpoint: Checkpoint, options: Options) -> Predictor:
-        folder = scratch_folder()
-        path = self.target(Path(folder.name), "network")
-        self.write_to_run(checkpoint, path, options)
-        predictor = self.open(path)
-        predictor.scratch = folder
-        return predictor
 
     def open(self, path: Path) -> Predictor:
         return MNNRuntime(path)

@@ -4,11 +4,14 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from u2net_zoo.errors import OptionError
+
 from .mnn_schema import Binary, Kind, Parameter, Unary
 
-__all__ = ["ProfileOps", "Value", "Writer"]
+__all__ = ["NO_CLASSES", "ProfileOps", "Value", "Writer"]
 
 MAXIMUM, MINIMUM = np.int8(4), np.int8(5)  # of `ReductionType`
+NO_CLASSES = "format 'mnn' cannot honour --io image for classes; take --io tensor"
 GREATEST = float(np.finfo(np.float32).max)
 
 
@@ -92,4 +95,4 @@ class ProfileOps:
         return Value(self.writer, self.writer.constant(name, values[:, None, None]))
 
     def largest_channel(self, x: Value) -> Value:
-        raise NotImplementedError("classes")
+        raise OptionError(NO_CLASSES)

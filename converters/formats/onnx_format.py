@@ -97,9 +97,6 @@ class Onnx(Format):
     def write_to_run(self, checkpoint: Checkpoint, path: Path, options: Options) -> None:
         path.write_bytes(onnx_bytes(checkpoint, options))
 
-    def run_weights(self, checkpoint: Checkpoint, options: Options) -> Predictor:
-        return Runtime(onnx_bytes(checkpoint, options))
-
     def read(self, path: Path) -> Checkpoint:
         return onnx_reader.read(path)
 

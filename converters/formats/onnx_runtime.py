@@ -28,16 +28,15 @@ class Runtime(Predictor):
     """An ONNX model in onnxruntime.
 
     Args:
-        model: a file, or what stands in one.
+        path: its file.
         providers: onnxruntime's names, with options where they have some.
     """
 
     concurrent = True
 
-    def __init__(self, model: Path | bytes, providers: Sequence[Any] = CPU):
+    def __init__(self, path: Path, providers: Sequence[Any] = CPU):
         onnxruntime = unreported_onnxruntime()
-        path = model if isinstance(model, Path) else "the network"
-        self.model, self.providers = model if isinstance(model, bytes) else str(model), list(providers)
+        self.model, self.providers = str(path), list(providers)
         self.options = options = self.session_options()
         try:
             self.session = onnxruntime.InferenceSession(self.model, options, providers=self.providers)
@@ -94,8 +93,6 @@ class Runtime(Predictor):
         import onnx
 
         onnxruntime = unreported_onnxruntime()
-        if isinstance(self.model, bytes):
-            return iter(())
         values = onnx_reader.activations(Path(self.model))
         model = onnx.load(self.model)
         if any(node.op_type in QUANTISERS for node in model.graph.node):

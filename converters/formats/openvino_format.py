@@ -96,12 +96,6 @@ class OpenVINO(Format):
             path.mkdir()
             openvino.save_model(model, path / self.marker, compress_to_fp16=False)
 
-    def run_weights(self, checkpoint: Checkpoint, options: Options) -> Predictor:
-        with unreported():
-            import openvino
-
-            return _Runtime(openvino.Core().read_model(onnx_bytes(checkpoint, options)))
-
     def open(self, path: Path) -> Predictor:
         return _Runtime(self.xml_of(path))
 
@@ -132,27 +126,24 @@ class _Runtime(Predictor):
     """A model in OpenVINO.
 
     Args:
-        model: an `.xml` file, or what OpenVINO has read.
+        path: an `.xml` file.
         device: OpenVINO's name of it; another than the processor is fed several photographs at once.
     """
 
-    def __init__(self, model: Any, device: str = "CPU"):
-        name = model if isinstance(model, Path) else "the network"
+    def __init__(self, path: Path, device: str = "CPU"):
         try:
-            if isinstance(model, Path):
-                openvino_reader.check(model)
+            openvino_reader.check(path)
             with unreported():
                 import openvino
 
             # Without this hint OpenVINO computes in bfloat16 where the processor can: half the time, IoU 0.96.
             hint = {"INFERENCE_PRECISION_HINT": "f32"}
-            given = str(model) if isinstance(model, Path) else model
-            self.model = openvino.Core().compile_model(given, device, hint)
+            self.model = openvino.Core().compile_model(str(path), device, hint)
         except Exception as error:  # openvino raises RuntimeError and others for damage
-            raise ArtifactError(f"{name}: OpenVINO cannot load it ({one_line(error)})") from None
+            raise ArtifactError(f"{path}: OpenVINO cannot load it ({one_line(error)})") from None
         shape = [d.get_length() if d.is_static else None for d in self.model.inputs[0].partial_shape]
         self.layout = Layout.of(shape, NCHW)
-        self.batch, self.size = self.layout.sizes(shape, name)
+        self.batch, self.size = self.layout.sizes(shape, path)
         self.outputs = tuple(_name(output, n) for n, output in enumerate(self.model.outputs))
         self.together = TOGETHER if device != "CPU" and self.batch is None else 1
 

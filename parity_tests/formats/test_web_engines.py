@@ -1,10 +1,7 @@
 """What computes in the page of `--to web`: WebGPU, threads, or one thread. Its own server: test_web_server.py."""
 
-import functools
 import json
 import re
-import threading
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +20,7 @@ from support.web import (
     isolated,
     session_of,
     take_at_once,
+    unadorned,
 )
 
 from converters.formats.web.probe import BOUND, picture
@@ -63,16 +61,8 @@ def address(folder):
 @pytest.fixture(scope="module")
 def plain(folder):
     """A web server that sends no header of its own."""
-
-    class Quiet(SimpleHTTPRequestHandler):
-        def log_message(self, *_) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(folder)))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_address[1]}/"
-    server.shutdown()
-    server.server_close()
+    with unadorned(folder) as found:
+        yield found
 
 
 @pytest.fixture(scope="module")

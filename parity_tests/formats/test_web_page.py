@@ -1,9 +1,6 @@
 """`--to web` in a real browser, without any server's help, against the Python mask; its files: test_web_folder.py."""
 
 import base64
-import functools
-import threading
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +8,7 @@ import pytest
 from PIL import Image
 from skimage import data
 from support.browser import Browser
-from support.web import SIZE, close, folder_of, session_of
+from support.web import SIZE, close, folder_of, session_of, unadorned
 
 from converters.loading import read_source
 from u2net_zoo import Session
@@ -59,16 +56,8 @@ NAMES = ("astronaut.png", "turned.jpg", "grey.png", "grey.jpg", "smaller than th
 @pytest.fixture(scope="module")
 def address(folder):
     """A plain web server for files."""
-
-    class Quiet(SimpleHTTPRequestHandler):
-        def log_message(self, *_) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(folder)))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_address[1]}/"
-    server.shutdown()
-    server.server_close()
+    with unadorned(folder) as found:
+        yield found
 
 
 @pytest.fixture(scope="module")

@@ -2,13 +2,16 @@
 
 import base64
 import contextlib
+import functools
 import io
 import json
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -61,6 +64,21 @@ def session_of(network: Checkpoint, size: tuple[int, int]) -> Session:
     found = Session(network)
     found.preparation = replace(found.preparation, size=size)
     return found
+
+
+@contextlib.contextmanager
+def unadorned(folder: Path) -> Iterator[str]:
+    """The address of a web server for files that sends no header of its own."""
+
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *_) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(folder)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_address[1]}/"
+    server.shutdown()
+    server.server_close()
 
 
 @contextlib.contextmanager
