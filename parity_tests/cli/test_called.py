@@ -37,6 +37,7 @@ def probe(standalone_mode):
     logging.getLogger("library").info("nobody asks for this one")
     print(signal.getsignal(signal.SIGINT) is signal.default_int_handler, callable(signal.getsignal(signal.SIGTERM)))
     print(sys.modules["__main__"].__package__ in ("", None, "u2net_zoo"))
+    sys.stdout.flush()  # a pipe holds text back, and bytes overtake it
     sys.stdout.buffer.write(b"bytes \\xff\\n")
     os.environ["U2ZOO_PROBE"] = "changed"
     return 7
