@@ -19,7 +19,14 @@ if TYPE_CHECKING:
     from converters import Artifact
     from converters.verify.self_check import Agreement
 
-__all__ = ["convert"]
+__all__ = ["EXAMPLES", "convert"]
+
+EXAMPLES = {
+    "An ONNX file, proved against its weights": "u2zoo convert u2net_nano --to onnx",
+    "Several formats into a folder": "u2zoo convert u2net_nano --to onnx,tflite,coreml -o models",
+    "Half precision; the file takes pictures": "u2zoo convert my.pth --to onnx --precision fp16 --io image",
+    "What would be written, and how long it would take": "u2zoo convert u2netp --to all --dry-run",
+}
 
 INDENT = 13  # of what follows a format's name
 
@@ -67,7 +74,10 @@ def convert(
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
-    """Convert weights to other formats; an artifact is kept only when it computes what the weights compute."""
+    """Convert weights to other formats and prove every file.
+
+    Each file is run and compared with the weights. A file that computes something else is not kept.
+    """
     state.json = json
     from converters.conversion import check_options, formats_named
     from converters.conversion import convert as run

@@ -7,7 +7,12 @@ import typer
 
 from .console import human_bytes, state
 
-__all__ = ["engines"]
+__all__ = ["EXAMPLES", "engines"]
+
+EXAMPLES = {
+    "Which runtime was the fastest on this machine?": "u2zoo engines",
+    "Measure anew from now on": "u2zoo engines --forget",
+}
 
 
 def engines(
@@ -16,7 +21,10 @@ def engines(
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
-    """Show how fast the installed runtimes were when weights were first run: by processor, network, size and device."""
+    """Show how fast each runtime was on this machine.
+
+    Weights run in the fastest one. It is measured when a network first runs at a size and on a device.
+    """
     state.json = json
     from converters.engines import VARIABLE, kept
 

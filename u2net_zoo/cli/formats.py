@@ -13,11 +13,16 @@ from .terminal import Whole
 if TYPE_CHECKING:
     from converters.format import Format
 
-__all__ = ["formats"]
+__all__ = ["EXAMPLES", "formats"]
+
+EXAMPLES = {
+    "What can be written here, and what has to be installed first": "u2zoo formats",
+    "For a program": "u2zoo formats --json",
+}
 
 
 def formats(json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False) -> None:
-    """List the formats, their options, and whether what writes and runs them is installed."""
+    """List the formats, their options, and what is installed."""
     state.json = json
     from converters.registry import FORMATS
 

@@ -10,6 +10,7 @@ import typer
 
 from ..devices import AUTO, BY_PREFERENCE, CPU, get_device
 from ..errors import InputError, OutputError, ParityError
+from . import completion
 from .console import human_bytes, state
 from .fetch import fetch_source
 from .options import parse_size
@@ -25,28 +26,42 @@ if TYPE_CHECKING:
 
     Openers = dict[str, Callable[[], Image]]
 
-__all__ = ["verify"]
+__all__ = ["EXAMPLES", "verify"]
+
+EXAMPLES = {
+    "Does this file compute what its weights compute?": "u2zoo verify u2net_nano.onnx --against u2net_nano",
+    "On photographs of your own, with a page to look at": (
+        "u2zoo verify u2net_nano.onnx --against my.pth --images photos --report page.html"
+    ),
+}
 
 INDENT = 10  # of what is said about the file above
 
 
 def verify(
-    artifacts: Annotated[list[Path], typer.Argument(help="Converted models of any format, whoever made them.")],
-    against: Annotated[Path, typer.Option(help="Weights, another artifact, or a catalog name: what is right.")],
+    artifacts: Annotated[list[Path], typer.Argument(help="Converted models of any format, made by anybody.")],
+    against: Annotated[
+        Path,
+        typer.Option(help="The reference: weights, another model, a catalog name.", autocompletion=completion.sources),
+    ],
     images: Annotated[
-        Path | None, typer.Option(help="Folder of photographs, or one; scikit-image's if not given.")
+        Path | None, typer.Option(help="A folder of photographs, or one; by default scikit-image's.")
     ] = None,
-    report: Annotated[Path | None, typer.Option(help="Also write a page with pictures: FILE.html.")] = None,
+    report: Annotated[Path | None, typer.Option(help="Also write a page with pictures, FILE.html.")] = None,
     profile: Annotated[
-        str | None, typer.Option(help="How photographs are prepared: paper, rembg …; by default as the catalog says.")
+        str | None,
+        typer.Option(
+            help="Preprocessing profile: paper, rembg …; by default the catalog's.", autocompletion=completion.profiles
+        ),
     ] = None,
-    size: Annotated[str | None, typer.Option(help="Input size, N or HxW, of artifacts that take any.")] = None,
+    size: Annotated[str | None, typer.Option(help="Input size, N or HxW, of models that take any.")] = None,
     device: DeviceOption = CPU,
     json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
-    """Compare artifacts with a checkpoint: the same tensor, the same photographs; where and why they part.
+    """Check converted models: where and why do they differ?
 
-    Ends with 0 when all agree, 1 when one differs, 2 when something cannot be read.
+    Model and weights get the same tensor and the same photographs. The exit code is 0 when all agree, 1 when one
+    differs, 2 when something cannot be read.
     """
     state.json = json
     from converters.isolated import open_isolated
