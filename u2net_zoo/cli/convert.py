@@ -10,9 +10,11 @@ from converters.registry import FORMATS
 
 from ..errors import OptionError
 from .clock import STARTED
+from . import completion
 from .console import human_bytes, state
 from .fetch import fetch_source
 from .options import parse_batch, parse_sizes
+from .runtime_options import MODEL
 from .terminal import Whole
 
 if TYPE_CHECKING:
@@ -32,45 +34,54 @@ INDENT = 13  # of what follows a format's name
 
 
 def convert(
-    source: Annotated[
-        Path, typer.Argument(help="Weights, a converted model of any format, or a name that `u2zoo list` shows.")
+    source: Annotated[Path, typer.Argument(help=MODEL, autocompletion=completion.sources)],
+    to: Annotated[
+        str,
+        typer.Option(
+            "--to",
+            help=f"Formats, comma-separated, or all (without web): {', '.join(FORMATS)}.",
+            autocompletion=completion.formats,
+        ),
     ],
-    to: Annotated[str, typer.Option("--to", help=f"Formats, or all that need no network: {', '.join(FORMATS)}.")],
-    out: Annotated[Path, typer.Option("-o", "--out", help="Folder of the artifacts.")] = Path("."),
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder of the files.")] = Path("."),
     size: Annotated[
         str | None,
         typer.Option(
-            help="Input size, N or HxW; if not given 320, or the catalog's. Core ML: also 320,512 or 256..1024."
+            help="Input size, N or HxW; by default the catalog's, or 320. Core ML: also 320,512 or 256..1024."
         ),
     ] = None,
     batch: Annotated[str | None, typer.Option(help="Batch size, or dynamic.")] = None,
-    precision: Annotated[str | None, typer.Option(help="fp32, fp16, int8, palette8 …: `u2zoo formats`.")] = None,
+    precision: Annotated[str | None, typer.Option(help="fp32, fp16, int8, palette8 …; see `u2zoo formats`.")] = None,
     calibration: Annotated[
-        Path | None, typer.Option(help="Folder of photographs to measure int8 and palettes on; by default six.")
+        Path | None, typer.Option(help="Calibration set of int8 and palettes: a folder; by default six photographs.")
     ] = None,
     outputs: Annotated[str | None, typer.Option(help="mask (d0 alone) or all (mask, side1, …).")] = None,
     io: Annotated[
         str | None,
-        typer.Option(help="image: pixels 0..255 in, grey mask out (Core ML's default). tensor: normalised, d0 out."),
+        typer.Option(help="tensor: normalised tensor in, d0 out. image: pixels in, grey mask out (Core ML's default)."),
     ] = None,
     profile: Annotated[
-        str | None, typer.Option(help="With image: whose preparation is in the graph; paper, rembg …")
+        str | None,
+        typer.Option(
+            help="With --io image: embedded preprocessing, paper, rembg …", autocompletion=completion.profiles
+        ),
     ] = None,
     minmax: Annotated[
         bool | None,
-        typer.Option("--minmax/--no-minmax", help="With image: stretch the mask to 0..255, as profiles do."),
+        typer.Option("--minmax/--no-minmax", help="With --io image: stretch the mask to 0..255, as profiles do."),
     ] = None,
-    target: Annotated[str | None, typer.Option(help="Core ML: lowest system, iOS15 to iOS18.")] = None,
+    target: Annotated[str | None, typer.Option(help="Core ML: deployment target, iOS15 to iOS18.")] = None,
     legacy: Annotated[bool, typer.Option("--legacy", help="Core ML for iOS 14: the old .mlmodel.")] = False,
-    opset: Annotated[int | None, typer.Option(help="Opset of ONNX.")] = None,
+    opset: Annotated[int | None, typer.Option(help="ONNX: opset, 11 to 20.")] = None,
     key: Annotated[str | None, typer.Option(help="Which network of a file that holds several, such as ema.")] = None,
     arch: Annotated[
-        str | None, typer.Option(help="Where weights leave it open: dilated, plain, or each block: 7,6,5,4,4F …")
+        str | None,
+        typer.Option(help="Dilation, if the weights do not say it: dilated, plain, or each block: 7,6,5,4,4F …"),
     ] = None,
-    via: Annotated[str | None, typer.Option(help="native, or onnx2tf for savedmodel and tflite.")] = None,
+    via: Annotated[str | None, typer.Option(help="Exporter: native, or onnx2tf for savedmodel and tflite.")] = None,
     trust_weights: Annotated[
         bool,
-        typer.Option("--trust-weights", help="Convert a model's weights although it answers otherwise than they do."),
+        typer.Option("--trust-weights", help="Convert the weights of a model although its outputs differ from theirs."),
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
