@@ -13,7 +13,7 @@ from support.commands import called, u2zoo
 from support.data import NANO
 
 from converters import FORMATS, convert
-from converters.conversion import formats_named
+from converters.planning.targets import formats_named
 from u2net_zoo.apps import APPLICATIONS
 
 FRAMEWORKS = (

@@ -39,7 +39,7 @@ class Application(ABC):
 
     name: ClassVar[str]
     title: ClassVar[str]  # one sentence that begins with a verb: what it does for people
-    examples: ClassVar[Mapping[str, str]]  # what a command line does -> the line; two to four, and all of them work
+    examples: ClassVar[Mapping[str, str]] = {}  # what a command line does -> the line: the end of its help
     model: ClassVar[str] = BUNDLED  # the weights that are used unless others are named
     plural: ClassVar[str] = "results"  # what its results are called together
     suffixes: ClassVar[tuple[str, ...]] = (".png", ".webp", ".tif", ".tiff", ".jpg", ".jpeg")  # kinds of its files

@@ -25,7 +25,7 @@ class Clothes(Application):
     title = "Find clothes: a map of them, and a mask of each kind."
     examples = {
         "The map and the masks of one photograph": "u2zoo clothes person.jpg -o clothes.png",
-        "Of every photograph in a folder": "u2zoo clothes people -o clothes",
+        "Of every photograph in a folder": "u2zoo clothes photos -o clothes",
     }
     model = "u2net_cloth_seg"
     plural = "class maps"

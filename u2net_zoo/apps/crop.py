@@ -68,7 +68,7 @@ class Crop(RefinedApplication):
     title = "Crop photographs to their main object."
     examples = {
         "Cut a photograph down to its object": "u2zoo crop cat.jpg -o cropped.jpg",
-        "Square pictures of a folder, with more room around the object": "u2zoo crop photos -o squares --square --margin 0.2",
+        "Square pictures of a folder, with more room": "u2zoo crop photos -o squares --square --margin 0.2",
     }
     beside = ("_mask",)
 

@@ -19,7 +19,7 @@ class Mask(RefinedApplication):
     title = "Make greyscale masks of the main object."
     examples = {
         "A mask of one photograph": "u2zoo mask cat.jpg -o mask.png",
-        "Black and white masks of a folder; a second run goes on where the first stopped": "u2zoo mask photos -o masks --threshold 0.5 --resume",
+        "Black and white masks of a folder; go on if cut off": "u2zoo mask photos -o masks --threshold 0.5 --resume",
         "In a pipe": "u2zoo mask - -o - < cat.jpg > mask.png",
         "With a converted model": "u2zoo mask cat.jpg -o mask.png --model u2net_nano.onnx",
     }

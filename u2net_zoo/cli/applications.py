@@ -48,7 +48,7 @@ COMMON: dict[str, tuple[Any, Any]] = {
     ),
     "errors": (
         Annotated[
-            Path | None, typer.Option(rich_help_panel=MANY, help="Write a CSV file of photographs that failed, and why.")
+            Path | None, typer.Option(rich_help_panel=MANY, help="Write a CSV file of failed photographs, and why.")
         ],
         None,
     ),

@@ -9,8 +9,8 @@ import typer
 from converters.registry import FORMATS
 
 from ..errors import OptionError
-from .clock import STARTED
 from . import completion
+from .clock import STARTED
 from .console import human_bytes, state
 from .fetch import fetch_source
 from .options import parse_batch, parse_sizes
@@ -18,7 +18,7 @@ from .runtime_options import MODEL
 from .terminal import Whole
 
 if TYPE_CHECKING:
-    from converters import Artifact
+    from converters import Artifact, Options
     from converters.verify.self_check import Agreement
 
 __all__ = ["EXAMPLES", "convert"]
@@ -83,6 +83,9 @@ def convert(
         bool,
         typer.Option("--trust-weights", help="Convert the weights of a model although its outputs differ from theirs."),
     ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Write nothing; show files, options, expected size and time.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
     """Convert weights to other formats and prove every file.
@@ -90,10 +93,10 @@ def convert(
     Each file is run and compared with the weights. A file that computes something else is not kept.
     """
     state.json = json
-    from converters.conversion import check_options, formats_named
     from converters.conversion import convert as run
     from converters.memory import keep_freed_blocks, return_large_blocks
     from converters.options import Options
+    from converters.planning.targets import check_options, formats_named
 
     options = Options(
         **(parse_sizes(size) if size is not None else {}),
@@ -109,6 +112,9 @@ def convert(
         calibration=calibration,
     )
     chosen = formats_named(_legacy_formats(to) if legacy else to)
+    if dry_run:
+        _rehearse(source, [fmt.name for fmt in chosen], out, options, key, arch)
+        return
     check_options(chosen, options)  # before a download, not after it
     fetch_source(source)
     # This process is ours: what is good for its memory need not be good for a host's own work.
@@ -153,6 +159,16 @@ def _of_reference(seconds: float) -> str:
     return f"float64 reference {seconds:.1f} s, beside the writing" if seconds else "float64 reference known already"
 
 
+def _rehearse(source: Path, names: list[str], out: Path, options: "Options", key: str | None, arch: str | None) -> None:
+    from converters.planning import dry_run
+
+    from .show_plan import show_plan
+
+    with state.quiet():
+        plan = dry_run(source, names, out, options=options, key=key, arch=arch)
+    show_plan(plan)
+
+
 def _say_of_the_source(source: Path, found: "Agreement | None") -> None:
     if found is None:
         return
@@ -166,7 +182,7 @@ def _say_of_the_source(source: Path, found: "Agreement | None") -> None:
 
 def _legacy_formats(to: str) -> list[str]:
     """The formats that were asked for, those that have an older form in it."""
-    from converters.conversion import formats_named
+    from converters.planning.targets import formats_named
     from converters.registry import FORMATS
 
     older = {name: fmt.legacy for name, fmt in FORMATS.items() if fmt.legacy}

@@ -15,7 +15,6 @@ else:
 __all__ = ["CONVERT", "PANELS", "SERVE", "TRAIN", "USE", "Command", "Group", "epilog_of"]
 
 PANELS = CONVERT, USE, TRAIN, SERVE = "Convert and prove", "Use masks", "Train", "Serve"
-LONGEST = 76  # characters of an example: with its indent it fits a terminal of 80 columns
 
 
 class _WithExamples(_Shown):
@@ -39,6 +38,8 @@ class Group(_WithExamples, TyperGroup):
 
 
 def epilog_of(examples: Mapping[str, str]) -> str:
-    """The end of a page: each example's line under what it does."""
+    """The end of a page: each example's line under what it does. Empty for none."""
+    if not examples:
+        return ""
     shown = (f"  # {what}\n  {line}\n" for what, line in examples.items())
     return "Examples:\n\n" + "\n".join(shown)
