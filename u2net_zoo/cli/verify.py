@@ -31,7 +31,7 @@ __all__ = ["EXAMPLES", "verify"]
 EXAMPLES = {
     "Does this file compute what its weights compute?": "u2zoo verify u2net_nano.onnx --against u2net_nano",
     "On photographs of your own, with a page to look at": (
-        "u2zoo verify u2net_nano.onnx --against my.pth --images photos --report page.html"
+        "u2zoo verify u2net_nano.onnx --against my.pth --images photos --report r.html"
     ),
 }
 
