@@ -158,7 +158,7 @@ def _source_proof(located: Located | None, checkpoint: Checkpoint, trusted: bool
     found = agreement(fmt, located.path, checkpoint)
     if found.ok or found.skipped or trusted:
         return found
-    raise ArtifactError(f"{located.path}: {found.summary()}; --trust-weights converts its weights all the same")
+    raise ArtifactError(f"{located.path}: {found.summary()}; --trust-weights converts its weights anyway")
 
 
 def _make(target: Target, checkpoint: Checkpoint, reference: Reference) -> Artifact:

@@ -1,4 +1,4 @@
-"""What a file of another maker is to be fed: worked out once, by running it beside its own weights, and kept.
+"""The input convention of a file of another maker: worked out once, by running it beside its own weights, and kept.
 
 Nothing in most files says whether they take the normalised tensor or pixels that they normalise themselves; fed the
 wrong one, they answer a mask that has nothing to do with the photograph.
@@ -57,7 +57,7 @@ def input_of(fmt: Format, path: Path, predictor: Predictor, profile: Profile, as
 
     Raises:
         UnknownNameError, OptionError: `asked` is no convention, or not this file's to choose.
-        ArtifactError: it cannot be told.
+        ArtifactError: its convention is unknown.
     """
     if asked is not None and asked not in INPUTS:
         raise UnknownNameError("input", asked, INPUTS)
@@ -164,7 +164,9 @@ def _nearest(path: Path, predictor: Predictor, profile: Profile, right: _Right) 
     # Of a file that takes the normalised tensor, pixels of 0..1 are near too; never the other way round.
     if left[best] <= (LIKE if INPUTS[best] is NORMALISED else min(LIKE, CLEARLY * left[second])):
         return best
-    raise _undecided(path, f"no way to feed it gives the mask that its weights give; {INPUTS[best].name} comes nearest")
+    raise _undecided(
+        path, f"no input convention gives the mask that its weights give; {INPUTS[best].name} comes nearest"
+    )
 
 
 def _telling(model: Predictor, profile: Profile, size: tuple[int, int]) -> tuple[list[np.ndarray], list[float]]:
@@ -209,4 +211,4 @@ def _profiles(profile: Profile, takes: InputConvention) -> Iterator[Profile]:
 
 def _undecided(path: Path, why: str) -> ArtifactError:
     names = ", ".join(INPUTS)
-    return ArtifactError(f"{path}: what it takes cannot be told: {why}; say it with --input ({names})")
+    return ArtifactError(f"{path}: its input convention is unknown: {why}; name it with --input ({names})")

@@ -36,7 +36,7 @@ def engines(
     records = kept.measurements()
     state.document({"home": str(kept.folder_of_all()), "bytes": kept.size(), "measured": records})
     if not records:
-        state.result("nothing was measured yet: the first photograph with weights does it")
+        state.result("nothing was measured yet: the first mask made with weights does it")
         return
     for place in dict.fromkeys(_place(record) for record in records):
         rows = [_cells(record) for record in records if _place(record) == place]

@@ -88,15 +88,15 @@ def verify(
         verifier = Verifier(
             checkpoint, chosen, page.photographs, wanted, known, partial(open_isolated, device=device, exact=True)
         )
-        verdicts = []
+        results = []
         for done, path in enumerate(files, 1):
             bar.update(bar.task_ids[0], description=path.name)
-            verdicts.append(verifier.verify(path, page.shown(path, lambda: bar.advance(bar.task_ids[0]))))
+            results.append(verifier.verify(path, page.shown(path, lambda: bar.advance(bar.task_ids[0]))))
             bar.update(bar.task_ids[0], completed=done * len(openers))
-            for parts in _lines(verdicts[-1]):
+            for parts in _lines(results[-1]):
                 state.result(*parts, indent=INDENT)
-        page.finish(verdicts, checkpoint, chosen.name)
-    _conclude(verdicts, against, report, checkpoint)
+        page.finish(results, checkpoint, chosen.name)
+    _conclude(results, against, report, checkpoint)
 
 
 def _device_of(formats: "list[Format]", asked: str) -> str:
@@ -115,17 +115,17 @@ def _device_of(formats: "list[Format]", asked: str) -> str:
 
 
 def _conclude(
-    verdicts: "list[VerificationResult]", against: Path, report: Path | None, checkpoint: "Checkpoint"
+    results: "list[VerificationResult]", against: Path, report: Path | None, checkpoint: "Checkpoint"
 ) -> None:
-    if any(verdict.report.flat for verdict in verdicts):
+    if any(result.report.flat for result in results):
         state.warn("the masks of these weights hardly vary; agreement on an untrained network proves little")
     if report:
         state.result(report, human_bytes(report.stat().st_size))
     document = {"against": str(against), "architecture": checkpoint.arch.name, "report": report and str(report)}
-    state.document({**document, "artifacts": [verdict.to_json() for verdict in verdicts]})
-    wrong = [verdict.path.name for verdict in verdicts if not verdict.ok]
+    state.document({**document, "artifacts": [result.to_json() for result in results]})
+    wrong = [result.path.name for result in results if not result.ok]
     if wrong:
-        raise ParityError(f"{len(wrong)} of {len(verdicts)} outside the bounds: {', '.join(wrong)}")
+        raise ParityError(f"{len(wrong)} of {len(results)} outside the bounds: {', '.join(wrong)}")
 
 
 class _Page:
@@ -148,11 +148,11 @@ class _Page:
 
         return show
 
-    def finish(self, verdicts: "list[VerificationResult]", checkpoint: "Checkpoint", profile: str) -> None:
+    def finish(self, results: "list[VerificationResult]", checkpoint: "Checkpoint", profile: str) -> None:
         from converters.verify.report import write_report
 
         if self.target:
-            write_report(self.target, verdicts, self.gallery, list(self.photographs), checkpoint, profile)
+            write_report(self.target, results, self.gallery, list(self.photographs), checkpoint, profile)
 
 
 @contextlib.contextmanager
@@ -185,19 +185,17 @@ def _photographs(images: Path | None) -> "Openers":
     return {file.name: partial(read_image, file) for file in files}
 
 
-def _lines(verdict: "VerificationResult") -> Iterator[tuple[object, ...]]:
+def _lines(result: "VerificationResult") -> Iterator[tuple[object, ...]]:
     """The parts of each line."""
     from converters.parity.outputs import listed
 
-    result = (
-        "differs" if not verdict.ok else "agrees" if verdict.precision == "fp32" else f"agrees as {verdict.precision}"
-    )
-    model = verdict.report.summary()
-    picture = f"IoU {verdict.mean('iou'):.4f}  MAE {verdict.mean('mae'):.3f}/255  off {verdict.mean('off'):.2%}"
-    picture = picture if verdict.pictures else "none, no profile feeds this network or reads its answers"
-    took = f"{1000 * verdict.seconds:.0f} ms  {human_bytes(verdict.usage.memory)}"
-    yield f"{result:<8}", verdict.path, f"tensor: {model}", f"pictures: {picture}", took
-    below = [f"takes: {verdict.takes}"] if ", as " in verdict.takes else []
-    below += [f"beside the maps it answers {listed(verdict.others)}"] if verdict.others else []
-    below += verdict.diagnosis.lines() if verdict.diagnosis else []
+    word = "differs" if not result.ok else "agrees" if result.precision == "fp32" else f"agrees as {result.precision}"
+    model = result.report.summary()
+    picture = f"IoU {result.mean('iou'):.4f}  MAE {result.mean('mae'):.3f}/255  off {result.mean('off'):.2%}"
+    picture = picture if result.pictures else "none: no profile fits the network's input and output"
+    took = f"{1000 * result.seconds:.0f} ms  {human_bytes(result.usage.memory)}"
+    yield f"{word:<8}", result.path, f"tensor: {model}", f"pictures: {picture}", took
+    below = [f"takes: {result.takes}"] if ", as " in result.takes else []
+    below += [f"beside the maps it answers {listed(result.others)}"] if result.others else []
+    below += result.diagnosis.lines() if result.diagnosis else []
     yield from ((" " * INDENT + line,) for line in below)
