@@ -40,8 +40,8 @@ __all__ = ["input_of", "keep"]
 PHOTOGRAPHS = ("chelsea", "astronaut", "rocket", "coffee")  # coloured ones of `sample_images` …
 ENOUGH = 2  # … of which so many are taken: the first on which the network answers more than a constant
 NOTHING, ONE = (0.0,) * 3, (1.0,) * 3  # a normalisation that is none: what agrees under it is not told apart by it
-VARIES = 0.05  # of a mask; less is a constant, and says nothing of what was fed
-SAME = 0.004  # mean absolute difference of masks, on the scale of `_telling`: two programs that are fed the same …
+VARIES = 0.05  # of a mask; less is a constant, and says nothing of the input
+SAME = 0.004  # mean absolute difference of masks, on the scale of `_telling`: two programs on the same input …
 EXACTLY = 1e-4  # … in float32: no other convention needs to be tried
 ONE_FOR_ALL = (0.226, 0.225, 0.229)  # deviations that recipes for Core ML's image inputs have for all channels
 USUAL = 0.2  # mean absolute deviation of the mask of a photograph with an object; u2net_nano: 0.2 to 0.4
@@ -49,7 +49,7 @@ LIKE = 0.12  # what a wrong resizing or 8-bit weights may cost of a convention t
 
 
 def input_of(fmt: Format, path: Path, predictor: Predictor, profile: Profile, asked: str | None) -> InputConvention:
-    """What `path`, which `predictor` runs, is to be fed.
+    """The input convention of `path`, which `predictor` runs.
 
     Args:
         profile: how photographs are prepared where it wants the normalised tensor.

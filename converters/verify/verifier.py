@@ -179,7 +179,7 @@ class Verifier:
             return WeightsFound(Weights.UNREADABLE, f" ({error})")
 
     def _own_profile(self, embedded: EmbeddedPreprocessing) -> Profile:
-        """The profile that belongs to the weights; the one in the graph where nobody knows, or neither can be found out."""
+        """The profile that belongs to the weights; the one in the graph where nobody knows, or neither is sure."""
         classes = len(self.profile.palette) or 1
         return self.profile if self.known and classes == embedded.classes else embedded.profile
 

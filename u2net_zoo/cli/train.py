@@ -184,8 +184,8 @@ def _setting(given: dict[str, Any]) -> Any:
 def _report(outcome: "Outcome") -> None:
     state.document(outcome.to_dict())
     best = "" if outcome.best is None else f", best validation loss {outcome.best:.4f}"
-    told = f"{outcome.steps} steps, loss {outcome.loss:.4f}{best}, {outcome.stopped}, {outcome.seconds} s"
-    state.result(Whole(outcome.weights), told)
+    summary = f"{outcome.steps} steps, loss {outcome.loss:.4f}{best}, {outcome.stopped}, {outcome.seconds} s"
+    state.result(Whole(outcome.weights), summary)
     if outcome.skipped:
         times = sum(outcome.skipped.values())
         state.warn(f"{len(outcome.skipped)} photographs could not be read and were skipped {times} times")
