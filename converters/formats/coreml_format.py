@@ -52,7 +52,7 @@ class CoreML(Format):
     name = "coreml"
     title = "Core ML package"
     suffix = ".mlpackage"
-    unit_bytes, writing_seconds = 2170, 15
+    unit_bytes, writing_seconds = 2170, 18
     is_folder = True
     marker = "Manifest.json"
     companion = ".swift"

@@ -31,7 +31,7 @@ class OpenVINO(Format):
     name = "openvino"
     title = "OpenVINO IR"
     suffix = "_openvino"
-    unit_bytes, writing_seconds = 3800, 8
+    unit_bytes, writing_seconds = 3800, 6
     also = (".xml",)
     is_folder = True
     marker = "model.xml"

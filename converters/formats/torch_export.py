@@ -102,7 +102,7 @@ class PT2(_TorchFile):
     name = "pt2"
     title = "torch.export"
     suffix = ".pt2"
-    unit_bytes, writing_seconds = 15500, 15
+    unit_bytes, writing_seconds = 15500, 5
     signature = Signature(members=("/models/model.json", "/archive_format"))
 
     def write(self, checkpoint: Checkpoint, path: Path, options: Options) -> None:

@@ -22,7 +22,7 @@ __all__ = ["EXAMPLES", "bench"]
 
 EXAMPLES = {
     "Every installed runtime, with a chart": "u2zoo bench u2netp --plot speed.png",
-    "A quick look at two runtimes": "u2zoo bench u2net_nano --only onnxruntime,torch --runs 3",
+    "A quick look at two runtimes": "u2zoo bench u2net_nano --only ncnn,mnn --runs 3",
 }
 
 DEVICES = ("cpu", "cuda")
