@@ -82,6 +82,8 @@ class Format(Runnable):
         prepares: whether it prepares photographs itself, outside of the graph, and so has a profile with `--io tensor`.
         downloads: whether writing it may need a network; `all` leaves it out then.
         bounds: for each reduced precision; float32 is held to the noise floor.
+        unit_bytes: what a file holds beside its weights (names, shapes, the graph), by units of the network; measured.
+        writing_seconds: rough time of writing a network of 119 units, its framework's start included; measured.
     """
 
     suffix: ClassVar[str]
@@ -99,6 +101,8 @@ class Format(Runnable):
     lanes: ClassVar[tuple[Lane, ...]] = ()
     choices: ClassVar[Mapping[str, tuple[object, ...]]]
     bounds: ClassVar[Mapping[str, MaskBound]] = {}
+    unit_bytes: ClassVar[int] = 1000
+    writing_seconds: ClassVar[float] = 5
     multiple: ClassVar[int] = 1
     by_stride: ClassVar[bool] = False
     flexible: ClassVar[bool] = False
@@ -217,6 +221,19 @@ class Format(Runnable):
                 raise OptionError(
                     f"size {describe(size)}: sizes of one file are multiples of {stride} for this network"
                 )
+
+    def expected_bytes(self, weights: int, units: int) -> int:
+        """Size of an artifact.
+
+        Args:
+            weights: bytes of the weights.
+            units: of the network.
+        """
+        return weights + units * self.unit_bytes
+
+    def prepare(self) -> None:
+        """Fetches what writing needs beside its packages: nothing, unless `downloads`. Raises DownloadError."""
+        return
 
     def bound(self, precision: str) -> MaskBound | None:
         """How near a file of this precision has to come; None: as near as float32."""

@@ -22,7 +22,7 @@ from .format import Format
 from .formats import unread
 from .registry import FORMATS
 
-__all__ = ["format_of", "name_of", "open_source", "read_source", "sha256_of_all", "stem_of"]
+__all__ = ["format_of", "name_of", "open_source", "read_source", "sha256_of_all", "stem_of", "with_catalog_notes"]
 
 OF_ARTIFACTS = ("u2zoo.", "classes")  # metadata of the file, not of the weights in it
 
@@ -111,10 +111,10 @@ def open_source(
     if isinstance(source, Checkpoint):
         return source, None
     located = locate(source)
-    return _with_catalog_notes(read_source(located.path, key, arch), located), located
+    return with_catalog_notes(read_source(located.path, key, arch), located), located
 
 
-def _with_catalog_notes(checkpoint: Checkpoint, located: Located) -> Checkpoint:
+def with_catalog_notes(checkpoint: Checkpoint, located: Located) -> Checkpoint:
     """With what the catalog knows of the weights, for the artifacts' metadata."""
     entry = located.entry
     if entry is None:

@@ -39,7 +39,7 @@ class Fetched:
     Attributes:
         path: the file to read.
         bytes, sha256: of that file.
-        source: where it came from: an address, or `bundled`.
+        source: where it came from: a URL, or `bundled`.
         verified: the hash is the published one; False: none is published, the file reads as the right architecture.
         cached: it was here already.
     """

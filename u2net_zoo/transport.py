@@ -59,7 +59,7 @@ class Downloader:
     ):
         self.expected, self.limit, self.patience = expected, limit, patience
         self.drive, self.progress = drive, progress
-        self.sha256 = ""  # of what came
+        self.sha256 = ""  # of what has arrived
 
     def __call__(self, url: str, output_file: Any, pooch: object = None) -> None:
         import requests
@@ -88,7 +88,7 @@ class Downloader:
             page = self._page(response)
         form = confirmation(page, response.url) if self.drive else None
         if form is None:
-            raise DownloadError(f"a web page came instead of the file: {_title(page)!r}")
+            raise DownloadError(f"the server sent a web page instead of the file: {_title(page)!r}")
         response = self._get(session, form[0], form[1])
         if _is_page(response):
             with response:
@@ -128,11 +128,11 @@ class Downloader:
         for chunk in self._chunks(response, ends_early=total is not None):
             if not done and looks_like_html(chunk):
                 raise DownloadError(
-                    f"a web page came instead of the file: {_title(chunk.decode('utf-8', 'replace'))!r}"
+                    f"the server sent a web page instead of the file: {_title(chunk.decode('utf-8', 'replace'))!r}"
                 )
             done += len(chunk)
             if done > most:
-                raise DownloadError(f"expected at most {most} bytes, more came; cut off")
+                raise DownloadError(f"expected at most {most} bytes, the server sends more; stopped")
             file.write(chunk)
             digest.update(chunk)
             self.progress(done, total)
@@ -163,7 +163,7 @@ class Downloader:
             if elapsed < self.patience:
                 continue
             if arrived < SLOWEST * elapsed:
-                raise DownloadError(f"only {arrived} bytes came in {elapsed:.0f} s; the connection has stalled")
+                raise DownloadError(f"only {arrived} bytes arrived in {elapsed:.0f} s; the connection has stalled")
             since, arrived = time.monotonic(), 0
 
 

@@ -113,7 +113,7 @@ def test_a_card_lists_every_output_beside_its_noise(tree, reported):
 
 
 def test_it_says_what_is_wrong_and_where(tree, reported):
-    assert tree.all("p", "verdict")[0].text.strip() == "1 of 2 artifacts differs"
+    assert tree.all("p", "result")[0].text.strip() == "1 of 2 artifacts differs"
     (card,) = tree.all("article", "wide")
     assert card.all("h3")[0].text == "wrong.onnx"
     (why,) = tree.all("div", "why")

@@ -3,7 +3,7 @@
 import os
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar
 
@@ -38,7 +38,8 @@ class Application(ABC):
     """
 
     name: ClassVar[str]
-    title: ClassVar[str]  # one sentence: what goes in and what comes out
+    title: ClassVar[str]  # one sentence that begins with a verb: what it does for people
+    examples: ClassVar[Mapping[str, str]] = {}  # what a command line does -> the line: the end of its help
     model: ClassVar[str] = BUNDLED  # the weights that are used unless others are named
     plural: ClassVar[str] = "results"  # what its results are called together
     suffixes: ClassVar[tuple[str, ...]] = (".png", ".webp", ".tif", ".tiff", ".jpg", ".jpeg")  # kinds of its files

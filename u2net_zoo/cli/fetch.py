@@ -6,20 +6,34 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from . import completion
 from .console import human_bytes, state
 
 if TYPE_CHECKING:
     from ..catalog import Entry
     from ..downloads import Fetched
 
-__all__ = ["fetch", "fetch_source"]
+__all__ = ["EXAMPLES", "fetch", "fetch_source"]
+
+EXAMPLES = {
+    "Download the authors' small network": "u2zoo fetch u2netp",
+    "Where are the weights that come with this project?": "u2zoo fetch u2net_nano",
+}
 
 
 def fetch(
-    names: Annotated[list[str], typer.Argument(help="Names in the catalog; `u2zoo list` shows them.", metavar="NAME…")],
+    names: Annotated[
+        list[str],
+        typer.Argument(
+            help="Catalog names; `u2zoo list` shows them.", metavar="NAME…", autocompletion=completion.catalog_names
+        ),
+    ],
     json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
-    """Download weights of the catalog, verified, into the cache (U2ZOO_HOME)."""
+    """Download weights from the catalog, and check them.
+
+    They are stored in the cache; U2ZOO_HOME names another folder.
+    """
     state.json = json
     from ..catalog import get_entry
 
