@@ -9,7 +9,7 @@ import typer
 from .. import __version__
 from ..errors import U2ZooError, install_hint, one_line
 from ..system import ending_signals
-from . import bench, convert, engines, eval, fetch, formats, info, serve, tools, train, verify, video
+from . import bench, convert, engines, eval, fetch, formats, info, publish, serve, tools, train, verify, video
 from . import list as listing
 from .applications import Commands
 from .console import say_anything, state
@@ -35,6 +35,7 @@ app.command("fetch")(fetch.fetch)
 app.command("formats")(formats.formats)
 app.command("info")(info.info)
 app.command("list")(listing.list_weights)
+app.command("publish")(publish.publish)
 app.command("serve")(serve.serve)
 app.add_typer(tools.app, name="tools")
 app.command("train")(train.train)

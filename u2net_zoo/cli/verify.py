@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     Openers = dict[str, Callable[[], Image]]
 
-__all__ = ["verify"]
+__all__ = ["photographs_of", "verify"]
 
 INDENT = 10  # of what is said about the file above
 
@@ -62,7 +62,7 @@ def verify(
     beside = {fmt.companion for fmt in FORMATS.values() if fmt.companion}
     files = [path for path in dict.fromkeys(artifacts) if path.suffix not in beside] or artifacts[:1]
     device = _device_of([format_of(path) for path in files], device)
-    openers = _photographs(images)
+    openers = photographs_of(images)
     fetch_source(against)
     total = len(files) * len(openers)
     with _page(report, openers, len(files)) as page, state.quiet(), state.progress(total=total) as bar:
@@ -154,7 +154,7 @@ def _page(report: Path | None, openers: "Openers", artifacts: int) -> Iterator[_
         yield _Page(path, openers, artifacts)
 
 
-def _photographs(images: Path | None) -> "Openers":
+def photographs_of(images: Path | None) -> "Openers":
     """name -> what reads the picture. Raises InputError: there is none."""
     from ..photographs import photographs_in, picture_suffixes, read_image
 

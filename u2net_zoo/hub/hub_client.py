@@ -16,7 +16,7 @@ from ..errors import DownloadError, InputError, MissingExtraError, U2ZooError, o
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
-__all__ = ["SWITCH", "client", "endpoint", "errors_of_the_hub", "log_in", "token", "unreported_hub"]
+__all__ = ["LOG_IN", "SWITCH", "client", "endpoint", "errors_of_the_hub", "log_in", "token", "unreported_hub"]
 
 SWITCH = "HF_HUB_DISABLE_TELEMETRY"  # read once, at the import; without it the first call asks for a list of programs
 ENDPOINT = "https://huggingface.co"
@@ -91,7 +91,10 @@ def _reason(error: Exception) -> str:
     import httpx2
     from huggingface_hub import errors
 
-    status = getattr(getattr(error, "response", None), "status_code", None)
+    response = getattr(error, "response", None)
+    status = getattr(response, "status_code", None)
+    if status == 401 and response is not None and response.request.url.path.endswith("/whoami-v2"):
+        return f"the hub does not know the token; {LOG_IN}"
     if isinstance(error, errors.GatedRepoError):
         return (
             f"its owner gives access to those who ask for it: ask on the repository's page at {endpoint()}; {log_in()}"
@@ -107,7 +110,7 @@ def _reason(error: Exception) -> str:
     if isinstance(error, errors.RepositoryNotFoundError) or status in (401, 404):
         return f"there is no such repository, or it is not public: check the name; {log_in()}"
     if status is not None:
-        return _of_status(status, getattr(error, "response", None))
+        return _of_status(status, response)
     if isinstance(error, httpx2.TimeoutException):
         return "the hub did not answer in time (U2ZOO_TIMEOUT)"
     if isinstance(error, httpx2.TransportError):
