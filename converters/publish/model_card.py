@@ -21,6 +21,11 @@ __all__ = ["Card"]
 
 TASK = "image-segmentation"
 TAGS = ("u2net", "salient-object-detection", "background-removal", "u2net-zoo")
+LEGEND = (
+    "max|Δ|: the largest difference from the Torch model in float64 on the same tensor, of the output that comes"
+    " nearest to its bound; noise: how far Torch's own float32 strays there. IoU (at 0.5) and MAE (of 255): masks of"
+    " photographs beside those of the Torch model, means."
+)
 
 
 @dataclass(frozen=True)
@@ -68,10 +73,7 @@ class Card:
         named = ", ".join(dict.fromkeys(p.name for file in self.files for p in file.result.pictures)) or "none"
         return (
             "## What was measured\n\n" + "\n".join(rows) + "\n\n"
-            "max|Δ|: the largest difference from the Torch model in float64 on the same tensor, of all outputs of the"
-            " file; noise: how far Torch's own float32 strays there. IoU (at 0.5) and MAE (of 255): masks of"
-            f" photographs beside those of the Torch model, means; the photographs: {named}."
-            " `u2zoo.json` holds all figures."
+            f"{LEGEND} The photographs: {named}. `u2zoo.json` holds all figures."
         )
 
     def _row(self, file: ProvedFile, place: str) -> str:
@@ -84,12 +86,19 @@ class Card:
         for measure, digits in (("iou", 4), ("mae", 3)):
             value = result.mean(measure)
             cells.append("–" if math.isnan(value) else f"{value:.{digits}f}")
-        takes = f"{describe(result.size)}, {result.takes.partition(';')[0]}"
+        size = describe(result.size) if file.fmt.has_graph else "any size"
+        takes = f"{size}, {result.takes.partition(';')[0]}"
         return f"| `{place}` | {file.fmt.title} | {result.precision} | {takes} | {' | '.join(cells)} |"
+
+    @property
+    def _size(self) -> tuple[int, int]:
+        """(H, W) that photographs are brought to: that of a file with a size of its own, if there is one."""
+        sized = [file.result.size for file in self.files if file.fmt.has_graph and file.is_plain]
+        return sized[0] if sized else self.files[0].result.size
 
     def _preparation(self) -> str:
         profile = self.origin.profile
-        lines = "\n".join(f"{n}. {step}" for n, step in enumerate(_steps(profile, self.files[0].result.size), 1))
+        lines = "\n".join(f"{n}. {step}" for n, step in enumerate(_steps(profile, self._size), 1))
         return f"## Preparation\n\nProfile `{profile.name}` ({profile.source}):\n\n{lines}"
 
     def _usage(self) -> str:
@@ -98,9 +107,8 @@ class Card:
     def _blocks(self) -> Iterator[str]:
         first = self.layout.places[0]
         yield f"On the command line:\n\n```bash\nu2zoo mask photo.jpg -o mask.png --model hf:{self.repo}/{first}\n```"
-        tensors = [file for file in self.files if file.is_plain]
-        if tensors:
-            lines = preparation_lines(self.origin.profile.name, tensors[0].result.size)
+        if any(file.is_plain for file in self.files):
+            lines = preparation_lines(self.origin.profile.name, self._size)
             yield f"`x`, the tensor that files take:\n\n```python\n{lines}\n```"
         for file, place in zip(self.files, self.layout.places, strict=True):
             yield f"`{place}`:\n\n```python\n{usage_of(file, self.repo, place)}\n```"

@@ -19,7 +19,7 @@ from .provenance import Origin, artifacts_in, origin_of, source_named_by
 from .proving import ProvedFile, prove_all
 from .repository_layout import Layout, layout_of
 
-__all__ = ["Plan", "Publication"]
+__all__ = ["Plan", "Publication", "check_new"]
 
 
 @dataclass(frozen=True)
@@ -108,8 +108,7 @@ class Publication:
         Raises:
             OutputError: something is there already, or it cannot be written.
         """
-        if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
-            raise OutputError(f"{folder}: is there already; name a new folder with --stage")
+        check_new(folder)
         self.check()
         with staged(folder) as made:
             for path, content in self.contents.items():
@@ -119,3 +118,9 @@ class Publication:
                     target.write_text(content, encoding="utf-8", newline="\n")
                 else:
                     shutil.copyfile(content, target)
+
+
+def check_new(folder: Path) -> None:
+    """Raises OutputError: something is there that would be mixed up with what is published."""
+    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        raise OutputError(f"{folder}: is there already; name a new folder with --stage")

@@ -99,23 +99,15 @@ class Destination:
     def _patient(self) -> Iterator[None]:
         """The hub's errors are ours, and no request waits for longer than U2ZOO_TIMEOUT without a byte."""
         import httpx2
-        from huggingface_hub import close_session, set_client_factory
-        from huggingface_hub.utils import _http
+        from huggingface_hub import get_session
 
-        before, seconds = _http._GLOBAL_CLIENT_FACTORY, patience()
-
-        def patient() -> Any:
-            made = before()
-            made.timeout = httpx2.Timeout(seconds)
-            return made
-
-        set_client_factory(patient)
+        session, seconds = get_session(), patience()
+        before, session.timeout = session.timeout, httpx2.Timeout(seconds)
         try:
             with errors_of_the_hub(str(self.name), OutputError):
                 yield
         finally:
-            set_client_factory(before)
-            close_session()
+            session.timeout = before
 
 
 class _Watched(io.BufferedReader):

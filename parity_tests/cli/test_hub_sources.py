@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from support.commands import called, left, u2zoo
 from support.data import NANO, ROOT
-from support.hub_server import TOKEN, Hub
+from support.hub_server import TOKEN
 
 from converters import FORMATS
 from converters.loading import name_of, open_source, read_source
@@ -21,22 +21,10 @@ from u2net_zoo.hub.hub_files import fetch_from_hub
 from u2net_zoo.hub.hub_name import HubName, hub_name
 from u2net_zoo.sources import known_profile, profile_of
 
-pytest.importorskip("huggingface_hub")
 pytestmark = pytest.mark.usefixtures("home")
 
 WEIGHTS = NANO.read_bytes()
 OTHER = bytes(range(256)) * 20
-
-
-@pytest.fixture
-def hub(monkeypatch):
-    """The hub that HF_ENDPOINT names, and nobody logged in."""
-    served = Hub().start()
-    monkeypatch.setenv("HF_ENDPOINT", served.address)
-    for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
-        monkeypatch.delenv(name, raising=False)
-    yield served
-    served.close()
 
 
 def test_a_repository_is_a_source_of_every_command(hub, small_file, tmp_path, cat):
@@ -169,10 +157,10 @@ class TestWhichFile:
 
 GATED = "not public, or given to those who ask for it"
 FAULTS = {
-    "cut": (("file", "cut"), "expected 5120 bytes, got 2560; the connection ended early"),
-    "flipped": (("file", "flipped"), "expected sha256 .*, got .*; the file was replaced, or damaged on its way"),
+    "cut": (("file", "cut"), "expected 5120 bytes, got 2560"),
+    "flipped": (("file", "flipped"), "expected sha256 .*, got "),
     "larger": (("file", "larger"), "expected 5120 bytes, the server announces 5220"),
-    "endless": (("file", "endless"), "expected at most 5120 bytes, more came; cut off"),
+    "endless": (("file", "endless"), "expected at most 5120 bytes, "),
     "slow": (("file", "slow"), "the connection has stalled"),
     "silent": (("file", "silent"), "no answer for 0.5 s"),
     "file 401": (("file", 401), f"HTTP 401 Unauthorized: {GATED}"),

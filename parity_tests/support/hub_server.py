@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, unquote, urlsplit
 
+import yaml
+
 __all__ = ["TOKEN", "Hub", "Repository"]
 
 TOKEN = "hf_PlantedTokenThatNobodyMayEverSee0123"  # noqa: S105 - nobody's
@@ -185,7 +187,8 @@ class _Handler(BaseHTTPRequestHandler):
         commit = held.refs.get(revision or "main", revision)
         siblings = [_sibling(name, content) for name, content in held.commits[commit].items()]
         named = {"id": repo, "sha": commit, "private": held.private, "gated": "manual" if held.gated else False}
-        return self._json({**named, "siblings": siblings, "cardData": held.card, "tags": []})
+        card = held.card or _metadata(held.commits[commit].get("README.md", b""))
+        return self._json({**named, "siblings": siblings, "cardData": card, "tags": []})
 
     def _resolve(self, repo: str, revision: str, file: str) -> None:
         held = self._repository(repo, revision)
@@ -194,26 +197,30 @@ class _Handler(BaseHTTPRequestHandler):
         if held.gated and self.headers.get("Authorization") != f"Bearer {TOKEN}":
             self._error(403, "GatedRepo", "Access to model is restricted")
             return
-        content = held.files(revision).get(file)
+        commit = held.refs.get(revision, revision)
+        content = held.commits[commit].get(file)
         if content is None:
             self._error(404, "EntryNotFound")
         elif len(content) < LARGE:
-            self._body(content if self.hub.small is None else bytes([content[0] ^ 1]) + content[1:])
+            flipped = bytes([content[0] ^ 1]) + content[1:] if self.hub.small == "flipped" else content
+            self._body(flipped, X_Repo_Commit=commit, ETag=f'"{_git(content)}"')
         else:
             digest = hashlib.sha256(content).hexdigest()
-            self._send(302, Location=f"{self.hub.storage}/{digest}?Signature=secretkeyofthefile")
+            address = f"{self.hub.storage}/{digest}?Signature=secretkeyofthefile"
+            linked = {"X-Linked-Etag": f'"{digest}"', "X-Linked-Size": str(len(content))}
+            self._send(302, X_Repo_Commit=commit, Location=address, **linked)
 
     def _stored(self, path: str) -> None:
         digest = path.strip("/")
         contents = [c for r in self.hub.repositories.values() for files in r.commits.values() for c in files.values()]
         self._body(next(c for c in contents if hashlib.sha256(c).hexdigest() == digest))
 
-    def _body(self, content: bytes) -> None:
+    def _body(self, content: bytes, **headers: str) -> None:
         wanted = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
         self.content = content
         if wanted is None:
             if not self._fault("file"):
-                self._send(200, content, kind="application/octet-stream")
+                self._send(200, content, kind="application/octet-stream", **headers)
             return
         start, end = int(wanted[1]), min(int(wanted[2] or len(content)), len(content) - 1)
         part = content[start : end + 1]
@@ -280,7 +287,9 @@ class _Handler(BaseHTTPRequestHandler):
         if self._fault("create") or not self._may_write():
             return None
         if repo in self.hub.repositories:
-            return self._error(409, message="You already created this model repo")
+            return self._json(
+                {"error": "You already created this model repo", "url": f"{self.hub.address}/{repo}"}, 409
+            )
         self.hub.repositories[repo] = Repository(private=asked.get("visibility") == "private")
         self.hub.repositories[repo].commit({".gitattributes": b""}, message="initial commit")
         return self._json({"url": f"{self.hub.address}/{repo}", "name": repo})
@@ -353,9 +362,18 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
 
+def _metadata(readme: bytes) -> dict:
+    """What the card says between its two first lines of dashes."""
+    parts = readme.decode().split("---\n")
+    return (yaml.safe_load(parts[1]) or {}) if len(parts) > 2 else {}
+
+
+def _git(content: bytes) -> str:
+    return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
+
+
 def _sibling(name: str, content: bytes) -> dict:
-    git = hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
-    row = {"rfilename": name, "size": len(content), "blobId": git}
+    row = {"rfilename": name, "size": len(content), "blobId": _git(content)}
     if len(content) >= LARGE:
         row["lfs"] = {"size": len(content), "sha256": hashlib.sha256(content).hexdigest(), "pointerSize": 130}
     return row

@@ -26,7 +26,10 @@ INDENT = 13  # of what follows a format's name
 
 def convert(
     source: Annotated[
-        Path, typer.Argument(help="Weights, a converted model of any format, or a name that `u2zoo list` shows.")
+        Path,
+        typer.Argument(
+            help="Weights, a converted model of any format, a name that `u2zoo list` shows, or hf:OWNER/NAME[/FILE]."
+        ),
     ],
     to: Annotated[str, typer.Option("--to", help=f"Formats, or all that need no network: {', '.join(FORMATS)}.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder of the artifacts.")] = Path("."),

@@ -16,7 +16,15 @@ if TYPE_CHECKING:
 
     from ..hub.hub_name import HubName
 
-__all__ = ["publish"]
+__all__ = ["EXAMPLES", "publish"]
+
+EXAMPLES = {
+    "See what would be sent, and the card": "u2zoo publish out --to hf:me/u2netp --dry-run --stage staged",
+    "Publish for oneself": "u2zoo publish out --to hf:me/u2netp --private",
+    "Weights that the catalog does not know": (
+        "u2zoo publish out --to hf:me/mine --source mine.pth --profile paper --licence apache-2.0"
+    ),
+}
 
 
 def publish(
@@ -51,12 +59,14 @@ def publish(
     ONNX files go where transformers.js looks for them. Log in with `hf auth login`, or set HF_TOKEN.
     """
     state.json = json
-    from converters.publish.publication import Plan
+    from converters.publish.publication import Plan, check_new
 
     from .verify import photographs_of
 
     if stage and not dry_run:
         raise OptionError(f"--stage {stage}: goes with --dry-run; without it the files are sent")
+    if stage:
+        check_new(stage)
     name = _destination(to, revision)
     openers = photographs_of(images)
     if source is not None:

@@ -60,10 +60,10 @@ def endpoint() -> str:
 def token(what: str) -> str | None:
     """Who asks; None: nobody is logged in, or HF_HUB_DISABLE_IMPLICIT_TOKEN is set. Never to be shown."""
     unreported_hub(what)
-    from huggingface_hub.utils._headers import get_token_to_send
+    from huggingface_hub.utils import build_hf_headers
 
     with errors_of_the_hub(what):
-        return get_token_to_send(None)
+        return build_hf_headers().get("authorization", "").removeprefix("Bearer ") or None
 
 
 def log_in() -> str:
@@ -135,10 +135,10 @@ def _of_status(status: int, response: Any) -> str:
 
 def _without_secrets(text: str) -> str:
     """A server may send back what it was sent."""
-    from huggingface_hub.utils._auth import _get_token_from_environment, _get_token_from_file
+    from huggingface_hub import get_token
 
-    with contextlib.suppress(OSError):
-        for secret in (_get_token_from_environment(), _get_token_from_file()):
+    with contextlib.suppress(Exception):  # whatever hinders the library from finding one
+        for secret in (os.environ.get("HF_TOKEN"), os.environ.get("HUGGING_FACE_HUB_TOKEN"), get_token()):
             text = text.replace(secret, "…") if secret else text
     text = re.sub(r"\b(hf|api_org|hf_oauth)_[A-Za-z0-9._-]{8,}", "…", text)
     return re.sub(r"(https?://[^\s?'\"]+)\?[^\s'\"]+", r"\1", text)
