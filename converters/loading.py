@@ -107,7 +107,7 @@ def read_source(path: str | Path, key: str | None = None, arch: str | None = Non
 def open_source(
     source: str | Path | Checkpoint, key: str | None, arch: str | None
 ) -> tuple[Checkpoint, Located | None]:
-    """The checkpoint of a file or of a name in the catalog, and where it lies; raises as `locate` and `read_source`."""
+    """The checkpoint of a file or a name (see `locate`), and where it lies; raises as `locate` and `read_source`."""
     if isinstance(source, Checkpoint):
         return source, None
     located = locate(source)
@@ -115,19 +115,21 @@ def open_source(
 
 
 def with_catalog_notes(checkpoint: Checkpoint, located: Located) -> Checkpoint:
-    """With what the catalog knows of the weights, for the artifacts' metadata."""
+    """With what the catalog or the hub knows of the weights, for the artifacts' metadata."""
     entry = located.entry
-    if entry is None:
-        return checkpoint
-    classes = {"classes": json.dumps(entry.classes)} if entry.classes else {}
-    return checkpoint.with_meta(licence=entry.licence, **classes)
+    notes = {"classes": json.dumps(entry.classes)} if entry and entry.classes else {}
+    if located.hub:
+        notes["source"] = str(located.hub.name)
+    if located.licence:
+        notes["licence"] = located.licence
+    return checkpoint.with_meta(**notes)
 
 
 def name_of(located: Located | None, checkpoint: Checkpoint) -> str:
-    """What artifacts are called after: the catalog's name, the file's, or the architecture's."""
+    """What artifacts are called after: the catalog's name, the file's, its repository's, or the architecture's."""
     if located is None:
         return checkpoint.arch.name
-    return located.entry.name if located.entry else stem_of(located.path)
+    return located.name or stem_of(located.path)
 
 
 def stem_of(path: str | Path) -> str:

@@ -62,6 +62,7 @@ COMMANDS = (
     "formats",
     "info",
     "list",
+    "publish",
     "serve",
     "tools",
     "train",

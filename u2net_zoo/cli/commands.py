@@ -10,7 +10,7 @@ import typer
 from .. import __version__
 from ..errors import U2ZooError, install_hint, one_line
 from ..system import ending_signals
-from . import bench, convert, engines, eval, fetch, formats, info, serve, tools, train, verify, video
+from . import bench, convert, engines, eval, fetch, formats, info, publish, serve, tools, train, verify, video
 from . import list as listing
 from .applications import Commands
 from .console import say_anything, state
@@ -39,6 +39,7 @@ TABLE = (
     ("bench", bench.bench, CONVERT, bench.EXAMPLES),
     ("list", listing.list_weights, CONVERT, listing.EXAMPLES),
     ("fetch", fetch.fetch, CONVERT, fetch.EXAMPLES),
+    ("publish", publish.publish, CONVERT, publish.EXAMPLES),
     ("video", video.video, USE, video.EXAMPLES),
     ("engines", engines.engines, USE, engines.EXAMPLES),
     ("train", train.train, TRAIN, train.EXAMPLES),
