@@ -1,0 +1,61 @@
+"""Whether an output is the one that a page shows: its words, and its figures as far as these repeat.
+
+Runs of spaces and rules of dashes count as one space; `…` stands for anything in its line, alone for any lines.
+Counts (bare whole numbers) and figures within a word (`320x320`, `float32`) are words. Sizes (B to GB) may differ by
+20 %. Other figures, times and what was measured, are free.
+"""
+
+import re
+
+SIZE = 0.2
+FIGURE = re.compile(
+    r"(?<![\w.,])(?P<number>[+-]?\d+(?:[.,]\d+)*(?:e[+-]?\d+)?)(?P<x>x(?!\w))?(?P<unit>\s?(?:[kMG]?B|ms|s|%|min|h)\b|%)?(?!\w)"
+)
+FREE = r"[+-]?(?:\d+(?:[.,]\d+)*(?:e[+-]?\d+)?|inf|nan)"
+SCALE = {"B": 1, "kB": 1e3, "MB": 1e6, "GB": 1e9}
+
+
+def lines_of(text: str) -> list[str]:
+    plain = re.sub(r"[─━-]{4,}", " ", text.replace("\\", "/"))
+    return [line for line in (" ".join(line.split()) for line in plain.splitlines()) if line]
+
+
+def agree(shown: str, actual: str, *, sizes: bool = True) -> bool:
+    """Whether `actual` is what the page shows; `sizes=False`: these are of other weights, and free."""
+    return _agree(lines_of(shown), lines_of(actual), sizes)
+
+
+def _agree(shown: list[str], actual: list[str], sizes: bool) -> bool:
+    if not shown:
+        return not actual
+    if shown[0] == "…":
+        return any(_agree(shown[1:], actual[start:], sizes) for start in range(len(actual) + 1))
+    return bool(actual) and line_agrees(shown[0], actual[0], sizes) and _agree(shown[1:], actual[1:], sizes)
+
+
+def line_agrees(shown: str, actual: str, sizes: bool = True) -> bool:
+    pattern, bounds, end = "", [], 0
+    for figure in FIGURE.finditer(shown):
+        pattern += _words(shown[end : figure.start()])
+        end = figure.end()
+        unit = (figure["unit"] or "").strip()
+        if unit in SCALE:
+            bounds.append(_bytes(figure["number"], unit))
+            pattern += rf"(\S+) ({'|'.join(SCALE)})"
+        elif unit or figure["x"] or re.search(r"[.e]", figure["number"]):
+            pattern += FREE + re.escape(figure[0][len(figure["number"]) :])
+        else:
+            pattern += re.escape(figure[0])
+    found = re.fullmatch(pattern + _words(shown[end:]), actual)
+    if found is None or not sizes:
+        return found is not None
+    came = [_bytes(*found.group(i, i + 1)) for i in range(1, 2 * len(bounds), 2)]
+    return all(abs(a - b) <= SIZE * b for a, b in zip(came, bounds, strict=True))
+
+
+def _words(text: str) -> str:
+    return ".*?".join(map(re.escape, text.split("…")))
+
+
+def _bytes(number: str, unit: str) -> float:
+    return float(number.replace(",", "")) * SCALE[unit]
