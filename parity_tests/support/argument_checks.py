@@ -137,7 +137,7 @@ def _installs(words: list[str]) -> str:
 
 
 def taken(words: list[str], options: str) -> str:
-    """Of `--size 64 --steps 2`, what the command that the words name has."""
+    """Of `--size 64 --steps 2`, what the command that the words name has and is not told yet."""
     command, _ = _command(words)
     pairs = re.findall(r"(--[\w-]+)((?: (?!--)\S+)*)", options)
-    return " ".join(name + value for name, value in pairs if not isinstance(command, str) and name in _options(command))
+    return " ".join(name + value for name, value in pairs if not isinstance(command, str) and name in _options(command) - set(words))

@@ -30,6 +30,7 @@ class Page:
         self.folder, self.env = folder, env
         self.namespace: dict = {"__name__": "page"}
         self.said: subprocess.CompletedProcess | None = None
+        self.last: subprocess.CompletedProcess | None = None  # what the last output block was compared with
         self.server: subprocess.Popen | None = None
         self.address = ""
 
@@ -64,8 +65,8 @@ class Page:
         return self.said
 
     def _compare(self, block: Block) -> None:
-        done = self.shown(block)
-        self._agrees(block, block.text, done)
+        self.last = self.shown(block)
+        self._agrees(block, block.text, self.last)
 
     def _agrees(self, block: Block, text: str, done: subprocess.CompletedProcess) -> None:
         sizes = block.mark("pattern") is None
