@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from u2net_zoo.checkpoint import Checkpoint
-from u2net_zoo.containers import content_of, refuse_no_model
+from u2net_zoo.containers import Content, content_of, refuse_no_model
 from u2net_zoo.errors import (
     ArtifactError,
     CheckpointError,
@@ -37,6 +37,8 @@ def format_of(path: str | Path) -> Format:
         raise InputError(f"{path}: {unread.reason(path) or 'no such file'}")
     refuse_no_model(path)
     content = content_of(path)
+    if named := _named_and_signed(path, content):
+        return named
     signed = [fmt for fmt in FORMATS.values() if fmt.signature and fmt.signature.fits(content)]
     if signed:
         return max(signed, key=lambda fmt: len(fmt.signature.members) if fmt.signature else 0)
@@ -55,6 +57,14 @@ def format_of(path: str | Path) -> Format:
     raise ArtifactError(
         f"{path}: {'a folder that is ' if path.is_dir() else ''}not a model of a known kind; allowed: {suffixes}"
     )
+
+
+def _named_and_signed(path: Path, content: Content) -> Format | None:
+    """Where name and content agree, no other format has to be imported to ask."""
+    name = path.suffix.lower().removeprefix(".")
+    signature = FORMATS[name].signature if name in FORMATS else None
+    agree = signature and not content.members and signature.fits(content)
+    return FORMATS[name] if agree else None
 
 
 def read_source(path: str | Path, key: str | None = None, arch: str | None = None) -> Checkpoint:

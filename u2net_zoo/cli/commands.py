@@ -1,5 +1,6 @@
 """The commands together, and what becomes of errors."""
 
+import gc
 import signal
 import sys
 from typing import Annotated
@@ -47,6 +48,8 @@ def options(
     version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks and what the frameworks print.")] = False,
 ) -> None:
+    gc.freeze()  # what the imports left is here to stay
+    gc.enable()
     state.debug = debug
     if version:
         print(f"u2zoo {__version__}")
