@@ -109,5 +109,6 @@ def test_words_counts_and_sizes_of_an_output_are_not():
         assert not agree(SHOWN, SHOWN.replace("  ", " ").replace(before.replace("  ", " "), after.replace("  ", " ")))
     assert not agree("4 masks", "5 masks")
     assert not agree("at 320x320", "at 512x320")
-    assert not agree(SHOWN, SHOWN + "\nmore")
-    assert agree("9.2 MB", "4.6 kB", sizes=False)
+    assert not agree(SHOWN, SHOWN.splitlines()[0])
+    assert not agree(SHOWN, SHOWN.replace("\n", "\nsomething between\n"))
+    assert agree("(16, 20), 9.2 MB", "(8, 20), 4.6 kB", figures=False)

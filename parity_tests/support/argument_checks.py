@@ -65,7 +65,7 @@ def programs_option(span: str) -> str:
 
 
 def shaped_like_a_command(span: str) -> bool:
-    return span.startswith(("u2zoo ", "make ", "scripts/")) and "://" not in span
+    return span.startswith(("u2zoo ", "make ", "scripts/")) and not span.endswith("/") and "://" not in span
 
 
 def unknown_in(line: str) -> str:

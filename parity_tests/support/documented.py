@@ -12,6 +12,7 @@ from pathlib import Path
 
 import requests
 from support import argument_checks, command_lines, shown_output, snippets
+from support.data import ROOT
 from support.documents import SESSION, Block
 
 SHELL = ("", "sh", "bash", "shell", SESSION)
@@ -21,6 +22,7 @@ SHOWN_ADDRESS = ("http://127.0.0.1:8000", "http://localhost:8000")
 RESULTS = ("-o", "--out")
 # It tells of the weights that the project knows, so it is not given the stand-in catalog.
 OF_THE_REAL_CATALOG = ("list",)
+CLONE = "path/to/clone"  # as the pages call it
 
 
 class Page:
@@ -69,9 +71,9 @@ class Page:
         self._agrees(block, block.text, self.last)
 
     def _agrees(self, block: Block, text: str, done: subprocess.CompletedProcess) -> None:
-        sizes = block.mark("pattern") is None
+        figures = block.mark("pattern") is None
         told = (done.stdout, done.stderr + done.stdout)
-        same = any(shown_output.agree(text, real, sizes=sizes) for real in told)
+        same = any(shown_output.agree(text, real, figures=figures) for real in told)
         assert same, f"{block.place} shows\n{text}\nand {done.args} says\n{done.stderr}{done.stdout}"
 
     def _shell(self, block: Block) -> None:
@@ -102,6 +104,7 @@ class Page:
         for shown in SHOWN_ADDRESS if self.server else ():
             line = line.replace(shown, self.address)
         line = line.replace("curl ", "curl --fail --silent --show-error ", 1) if line.startswith("curl ") else line
+        line = line.replace(CLONE, ROOT.as_posix())
         words = command_lines.words_of(line)
         env = {} if len(words) > 1 and words[1] in OF_THE_REAL_CATALOG else self.env
         mark = block.mark("with")

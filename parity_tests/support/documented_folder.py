@@ -2,7 +2,7 @@
 bundled weights; and a catalog whose downloads are served from this machine.
 
 Every `.pth`, and every name of the catalog, holds the weights of u2net_nano, so masks are masks; networks that tell
-classes apart are small and hold hard weights.
+classes apart are small and hold hard weights. `app.tflite` is right; `found.tflite` has its weights and aligns corners.
 """
 
 import shutil
@@ -18,7 +18,6 @@ from support.photographs import photograph
 
 PHOTOGRAPHS = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg")
 WIDTH = 160
-SIDE = 64  # of what found.tflite takes
 FACTS = ("purpose", "profile", "output", "licence", "training", "citation", "out_ch", "classes")
 
 
@@ -65,8 +64,8 @@ def _weights(folder: Path) -> None:
     state = {name: torch.from_numpy(values) for name, values in checkpoint.full_state().items()}
     for name in ("u2netp.pth", "u2net.pth"):
         torch.save(state, folder / name)
-    tflite.write(checkpoint, folder / "found.tflite", tflite.settle(Options(size=(SIDE, SIDE))))
-    aligned_corners(folder / "found.tflite", folder / "resized.tflite")
+    tflite.write(checkpoint, folder / "app.tflite", tflite.settle(Options()))
+    aligned_corners(folder / "app.tflite", folder / "found.tflite")
 
 
 def stand_ins(folder: Path) -> Path:

@@ -20,20 +20,21 @@ def lines_of(text: str) -> list[str]:
     return [line for line in (" ".join(line.split()) for line in plain.splitlines()) if line]
 
 
-def agree(shown: str, actual: str, *, sizes: bool = True) -> bool:
-    """Whether `actual` is what the page shows; `sizes=False`: these are of other weights, and free."""
-    return _agree(lines_of(shown), lines_of(actual), sizes)
+def agree(shown: str, actual: str, *, figures: bool = True) -> bool:
+    """Whether the page shows `actual`, or lines of it that follow each other; `figures=False`: all of these are of
+    other weights, and free."""
+    return _agree(["…", *lines_of(shown), "…"], lines_of(actual), figures)
 
 
-def _agree(shown: list[str], actual: list[str], sizes: bool) -> bool:
+def _agree(shown: list[str], actual: list[str], figures: bool) -> bool:
     if not shown:
         return not actual
     if shown[0] == "…":
-        return any(_agree(shown[1:], actual[start:], sizes) for start in range(len(actual) + 1))
-    return bool(actual) and line_agrees(shown[0], actual[0], sizes) and _agree(shown[1:], actual[1:], sizes)
+        return any(_agree(shown[1:], actual[start:], figures) for start in range(len(actual) + 1))
+    return bool(actual) and line_agrees(shown[0], actual[0], figures) and _agree(shown[1:], actual[1:], figures)
 
 
-def line_agrees(shown: str, actual: str, sizes: bool = True) -> bool:
+def line_agrees(shown: str, actual: str, figures: bool = True) -> bool:
     pattern, bounds, end = "", [], 0
     for figure in FIGURE.finditer(shown):
         pattern += _words(shown[end : figure.start()])
@@ -42,12 +43,12 @@ def line_agrees(shown: str, actual: str, sizes: bool = True) -> bool:
         if unit in SCALE:
             bounds.append(_bytes(figure["number"], unit))
             pattern += rf"(\S+) ({'|'.join(SCALE)})"
-        elif unit or figure["x"] or re.search(r"[.e]", figure["number"]):
+        elif unit or figure["x"] or not figures or re.search(r"[.e]", figure["number"]):
             pattern += FREE + re.escape(figure[0][len(figure["number"]) :])
         else:
             pattern += re.escape(figure[0])
     found = re.fullmatch(pattern + _words(shown[end:]), actual)
-    if found is None or not sizes:
+    if found is None or not figures:
         return found is not None
     came = [_bytes(*found.group(i, i + 1)) for i in range(1, 2 * len(bounds), 2)]
     return all(abs(a - b) <= SIZE * b for a, b in zip(came, bounds, strict=True))

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from unittest import mock
 
+from support.data import ROOT
 from support.documents import Block
 
 # What Apple's frameworks define, of what the pages' Swift calls.
@@ -17,7 +18,8 @@ APPLE: set[str] = set()
 def run_python(block: Block, namespace: dict) -> None:
     """Runs the block in the page's namespace; one with `>>> ` shows what it answers, which is compared."""
     if not block.text.lstrip().startswith(">>> "):
-        exec(compile(block.text, block.place, "exec"), namespace)  # noqa: S102 - the pages are ours
+        text = block.text.replace("path/to/clone", ROOT.as_posix())
+        exec(compile(text, block.place, "exec"), namespace)  # noqa: S102 - the pages are ours
         return
     test = doctest.DocTestParser().get_doctest(block.text, namespace, block.page, block.page, block.line)
     test.globs = namespace
