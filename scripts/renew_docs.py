@@ -35,7 +35,7 @@ def main() -> int:
         return 0
     with tempfile.TemporaryDirectory(prefix="u2zoo-docs-") as place:
         os.environ.update(U2ZOO_HOME=f"{place}/home", U2ZOO_RUNTIME="torch")
-        wrong = _renew_pages(pages, Path(place))
+        wrong = _renew_pages(pages, Path(place)) if pages else 0
         for name in (name for name in options.files if name.endswith(".ipynb")):
             _renew_notebook(ROOT / name, Path(tempfile.mkdtemp(dir=place)))
     return 1 if wrong else 0
@@ -45,7 +45,9 @@ def _list(pages: list[str]) -> None:
     from support.documents import blocks
 
     for block in (block for page in pages for block in blocks(page)):
-        marks = ", ".join(f"{mark.word} {mark.value}".strip() + f" ({mark.reason})" * bool(mark.reason) for mark in block.marks)
+        marks = ", ".join(
+            f"{mark.word} {mark.value}".strip() + f" ({mark.reason})" * bool(mark.reason) for mark in block.marks
+        )
         print(f"{block.place}: {block.language or 'shell'}: {marks or 'run'}")
 
 

@@ -26,7 +26,7 @@ def test_a_link_to_nowhere_is_seen():
     assert "what-computes" in documents.anchors("docs/browser.md")
 
 
-@pytest.mark.parametrize("page", (*PAGES, "CONTRIBUTING.md"))
+@pytest.mark.parametrize("page", [*PAGES, "CONTRIBUTING.md"])
 def test_paths_of_the_clone_exist(page):
     named = [(line, span.split()[0].split("::")[0]) for line, span in documents.spans(page) if span.startswith(FOLDERS)]
     # A path that says no suffix is a module's or a folder's.
@@ -55,7 +55,7 @@ def test_an_unknown_option_or_command_within_the_text_is_seen():
     assert unknown_in("u2zoo tools remove onnx2tf") == ""
 
 
-@pytest.mark.parametrize("page", (*PAGES, "CONTRIBUTING.md"))
+@pytest.mark.parametrize("page", [*PAGES, "CONTRIBUTING.md"])
 def test_environment_variables_that_the_text_names_are_read(page):
     code = "".join(path.read_text("utf-8") for top in ("u2net_zoo", "converters", "parity_tests") for path in
                    (ROOT / top).rglob("*.py"))  # fmt: skip

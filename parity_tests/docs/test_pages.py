@@ -90,10 +90,10 @@ def test_a_mark_belongs_to_the_block_right_after_it():
     ],
 )
 def test_what_is_untrue_is_seen(text, said, tmp_path):
+    (block,) = blocks("page.md", text)
     page = Page(tmp_path, {})
     with pytest.raises(AssertionError, match=said):
-        for block in blocks("page.md", text):
-            page.run(block)
+        page.run(block)
 
 
 SHOWN = "onnx         out/u2netp.onnx  4.6 MB  2.8 s  max|Δ| 3.4e-05 = 0.8x noise\nin all 4.3 s"

@@ -1,6 +1,7 @@
-"""Whether a command could start: it is parsed by its own parser, or by what its script, Makefile or pyproject states."""
+"""Whether a command could start: by its own parser, or by what its script, the Makefile or pyproject.toml states."""
 
 import ast
+import itertools
 import re
 import shlex
 import shutil
@@ -78,7 +79,9 @@ def unknown_in(line: str) -> str:
             return command
         allowed, name = _options(command), command.name
     elif words[0] == "make":
-        return next((f"make has no target {word}" for word in words[1:] if word not in _targets() and "=" not in word), "")
+        return next(
+            (f"make has no target {word}" for word in words[1:] if word not in _targets() and "=" not in word), ""
+        )
     else:
         if not (ROOT / words[0]).is_file():
             return f"there is no {words[0]}"
@@ -128,11 +131,13 @@ def _parsed(words: list[str]) -> str:
 def _installs(words: list[str]) -> str:
     """Extras that are asked for exist, and so do the constraints."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-    asked = {extra.strip() for word in words for listed in re.findall(r"\[(.*?)\]", word) for extra in listed.split(",")}
+    asked = {
+        extra.strip() for word in words for listed in re.findall(r"\[(.*?)\]", word) for extra in listed.split(",")
+    }
     unknown = sorted(asked - set(project["optional-dependencies"]))
     if unknown:
         return f"there is no extra {unknown[0]}"
-    files = [after for word, after in zip(words, words[1:], strict=False) if word in ("-c", "--constraint")]
+    files = [after for word, after in itertools.pairwise(words) if word in ("-c", "--constraint")]
     return next((f"there is no {name}" for name in files if not (ROOT / name).is_file()), "")
 
 
@@ -140,4 +145,6 @@ def taken(words: list[str], options: str) -> str:
     """Of `--size 64 --steps 2`, what the command that the words name has and is not told yet."""
     command, _ = _command(words)
     pairs = re.findall(r"(--[\w-]+)((?: (?!--)\S+)*)", options)
-    return " ".join(name + value for name, value in pairs if not isinstance(command, str) and name in _options(command) - set(words))
+    return " ".join(
+        name + value for name, value in pairs if not isinstance(command, str) and name in _options(command) - set(words)
+    )

@@ -1,6 +1,7 @@
 """Lines of a shell block, run: the program's own in this process, others, and pipes, by a shell."""
 
 import glob
+import itertools
 import os
 import re
 import shlex
@@ -97,7 +98,7 @@ def started(line: str, cwd: Path, env: dict[str, str]) -> tuple[subprocess.Popen
     """A server of the page (`u2zoo serve …`, `python3 …/serve.py`) on a free port, and its address."""
     words = words_of(line)
     if words[0] == "u2zoo":
-        kept = [word for before, word in zip(words, words[1:], strict=False) if "--port" not in (before, word)]
+        kept = [word for before, word in itertools.pairwise(words) if "--port" not in (before, word)]
         command = [sys.executable, "-m", "u2net_zoo", *kept, "--port", "0"]
     else:
         command = [sys.executable, words[1], "0"]

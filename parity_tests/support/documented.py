@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import itertools
 import json
 import os
 import signal
@@ -112,7 +113,7 @@ class Page:
         with snippets.registry_of(line, self.folder):
             done = command_lines.run(line, self.folder, env, more)
         done.args = line
-        results = [after for word, after in zip(words, words[1:], strict=False) if word in RESULTS and after != "-"]
+        results = [after for word, after in itertools.pairwise(words) if word in RESULTS and after != "-"]
         missing = [name for name in results if not (self.folder / name).exists()]
         assert done.returncode or not missing, f"{block.place}: {line} wrote no {missing}"
         return done
@@ -152,6 +153,8 @@ def _starts_a_server(line: str) -> bool:
 def _check_codes(block: Block, done: list) -> None:
     mark = block.mark("exit")
     expected = int(mark.value) if mark else 0
-    wrong = [f"{p.args} ends with {p.returncode}: {p.stderr}{p.stdout}" for p in done if p.returncode not in (0, expected)]
+    wrong = [
+        f"{p.args} ends with {p.returncode}: {p.stderr}{p.stdout}" for p in done if p.returncode not in (0, expected)
+    ]
     assert not wrong, f"{block.place}: {wrong[0]}"
     assert not mark or expected in [p.returncode for p in done], f"{block.place}: nothing ended with {expected}"

@@ -56,9 +56,9 @@ def _clip(path: Path) -> None:
 
 def _weights(folder: Path) -> None:
     import torch
+    from support.faults import aligned_corners
 
     from converters import FORMATS, Options
-    from support.faults import aligned_corners
 
     checkpoint, tflite = nano(), FORMATS["tflite"]
     state = {name: torch.from_numpy(values) for name, values in checkpoint.full_state().items()}
