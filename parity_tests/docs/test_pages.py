@@ -101,6 +101,7 @@ SHOWN = "onnx         out/u2netp.onnx  4.6 MB  2.8 s  max|Δ| 3.4e-05 = 0.8x noi
 
 def test_figures_of_an_output_are_free_where_they_vary():
     assert agree(SHOWN, "onnx  out/u2netp.onnx  4.4 MB  12 s  max|Δ| 1e-06 = 1.1x noise\n\nin all       9.0 s\n")
+    assert agree("off 1.2%  361 ms  192.7 MB", "off 1.3%  12 ms  1.1 GB")
     assert agree("4 masks, …\n…\nIoU 0.99", "4 masks, 2 of them grey\na\nb\nIoU 1.0000")
 
 

@@ -2,7 +2,7 @@
 
 Runs of spaces and rules of dashes count as one space; `…` stands for anything in its line, alone for any lines.
 Counts (bare whole numbers) and figures within a word (`320x320`, `float32`) are words. Sizes (B to GB) may differ by
-20 %. Other figures, times and what was measured, are free.
+20 %, but one right behind a time (`361 ms  192.7 MB`) is memory. That, times and what else was measured are free.
 """
 
 import re
@@ -12,6 +12,7 @@ FIGURE = re.compile(
     r"(?<![\w.,])(?P<number>[+-]?\d+(?:[.,]\d+)*(?:e[+-]?\d+)?)(?P<x>x(?!\w))?(?P<unit>\s?(?:[kMG]?B|ms|s|%|min|h)\b|%)?(?!\w)"
 )
 FREE = r"[+-]?(?:\d+(?:[.,]\d+)*(?:e[+-]?\d+)?|inf|nan)"
+TIMES = ("s", "ms", "min", "h")
 SCALE = {"B": 1, "kB": 1e3, "MB": 1e6, "GB": 1e9}
 
 
@@ -35,18 +36,21 @@ def _agree(shown: list[str], actual: list[str], figures: bool) -> bool:
 
 
 def line_agrees(shown: str, actual: str, figures: bool = True) -> bool:
-    pattern, bounds, end = "", [], 0
+    """One line of both, without runs of spaces."""
+    pattern, bounds, end, before = "", [], 0, ""
     for figure in FIGURE.finditer(shown):
-        pattern += _words(shown[end : figure.start()])
-        end = figure.end()
-        unit = (figure["unit"] or "").strip()
-        if unit in SCALE:
+        between, unit = shown[end : figure.start()], (figure["unit"] or "").strip()
+        pattern, end = pattern + _words(between), figure.end()
+        if unit in SCALE and not (before in TIMES and between == " "):
             bounds.append(_bytes(figure["number"], unit))
             pattern += rf"(\S+) ({'|'.join(SCALE)})"
+        elif unit in SCALE:
+            pattern += rf"\S+ (?:{'|'.join(SCALE)})"
         elif unit or figure["x"] or not figures or re.search(r"[.e]", figure["number"]):
             pattern += FREE + re.escape(figure[0][len(figure["number"]) :])
         else:
             pattern += re.escape(figure[0])
+        before = unit
     found = re.fullmatch(pattern + _words(shown[end:]), actual)
     if found is None or not figures:
         return found is not None
