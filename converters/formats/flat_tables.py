@@ -56,6 +56,9 @@ class Table:
     def real(self, field: int, default: float = 0.0) -> float:
         return self._scalar("<f", field, default)
 
+    def double(self, field: int, default: float = 0.0) -> float:
+        return self._scalar("<d", field, default)
+
     def text(self, field: int) -> str:
         return self._text(self._target(self.fields[field])) if field in self.fields else ""
 

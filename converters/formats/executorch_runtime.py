@@ -1,0 +1,187 @@
+"""ExecuTorch's programs in its own runtime, on the processor."""
+
+import contextlib
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+
+from u2net_zoo.arch import Architecture
+from u2net_zoo.errors import ArtifactError, CheckpointError, one_line
+from u2net_zoo.streams import silent_output
+from u2net_zoo.system import processors
+
+from ..embedded import read_precision, read_takes
+from ..predictor import Predictor
+from .executorch_program import XNNPACK, Parsed, Step, parsed_program
+from .executorch_reader import DAMAGE, delegate_graph
+from .executorch_schema import Kind, Scalar, Tensor
+from .executorch_writing import program_bytes
+from .layout import NCHW, Layout, check_input
+from .weight_graph import Graph
+from .xnnpack_payload import Payload, parsed_payload
+from .xnnpack_shapes import check_shapes, float_values
+
+__all__ = ["ExecuTorchRuntime", "threads"]
+
+LOADING = threading.Lock()
+OUTPUTS = "u2zoo.outputs"  # of the words that a file says of itself: names, which the format has no place for
+TRIAL = 120  # seconds
+
+
+class ExecuTorchRuntime(Predictor):
+    """A `.pte` file. Of kernels that it calls outside of XNNPACK a process of its own makes sure first: damage there
+    ends a process."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        try:
+            self.program = parsed_program(path)
+            self.payloads = _checked(self.program)
+        except CheckpointError as error:
+            raise ArtifactError(f"{path}: {error}") from None
+        except DAMAGE as error:
+            raise ArtifactError(f"{path}: damaged .pte ({one_line(error)})") from None
+        method = self.program.method
+        if self.payloads is None:
+            _try_elsewhere(path)
+        self.content = path.read_bytes()
+        self.method = _Method(self.content, method.name, _beside(path))
+        words = self.program.words
+        self.precision, self.stated = read_precision(words), read_takes(words)
+        shape = method.shape(method.inputs[0])
+        self.layout = Layout.of(shape, NCHW)
+        self.batch, self.size = self.layout.sizes(shape, path)
+        said = tuple(words.get(OUTPUTS, "").split())
+        count = len(method.outputs)
+        self.outputs = said if len(said) == count else tuple(f"output{n}" for n in range(count))
+
+    def compute(self, x: np.ndarray) -> dict[str, np.ndarray]:
+        check_input(self, x)
+        answers = self.method(self.layout.given(x))
+        return {name: self.layout.answered(answer) for name, answer in zip(self.outputs, answers, strict=True)}
+
+    def taps(self, x: np.ndarray, arch: Architecture) -> Iterator[tuple[str, np.ndarray]]:
+        """Convolutions in the order in which the units run, each behind its ReLU: from a copy of the program that
+        answers these as well. None where it is not one graph in float32."""
+        payload = self.payloads
+        if payload is None or not float_values(payload):
+            return
+        ids = _activations(payload)
+        content = program_bytes(payload.answering(tuple(n for n in ids if n not in payload.externals)))
+        method = _Method(content, "forward", None)
+        asked = [n for n in ids if n not in payload.externals]
+        answers = dict(zip(asked, method(self.layout.given(x))[len(self.outputs) :], strict=True))
+        for unit, n in zip(arch.units(), ids, strict=False):
+            if n in answers:
+                yield unit.path, np.ascontiguousarray(answers[n].transpose(0, 3, 1, 2))
+
+
+class _Method:
+    """A method of a program, loaded."""
+
+    def __init__(self, content: bytes, name: str, data: Path | None):
+        import torch
+
+        runtime = executorch_library()
+        self.torch, self.content = torch, content  # the runtime reads from it as long as it lives
+        kind = runtime.Verification.InternalConsistency
+        try:
+            with LOADING, silent_output(2):  # what is wrong with a file it tells there as well
+                self.program = runtime._load_program_from_buffer(content, False, 0, kind, data and str(data))
+                self.method = self.program.load_method(name)
+        except (RuntimeError, ValueError, TypeError) as error:
+            raise ArtifactError(f"ExecuTorch cannot load it ({one_line(error)})") from None
+
+    def __call__(self, x: np.ndarray) -> list[np.ndarray]:
+        try:
+            answers = self.method.call([self.torch.from_numpy(np.ascontiguousarray(x))], True)
+        except (RuntimeError, ValueError) as error:
+            raise ArtifactError(f"ExecuTorch cannot run it ({one_line(error)})") from None
+        return [answer.numpy() for answer in answers]
+
+
+def executorch_library() -> ModuleType:
+    """The runtime's own module. `executorch.runtime` is the same behind imports of its exporter, which take seconds."""
+    import torch  # noqa: F401 - the library needs Torch's
+
+    with LOADING, silent_output(), silent_output(2):  # it tells of processors that it does not know
+        import executorch
+
+        folder = Path(next(iter(executorch.__path__)), "extension", "pybindings")
+        add = getattr(os, "add_dll_directory", None)  # Windows alone has it
+        with add(str(folder)) if add else contextlib.nullcontext():
+            from executorch.extension.pybindings import _C
+        if _C._threadpool_get_thread_count() != threads():
+            _C._unsafe_reset_threadpool(threads())
+    return _C
+
+
+def threads() -> int:
+    """Of one call: the processors, or fewer where `OMP_NUM_THREADS` says so, as Torch takes it."""
+    said = os.environ.get("OMP_NUM_THREADS", "")
+    return min(processors(), max(1, int(said))) if said.isascii() and said.isdecimal() else processors()
+
+
+def _beside(path: Path) -> Path | None:
+    """The `.ptd` file that holds a program's data."""
+    found = sorted(path.parent.glob("*.ptd"))
+    return found[0] if found else None
+
+
+def _activations(payload: Payload) -> list[int]:
+    """Ids of the values that are the units' activations, in order."""
+    graph = Graph(list(delegate_graph(payload, {}, "")), [str(n) for n in payload.externals[payload.taken :]])
+    return [int(name.removesuffix(".bounded")) for name in graph.activations()]
+
+
+def _checked(program: Parsed) -> Payload | None:
+    """The graph of a program that is one delegate of XNNPACK, after a look at every number of it; None of others.
+
+    Raises:
+        CheckpointError, ValueError: it takes what no U²-Net takes, or does not fit together.
+    """
+    method = program.method
+    if len(method.inputs) != 1:
+        raise CheckpointError(f"has {len(method.inputs)} inputs; a U²-Net has one")
+    for n in (*method.inputs, *method.outputs):
+        if method.table(n, Kind.Tensor).byte(Tensor.scalar) != Scalar.float:
+            raise CheckpointError("takes or answers another type than float32")
+    delegated = [_payload(program, step) for step in method.steps if step.data is not None]
+    if len(delegated) != 1 or len(method.steps) != 1 or delegated[0] is None:
+        return None
+    payload, arguments = delegated[0], method.steps[0].arguments
+    if len(arguments) != len(payload.externals):
+        raise ValueError(f"{len(arguments)} arguments for a graph of {len(payload.externals)}")
+    if list(arguments) != [*method.inputs, *method.outputs]:
+        raise ValueError("the graph is not called with what the program takes and answers")
+    for n, argument in zip(payload.externals, arguments, strict=True):
+        if payload.tensors[n].shape != method.shape(argument):
+            raise ValueError(f"value {n} of shape {payload.tensors[n].shape} is fed {method.shape(argument)}")
+    return payload
+
+
+def _payload(program: Parsed, step: Step) -> Payload | None:
+    if step.data is None or step.name != XNNPACK:
+        raise CheckpointError(f"is made for the delegate {step.name}, which is not here; {XNNPACK} is")
+    payload = parsed_payload(step.data, program.named)
+    check_shapes(payload)
+    return payload
+
+
+def _try_elsewhere(path: Path) -> None:
+    """Raises ArtifactError where loading and running the file ends a process."""
+    command = [sys.executable, "-m", "converters.formats.executorch_trial", str(path.resolve())]
+    root = str(Path(__file__).resolve().parents[2])
+    paths = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
+    try:
+        done = subprocess.run(command, capture_output=True, timeout=TRIAL, env={**os.environ, "PYTHONPATH": paths})
+    except subprocess.TimeoutExpired:
+        raise ArtifactError(f"{path}: ExecuTorch did not end with it in {TRIAL} s") from None
+    if done.returncode:
+        raise ArtifactError(f"{path}: damaged .pte: ExecuTorch ends its process with it")
