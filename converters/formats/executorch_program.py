@@ -61,14 +61,14 @@ class Method:
     """One method of a program: its values and what it does with them."""
 
     def __init__(self, program: "Parsed", plan: Table):
-        self.program, self.name = program, plan.text(Plan.name)
+        self.program, self.name = program, plan.text(Plan.called)
         self.values = [(value.byte(Typed.kind), value) for value in _few(plan.tables(Plan.values))]
         self.inputs, self.outputs = (plan.array(place, "<i4").tolist() for place in (Plan.inputs, Plan.outputs))
         if any(not 0 <= n < len(self.values) for n in (*self.inputs, *self.outputs)):
             raise ValueError("an input or output is no value")
         kernels = [_operator(each) for each in plan.tables(Plan.operators)]
         delegates = [
-            (each.text(Delegate.name), each.table(Delegate.data)) for each in _few(plan.tables(Plan.delegates))
+            (each.text(Delegate.called), each.table(Delegate.data)) for each in _few(plan.tables(Plan.delegates))
         ]
         self.memory = plan.array(Plan.memory, "<i8").tolist()
         self.steps: list[Step] = []
@@ -134,7 +134,7 @@ class Parsed:
             raise ValueError("its identifier is missing")
         tables, self.behind = self.view, self.view[len(content) :]
         if content[8:12] == EXTENDED:
-            _, _, size, start, length = HEADER.unpack(content[8 : 8 + HEADER.size])
+            _, _, size, start, _ = HEADER.unpack(content[8 : 8 + HEADER.size])
             if size > len(content) or start > len(content):
                 raise ValueError("its header leads out of the file")
             tables, self.behind = self.view[:size], self.view[start:]
@@ -246,5 +246,5 @@ def _few(tables: list[Table]) -> list[Table]:
 
 
 def _operator(table: Table) -> str:
-    name, overload = table.text(Operator.name), table.text(Operator.overload)
+    name, overload = table.text(Operator.called), table.text(Operator.overload)
     return f"{name}.{overload}" if overload else name

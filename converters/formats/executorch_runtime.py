@@ -27,7 +27,7 @@ from .weight_graph import Graph
 from .xnnpack_payload import Payload, parsed_payload
 from .xnnpack_shapes import check_shapes, float_values
 
-__all__ = ["ExecuTorchRuntime", "threads"]
+__all__ = ["OUTPUTS", "ExecuTorchRuntime", "LoadedMethod", "data_beside", "loaded", "threads"]
 
 LOADING = threading.Lock()
 OUTPUTS = "u2zoo.outputs"  # of the words that a file says of itself: names, which the format has no place for
@@ -51,7 +51,7 @@ class ExecuTorchRuntime(Predictor):
         if self.payloads is None:
             _try_elsewhere(path)
         self.content = path.read_bytes()
-        self.method = _Method(self.content, method.name, _beside(path))
+        self.method = LoadedMethod(self.content, method.name, data_beside(path))
         words = self.program.words
         self.precision, self.stated = read_precision(words), read_takes(words)
         shape = method.shape(method.inputs[0])
@@ -74,7 +74,7 @@ class ExecuTorchRuntime(Predictor):
             return
         ids = _activations(payload)
         content = program_bytes(payload.answering(tuple(n for n in ids if n not in payload.externals)))
-        method = _Method(content, "forward", None)
+        method = loaded(content)
         asked = [n for n in ids if n not in payload.externals]
         answers = dict(zip(asked, method(self.layout.given(x))[len(self.outputs) :], strict=True))
         for unit, n in zip(arch.units(), ids, strict=False):
@@ -82,8 +82,8 @@ class ExecuTorchRuntime(Predictor):
                 yield unit.path, np.ascontiguousarray(answers[n].transpose(0, 3, 1, 2))
 
 
-class _Method:
-    """A method of a program, loaded."""
+class LoadedMethod:
+    """A method of a program in the runtime: an array to its answers."""
 
     def __init__(self, content: bytes, name: str, data: Path | None):
         import torch
@@ -104,6 +104,11 @@ class _Method:
         except (RuntimeError, ValueError) as error:
             raise ArtifactError(f"ExecuTorch cannot run it ({one_line(error)})") from None
         return [answer.numpy() for answer in answers]
+
+
+def loaded(content: bytes) -> LoadedMethod:
+    """The method of a program that this project wrote."""
+    return LoadedMethod(content, "forward", None)
 
 
 def executorch_library() -> ModuleType:
@@ -128,7 +133,7 @@ def threads() -> int:
     return min(processors(), max(1, int(said))) if said.isascii() and said.isdecimal() else processors()
 
 
-def _beside(path: Path) -> Path | None:
+def data_beside(path: Path) -> Path | None:
     """The `.ptd` file that holds a program's data."""
     found = sorted(path.parent.glob("*.ptd"))
     return found[0] if found else None

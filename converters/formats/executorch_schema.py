@@ -42,7 +42,7 @@ class Program(IntEnum):
 class Plan(IntEnum):
     """Fields of a method."""
 
-    name = 0
+    called = 0
     containers = 1
     values = 2
     inputs = 3
@@ -123,12 +123,12 @@ class Call(IntEnum):
 
 
 class Operator(IntEnum):
-    name = 0
+    called = 0
     overload = 1
 
 
 class Delegate(IntEnum):
-    name = 0
+    called = 0
     data = 1
     specs = 2
 

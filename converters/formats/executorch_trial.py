@@ -1,6 +1,6 @@
 """Loads a `.pte` file and runs it once on zeros, in this process, which may end with it.
 
-    python -m converters.formats.executorch_trial model.pte
+python -m converters.formats.executorch_trial model.pte
 """
 
 import sys
@@ -11,7 +11,7 @@ import numpy as np
 from u2net_zoo.errors import U2ZooError
 
 from .executorch_program import parsed_program
-from .executorch_runtime import _beside, _Method
+from .executorch_runtime import LoadedMethod, data_beside
 
 __all__ = ["main"]
 
@@ -20,7 +20,7 @@ def main(path: Path) -> int:
     """0 where the process lived, whether it could be run or not: that is told by who asked."""
     method = parsed_program(path).method
     try:
-        loaded = _Method(path.read_bytes(), method.name, _beside(path))
+        loaded = LoadedMethod(path.read_bytes(), method.name, data_beside(path))
         loaded(np.zeros(method.shape(method.inputs[0]), np.float32))
     except U2ZooError:
         return 0

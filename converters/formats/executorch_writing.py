@@ -87,14 +87,14 @@ def _forward(shapes: Sequence[tuple[int, ...]], taken: int) -> Packed:
     none = np.zeros(0, "<i4")
     return Packed(
         {
-            Plan.name: "forward",
+            Plan.called: "forward",
             Plan.containers: _containers(taken, _tuple(len(shapes) - taken)),
             Plan.values: values,
             Plan.inputs: indices[:taken],
             Plan.outputs: indices[taken:],
             Plan.chains: [Packed({Chain.inputs: none, Chain.outputs: none, Chain.instructions: [step]})],
             Plan.operators: [],
-            Plan.delegates: [Packed({Delegate.name: XNNPACK, Delegate.data: data, Delegate.specs: []})],
+            Plan.delegates: [Packed({Delegate.called: XNNPACK, Delegate.data: data, Delegate.specs: []})],
             Plan.memory: np.array([0, place], "<i8"),
         }
     )
@@ -106,7 +106,7 @@ def _answering(text: str) -> Packed:
     none = np.zeros(0, "<i4")
     return Packed(
         {
-            Plan.name: WORDS,
+            Plan.called: WORDS,
             Plan.containers: _containers(0, LEAF),
             Plan.values: [value],
             Plan.inputs: none,

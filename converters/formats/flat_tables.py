@@ -116,7 +116,7 @@ class Table:
         return self.content[place : place + size]
 
 
-def root(content: bytes) -> Table:
+def root(content: bytes | memoryview) -> Table:
     """The outermost table. Raises ValueError."""
     view = memoryview(content)
     if len(view) < 8:

@@ -153,14 +153,14 @@ class _Store:
 
     def __init__(self) -> None:
         self.named: dict[str, bytes] = {}
-        self.entries = [Packed({ConstantData.name: ""})]
+        self.entries = [Packed({ConstantData.key: ""})]
 
     def add(self, data: np.ndarray, prefix: str = "") -> int:
         content = np.ascontiguousarray(data).tobytes()
         key = prefix + hashlib.sha256(content).hexdigest()
         self.named[key] = content
-        at = {ConstantData.offset: np.uint64(NOWHERE), ConstantData.size: np.uint64(len(content))}
-        self.entries.append(Packed({**at, ConstantData.name: key}))
+        at: dict[int, Any] = {ConstantData.offset: np.uint64(NOWHERE), ConstantData.size: np.uint64(len(content))}
+        self.entries.append(Packed(at | {ConstantData.key: key}))
         return len(self.entries) - 1
 
 
@@ -186,7 +186,9 @@ def _packed_value(n: int, tensor: Tensor, store: _Store, place: int | None, take
         where = np.uint32(store.add(scales.scale.astype("<f4"), "scale_"))
         how = Packed({1: int(scales.axis), 2: where, 3: np.uint32(scales.scale.size)})
     kind = np.uint8(PER_TENSOR if scales.axis is None else PER_CHANNEL)
-    return Packed({0: np.uint8(2), 1: Packed({Quantised.value: table, Quantised.kind: kind, Quantised.parameters: how})})
+    return Packed(
+        {0: np.uint8(2), 1: Packed({Quantised.value: table, Quantised.kind: kind, Quantised.parameters: how})}
+    )
 
 
 def _packed_node(index: int, node: Node) -> Packed:
@@ -285,7 +287,7 @@ class _Parser:
         if index >= len(self.entries):
             raise ValueError(f"constant {index} of {len(self.entries)}")
         entry = self.entries[index]
-        key = entry.text(ConstantData.name)
+        key = entry.text(ConstantData.key)
         if key:
             if key not in self.named:
                 raise ValueError(f"its data {key[:16]!r} are in another file; put that .ptd beside it")

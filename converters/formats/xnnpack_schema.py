@@ -126,7 +126,7 @@ class Value(IntEnum):
 class ConstantData(IntEnum):
     offset = 0
     size = 1
-    name = 2
+    key = 2
 
 
 class Conv(IntEnum):

@@ -32,7 +32,9 @@ def check_shapes(payload: Payload) -> None:
             raise ValueError(f"value {n} has the shape {tensor.shape}")
         if tensor.dtype not in DTYPES or not _finite(tensor):
             raise ValueError(f"value {n} is of a type, or has scales, that are not run here")
-    known = set(payload.externals[: payload.taken]) | {n for n, each in payload.tensors.items() if each.data is not None}
+    known = set(payload.externals[: payload.taken]) | {
+        n for n, each in payload.tensors.items() if each.data is not None
+    }
     for node in payload.nodes:
         if node.kind not in SHAPES:
             kinds = ", ".join(sorted(kind.name for kind in SHAPES))
