@@ -23,12 +23,13 @@ from ..quantise.integer_layers import plan_integers
 from ..quantise.mixed_precision import Plan
 from . import executorch_reader
 from .executorch_export import exported
+from .executorch_library import loaded
 from .executorch_program import parsed_program
-from .executorch_runtime import OUTPUTS, ExecuTorchRuntime, loaded
+from .executorch_runtime import OUTPUTS, ExecuTorchRuntime
 from .executorch_writing import program_bytes
 from .xnnpack_graph import xnnpack_graph
 from .xnnpack_int8 import integer_graph
-from .xnnpack_payload import parsed_payload
+from .xnnpack_parsing import parsed_payload
 
 __all__ = ["ExecuTorch"]
 

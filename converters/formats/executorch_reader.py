@@ -16,8 +16,9 @@ from u2net_zoo.limits import check_size
 from .executorch_kernels import kernel_nodes
 from .executorch_program import XNNPACK, Method, Parsed, parsed_program
 from .weight_graph import Affine, Conv, Graph, Node, beside_constant
+from .xnnpack_parsing import parsed_payload
 from .xnnpack_payload import Node as XnnNode
-from .xnnpack_payload import Payload, Tensor, parsed_payload
+from .xnnpack_payload import Payload, Tensor
 from .xnnpack_schema import Conv as Place
 from .xnnpack_schema import DataType, NodeKind
 

@@ -1,35 +1,31 @@
 """ExecuTorch's programs in its own runtime, on the processor."""
 
-import contextlib
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 
 from u2net_zoo.arch import Architecture
 from u2net_zoo.errors import ArtifactError, CheckpointError, one_line
-from u2net_zoo.streams import silent_output
-from u2net_zoo.system import processors
 
 from ..embedded import read_precision, read_takes
 from ..predictor import Predictor
+from .executorch_library import LoadedMethod, data_beside, loaded
 from .executorch_program import XNNPACK, Parsed, Step, parsed_program
 from .executorch_reader import DAMAGE, delegate_graph
 from .executorch_schema import Kind, Scalar, Tensor
 from .executorch_writing import program_bytes
 from .layout import NCHW, Layout, check_input
 from .weight_graph import Graph
-from .xnnpack_payload import Payload, parsed_payload
+from .xnnpack_parsing import parsed_payload
+from .xnnpack_payload import Payload
 from .xnnpack_shapes import check_shapes, float_values
 
-__all__ = ["OUTPUTS", "ExecuTorchRuntime", "LoadedMethod", "data_beside", "loaded", "threads"]
+__all__ = ["OUTPUTS", "ExecuTorchRuntime"]
 
-LOADING = threading.Lock()
 OUTPUTS = "u2zoo.outputs"  # of the words that a file says of itself: names, which the format has no place for
 TRIAL = 120  # seconds
 
@@ -80,63 +76,6 @@ class ExecuTorchRuntime(Predictor):
         for unit, n in zip(arch.units(), ids, strict=False):
             if n in answers:
                 yield unit.path, np.ascontiguousarray(answers[n].transpose(0, 3, 1, 2))
-
-
-class LoadedMethod:
-    """A method of a program in the runtime: an array to its answers."""
-
-    def __init__(self, content: bytes, name: str, data: Path | None):
-        import torch
-
-        runtime = executorch_library()
-        self.torch, self.content = torch, content  # the runtime reads from it as long as it lives
-        kind = runtime.Verification.InternalConsistency
-        try:
-            with LOADING, silent_output(2):  # what is wrong with a file it tells there as well
-                self.program = runtime._load_program_from_buffer(content, False, 0, kind, data and str(data))
-                self.method = self.program.load_method(name)
-        except (RuntimeError, ValueError, TypeError) as error:
-            raise ArtifactError(f"ExecuTorch cannot load it ({one_line(error)})") from None
-
-    def __call__(self, x: np.ndarray) -> list[np.ndarray]:
-        try:
-            answers = self.method.call([self.torch.from_numpy(np.ascontiguousarray(x))], True)
-        except (RuntimeError, ValueError) as error:
-            raise ArtifactError(f"ExecuTorch cannot run it ({one_line(error)})") from None
-        return [answer.numpy() for answer in answers]
-
-
-def loaded(content: bytes) -> LoadedMethod:
-    """The method of a program that this project wrote."""
-    return LoadedMethod(content, "forward", None)
-
-
-def executorch_library() -> ModuleType:
-    """The runtime's own module. `executorch.runtime` is the same behind imports of its exporter, which take seconds."""
-    import torch  # noqa: F401 - the library needs Torch's
-
-    with LOADING, silent_output(), silent_output(2):  # it tells of processors that it does not know
-        import executorch
-
-        folder = Path(next(iter(executorch.__path__)), "extension", "pybindings")
-        add = getattr(os, "add_dll_directory", None)  # Windows alone has it
-        with add(str(folder)) if add else contextlib.nullcontext():
-            from executorch.extension.pybindings import _C
-        if _C._threadpool_get_thread_count() != threads():
-            _C._unsafe_reset_threadpool(threads())
-    return _C
-
-
-def threads() -> int:
-    """Of one call: the processors, or fewer where `OMP_NUM_THREADS` says so, as Torch takes it."""
-    said = os.environ.get("OMP_NUM_THREADS", "")
-    return min(processors(), max(1, int(said))) if said.isascii() and said.isdecimal() else processors()
-
-
-def data_beside(path: Path) -> Path | None:
-    """The `.ptd` file that holds a program's data."""
-    found = sorted(path.parent.glob("*.ptd"))
-    return found[0] if found else None
 
 
 def _activations(payload: Payload) -> list[int]:

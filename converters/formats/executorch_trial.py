@@ -10,8 +10,8 @@ import numpy as np
 
 from u2net_zoo.errors import U2ZooError
 
+from .executorch_library import LoadedMethod, data_beside
 from .executorch_program import parsed_program
-from .executorch_runtime import LoadedMethod, data_beside
 
 __all__ = ["main"]
 
