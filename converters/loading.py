@@ -16,13 +16,14 @@ from u2net_zoo.errors import (
     U2ZooError,
     one_line,
 )
+from u2net_zoo.preprocessing import PROFILES
 from u2net_zoo.sources import Located, locate
 
 from .format import Format
 from .formats import unread
 from .registry import FORMATS
 
-__all__ = ["format_of", "name_of", "open_source", "read_source", "sha256_of_all", "stem_of"]
+__all__ = ["format_of", "name_of", "open_source", "profile_in", "read_source", "sha256_of_all", "stem_of"]
 
 OF_ARTIFACTS = ("u2zoo.", "classes")  # metadata of the file, not of the weights in it
 
@@ -55,6 +56,15 @@ def format_of(path: str | Path) -> Format:
     raise ArtifactError(
         f"{path}: {'a folder that is ' if path.is_dir() else ''}not a model of a known kind; allowed: {suffixes}"
     )
+
+
+def profile_in(path: str | Path) -> str | None:
+    """The profile by which photographs are prepared for a model, where its file names one outside of its graph."""
+    try:
+        said = format_of(path).profile_in(Path(path)) if Path(path).exists() else ""
+    except (U2ZooError, OSError):  # whoever opens it is told
+        return None
+    return said if said in PROFILES else None
 
 
 def read_source(path: str | Path, key: str | None = None, arch: str | None = None) -> Checkpoint:

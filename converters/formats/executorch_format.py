@@ -33,6 +33,8 @@ from .xnnpack_parsing import parsed_payload
 
 __all__ = ["ExecuTorch"]
 
+PROFILE = "u2zoo.prepared"  # of the words that a file says of itself: whose preparation photographs need
+
 
 class ExecuTorch(Format):
     name = "executorch"
@@ -42,6 +44,7 @@ class ExecuTorch(Format):
     signature = Signature(re.compile(rb".{4}ET\d\d", re.S))
     extra = "executorch"
     packages = running = ("torch", "executorch")
+    prepares = True
     lanes = (Lane("ExecuTorch, XNNPACK"),)
     choices = {
         "batch": (1,),
@@ -84,6 +87,9 @@ class ExecuTorch(Format):
     def read(self, path: Path) -> Checkpoint:
         return executorch_reader.read(path)
 
+    def profile_in(self, path: Path) -> str:
+        return parsed_program(path).words.get(PROFILE, "")
+
 
 def _masks(level: Checkpoint, options: Options, eight: Collection[str]) -> Callable[[np.ndarray], np.ndarray]:
     """The equalised network with these units in int8, in the runtime."""
@@ -93,7 +99,8 @@ def _masks(level: Checkpoint, options: Options, eight: Collection[str]) -> Calla
 
 def _words(checkpoint: Checkpoint, options: Options) -> dict[str, str]:
     names = " ".join(output_names(checkpoint.arch, options))
-    return {**metadata_of(checkpoint, options), OUTPUTS: names, "u2zoo.version": __version__}
+    asks = {PROFILE: options.profile} if options.profile else {}
+    return {**metadata_of(checkpoint, options), **asks, OUTPUTS: names, "u2zoo.version": __version__}
 
 
 def _figures(report: Report) -> dict[str, str]:
