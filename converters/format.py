@@ -79,8 +79,8 @@ class Format(Runnable):
         multiple: sides are multiples of this; others would not stay within the bounds.
         by_stride: sides are multiples of the network's own stride, too.
         flexible: whether one artifact can take several sizes.
-        prepares: whether it prepares photographs itself, outside of the graph, or says how (see `profile_in`), and so has
-            a profile with `--io tensor`.
+        prepares: whether it prepares photographs itself, outside of the graph, or says how (see `profile_in`), and so
+            has a profile with `--io tensor`.
         downloads: whether writing it may need a network; `all` leaves it out then.
         bounds: for each reduced precision; float32 is held to the noise floor.
     """

@@ -12,7 +12,7 @@ from u2net_zoo.errors import ArtifactError, one_line
 from u2net_zoo.streams import silent_output
 from u2net_zoo.system import processors
 
-__all__ = ["LoadedMethod", "data_beside", "executorch_library", "loaded", "threads"]
+__all__ = ["LoadedMethod", "executorch_library", "loaded", "threads"]
 
 LOADING = threading.Lock()
 
@@ -66,9 +66,3 @@ def threads() -> int:
     """Of one call: the processors, or fewer where `OMP_NUM_THREADS` says so, as Torch takes it."""
     said = os.environ.get("OMP_NUM_THREADS", "")
     return min(processors(), max(1, int(said))) if said.isascii() and said.isdecimal() else processors()
-
-
-def data_beside(path: Path) -> Path | None:
-    """The `.ptd` file that holds a program's data."""
-    found = sorted(path.parent.glob("*.ptd"))
-    return found[0] if found else None

@@ -2,12 +2,11 @@
 
 import json
 import struct
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from u2net_zoo.errors import CheckpointError, one_line
-from u2net_zoo.limits import check_size
+from u2net_zoo.limits import LARGEST, check_size
 
 from .executorch_schema import (
     Call,
@@ -28,7 +27,18 @@ from .executorch_schema import (
 )
 from .flat_tables import Table, root
 
-__all__ = ["EXTENDED", "HEADER", "WORDS", "XNNPACK", "Method", "Parsed", "Step", "as_damage", "parsed_program"]
+__all__ = [
+    "EXTENDED",
+    "HEADER",
+    "WORDS",
+    "XNNPACK",
+    "Method",
+    "NamedData",
+    "Parsed",
+    "Step",
+    "as_damage",
+    "parsed_program",
+]
 
 EXTENDED = b"eh00"
 HEADER = struct.Struct("<4sIQQQ")  # magic, its own size, size of the tables, where the segments begin, their size
@@ -120,16 +130,42 @@ class Method:
         return entries
 
 
+class NamedData(dict[str, memoryview]):
+    """Data by their names: a program's own, and those of the `.ptd` files beside it, which are opened when asked for.
+
+    Attributes:
+        used: the files of which some were taken.
+    """
+
+    def __init__(self, own: dict[str, memoryview], folder: Path | None):
+        super().__init__(own)
+        self.folder = folder
+        self.used: list[Path] = []
+
+    def __missing__(self, key: str) -> memoryview:
+        for file in sorted(self.folder.glob("*.ptd")) if self.folder else ():
+            if file not in self.used and file.stat().st_size <= LARGEST:
+                found = _other_data(file.read_bytes())
+                if key in found:
+                    self.used.append(file)
+                    self.update({name: data for name, data in found.items() if name not in self})
+                    return found[key]
+        raise ValueError(f"its data {key[:40]!r} are in another file; put that .ptd beside it")
+
+
 class Parsed:
     """A program.
 
+    Args:
+        folder: where the files lie that hold data for it; None: nowhere.
+
     Attributes:
-        named: data by their names, those of `.ptd` files among them.
+        named: data by their names.
         words: what the file says of itself; empty where it says nothing.
     """
 
-    def __init__(self, content: bytes, others: Sequence[bytes] = ()):
-        self.view = memoryview(content)
+    def __init__(self, content: bytes, folder: Path | None = None):
+        self.content, self.view = content, memoryview(content)
         if not content[4:8].startswith(b"ET") or len(content) < 8 + HEADER.size:
             raise ValueError("its identifier is missing")
         tables, self.behind = self.view, self.view[len(content) :]
@@ -142,9 +178,7 @@ class Parsed:
         self.segments = [
             (each.long(Segment.offset), each.long(Segment.size)) for each in _few(self.table.tables(Program.segments))
         ]
-        self.named = self._named(self.table.tables(Program.named))
-        for other in others:
-            self.named |= _other_data(other)
+        self.named = NamedData(self._named(self.table.tables(Program.named)), folder)
         self.methods = {method.name: method for method in (Method(self, p) for p in self.table.tables(Program.plans))}
         if not self.methods:
             raise ValueError("it has no method")
@@ -203,13 +237,10 @@ class Parsed:
 
 
 def parsed_program(path: Path) -> Parsed:
-    """The program, with the data of the `.ptd` files beside it. Raises CheckpointError: damaged, or too large."""
-    files = [path, *sorted(path.parent.glob("*.ptd"))]
+    """The program of a file. Raises CheckpointError: damaged, or too large."""
     check_size(path.stat().st_size, "the file")
-    check_size(sum(file.stat().st_size for file in files), "the file and the .ptd beside it")
     try:
-        program = Parsed(path.read_bytes())
-        return Parsed(path.read_bytes(), [file.read_bytes() for file in files[1:]]) if files[1:] else program
+        return Parsed(path.read_bytes(), path.parent)
     except (ValueError, IndexError, KeyError, UnicodeDecodeError, OverflowError, struct.error) as error:
         raise as_damage(error) from None
 

@@ -1,5 +1,6 @@
 """ExecuTorch's programs in its own runtime, on the processor."""
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -13,9 +14,9 @@ from u2net_zoo.errors import ArtifactError, CheckpointError, one_line
 
 from ..embedded import read_precision, read_takes
 from ..predictor import Predictor
-from .executorch_library import LoadedMethod, data_beside, loaded
+from .executorch_library import LoadedMethod, loaded
 from .executorch_program import XNNPACK, Parsed, Step, parsed_program
-from .executorch_reader import DAMAGE, delegate_graph
+from .executorch_reader import DAMAGE, delegate_graph, graph_of
 from .executorch_schema import Kind, Scalar, Tensor
 from .executorch_writing import program_bytes
 from .layout import NCHW, Layout, check_input
@@ -38,16 +39,16 @@ class ExecuTorchRuntime(Predictor):
         self.path = path
         try:
             self.program = parsed_program(path)
-            self.payloads = _checked(self.program)
+            self.payload = _checked(self.program)
         except CheckpointError as error:
             raise ArtifactError(f"{path}: {error}") from None
         except DAMAGE as error:
             raise ArtifactError(f"{path}: damaged .pte ({one_line(error)})") from None
         method = self.program.method
-        if self.payloads is None:
-            _try_elsewhere(path)
-        self.content = path.read_bytes()
-        self.method = LoadedMethod(self.content, method.name, data_beside(path))
+        data = _data_of(self.program)
+        if self.payload is None:
+            _try_elsewhere(path, data)
+        self.method = LoadedMethod(self.program.content, method.name, data)
         words = self.program.words
         self.precision, self.stated = read_precision(words), read_takes(words)
         shape = method.shape(method.inputs[0])
@@ -65,7 +66,7 @@ class ExecuTorchRuntime(Predictor):
     def taps(self, x: np.ndarray, arch: Architecture) -> Iterator[tuple[str, np.ndarray]]:
         """Convolutions in the order in which the units run, each behind its ReLU: from a copy of the program that
         answers these as well. None where it is not one graph in float32."""
-        payload = self.payloads
+        payload = self.payload
         if payload is None or not float_values(payload):
             return
         ids = _activations(payload)
@@ -76,6 +77,13 @@ class ExecuTorchRuntime(Predictor):
         for unit, n in zip(arch.units(), ids, strict=False):
             if n in answers:
                 yield unit.path, np.ascontiguousarray(answers[n].transpose(0, 3, 1, 2))
+
+
+def _data_of(program: Parsed) -> Path | None:
+    """The file that holds data for the program, which a walk through its graph has asked for."""
+    with contextlib.suppress(CheckpointError, *DAMAGE):  # of a file whose weights are not read, which may run
+        graph_of(program)
+    return next(iter(program.named.used), None)
 
 
 def _activations(payload: Payload) -> list[int]:
@@ -118,9 +126,14 @@ def _payload(program: Parsed, step: Step) -> Payload | None:
     return payload
 
 
-def _try_elsewhere(path: Path) -> None:
+def _try_elsewhere(path: Path, data: Path | None) -> None:
     """Raises ArtifactError where loading and running the file ends a process."""
-    command = [sys.executable, "-m", "converters.formats.executorch_trial", str(path.resolve())]
+    command = [
+        sys.executable,
+        "-m",
+        "converters.formats.executorch_trial",
+        *(str(each.resolve()) for each in (path, data) if each),
+    ]
     root = str(Path(__file__).resolve().parents[2])
     paths = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
     try:

@@ -1,6 +1,6 @@
 """Loads a `.pte` file and runs it once on zeros, in this process, which may end with it.
 
-python -m converters.formats.executorch_trial model.pte
+python -m converters.formats.executorch_trial model.pte [data.ptd]
 """
 
 import sys
@@ -10,17 +10,17 @@ import numpy as np
 
 from u2net_zoo.errors import U2ZooError
 
-from .executorch_library import LoadedMethod, data_beside
+from .executorch_library import LoadedMethod
 from .executorch_program import parsed_program
 
 __all__ = ["main"]
 
 
-def main(path: Path) -> int:
+def main(path: Path, data: Path | None = None) -> int:
     """0 where the process lived, whether it could be run or not: that is told by who asked."""
     method = parsed_program(path).method
     try:
-        loaded = LoadedMethod(path.read_bytes(), method.name, data_beside(path))
+        loaded = LoadedMethod(path.read_bytes(), method.name, data)
         loaded(np.zeros(method.shape(method.inputs[0]), np.float32))
     except U2ZooError:
         return 0
@@ -28,4 +28,4 @@ def main(path: Path) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))
+    sys.exit(main(*map(Path, sys.argv[1:])))

@@ -30,8 +30,11 @@ PADDING = 4096  # bytes at most, behind a constant of an old file
 def parsed_payload(content: memoryview, named: Mapping[str, memoryview]) -> Payload:
     """The graph of a payload of any release; constants are views of the file.
 
+    Args:
+        named: constants of other places by their names; raises ValueError, or KeyError, for those that are nowhere.
+
     Raises:
-        ValueError: damaged, of another format, or constants that are nowhere.
+        ValueError: damaged, or of another format.
     """
     constants = content[len(content) :]
     if bytes(content[4:8]) == MAGIC:
@@ -118,8 +121,6 @@ class _Parser:
         entry = self.entries[index]
         key = entry.text(ConstantData.key)
         if key:
-            if key not in self.named:
-                raise ValueError(f"its data {key[:16]!r} are in another file; put that .ptd beside it")
             content = self.named[key]
             size = entry.long(ConstantData.size)
             return content[:size] if size <= len(content) else content

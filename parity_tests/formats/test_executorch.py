@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from converters import FORMATS, Options, convert
-from converters.formats.executorch_program import WORDS, Parsed, parsed_program
+from converters.formats.executorch_program import WORDS, NamedData, Parsed, parsed_program
 from converters.formats.executorch_writing import program_bytes
 from converters.formats.flat_tables import root
 from converters.formats.xnnpack_graph import xnnpack_graph
@@ -129,7 +129,7 @@ def test_constants_behind_the_graph_are_read(graph):
 def test_weights_that_are_elsewhere_are_asked_for(graph):
     payload, _ = packed_payload(graph)
     with pytest.raises(ValueError, match=r"are in another file; put that \.ptd beside it"):
-        parsed_payload(memoryview(payload), {})
+        parsed_payload(memoryview(payload), NamedData({}, None))
 
 
 # --- integers
@@ -151,8 +151,10 @@ def test_layers_in_integers_are_stored_and_read_as_such(small, level, tmp_path):
         assert np.array_equal(found.fold().state[f"{unit.conv_path}.weight"], expected)
     total = len(small.arch.units())
     assert found.meta["quantised"] == f"int8 per channel in {len(eight)} of {total} convolutions"
-    floats = program_bytes(xnnpack_graph(level, FMT.settle(WHOLE)))
-    assert len(content) < len(floats)
+    stored = graph_in(Parsed(content)).tensors.values()
+    assert sum(each.data.nbytes for each in stored if each.dtype == DataType.qcint8) == sum(
+        state[f"{unit.conv_path}.weight"].size for unit in small.arch.units() if unit.path in eight
+    )
 
 
 def test_integers_are_one_delegate_whatever_stays_in_floats(small, level, x):
@@ -160,7 +162,8 @@ def test_integers_are_one_delegate_whatever_stays_in_floats(small, level, x):
     for eight in (units, units[::2], units[1::2], units[:1], []):
         program = Parsed(program_bytes(integer_graph(level, FMT.settle(WHOLE), eight)))
         assert [step.name for step in program.method.steps] == ["XnnpackBackend"]
-        kinds = [graph_in(program).tensors[node.output].dtype for node in graph_in(program).nodes]
+        found = graph_in(program)
+        kinds = {found.tensors[node.output].dtype for node in found.nodes}
         assert (DataType.qint8 in kinds) == bool(eight)
 
 
@@ -174,7 +177,7 @@ def test_integers_compute_what_their_scales_say(small, level, tmp_path):
     analysis = SensitivityAnalysis(level, [photograph], grid=float(SCALE))
     kernels = {unit: rounded(analysis.kernels[unit], "int8")}
     (cost,) = analysis.costs(kernels)
-    one, none = (FMT.run(tmp_path / f"{name}.pte")(photograph)["mask"] for name in ("one", "none"))
+    one, none = (FMT.run(tmp_path / f"{name}.pte")(photograph)["output0"] for name in ("one", "none"))
     assert float(np.abs(one - none).mean()) == pytest.approx(cost.mae, rel=0.2, abs=1e-4)
 
 
@@ -204,7 +207,8 @@ def changed(graph: Payload, kind: NodeKind, place: int, value: object) -> Payloa
         (NodeKind.MaxPooling2d, Pooling.stride_width, 1, "which the file calls"),
         (NodeKind.MaxPooling2d, Pooling.bottom, 7, "pads"),
         (NodeKind.StaticResizeBilinear2D, Resize.width, 1 << 20, "makes maps"),
-        (NodeKind.Concatenate2, Cat.axis, 1, "joins"),
+        (NodeKind.Concatenate2, Cat.axis, 1, "which the file calls"),
+        (NodeKind.Concatenate2, Cat.axis, 7, "joins"),
         (NodeKind.StaticTranspose, Transpose.order, np.array([0, 0, 1, 2], "<u4"), "puts"),
     ],
 )

@@ -114,10 +114,8 @@ def main(weights: Path, folder: Path, side: int) -> None:
     write("pieces.pte", lowered(network, pieces()))
     write("outside/outside.pte", lowered(network, [], external_constants=True))
     module = torch.export.export(network, x).module()
-    tagged = delegate_external_constants_pass_unlifted(
-        module=module, gen_tag_fn=lambda node: "weights" if node.op == "get_attr" else None
-    )
-    write("named/named.pte", lowered(tagged, [XnnpackPartitioner()]))
+    delegate_external_constants_pass_unlifted(module=module, gen_tag_fn=lambda node: "weights")
+    write("named/named.pte", lowered(module, [XnnpackPartitioner()]))
     quantizer = XNNPACKQuantizer().set_global(get_symmetric_quantization_config(is_per_channel=True))
     prepared = prepare_pt2e(torch.export.export(network, x).module(), quantizer)
     prepared(*x)
