@@ -16,13 +16,23 @@ from u2net_zoo.errors import (
     U2ZooError,
     one_line,
 )
+from u2net_zoo.preprocessing import PROFILES
 from u2net_zoo.sources import Located, locate
 
 from .format import Format
 from .formats import unread
 from .registry import FORMATS
 
-__all__ = ["format_of", "name_of", "open_source", "read_source", "sha256_of_all", "stem_of", "with_catalog_notes"]
+__all__ = [
+    "format_of",
+    "name_of",
+    "open_source",
+    "profile_in",
+    "read_source",
+    "sha256_of_all",
+    "stem_of",
+    "with_catalog_notes",
+]
 
 OF_ARTIFACTS = ("u2zoo.", "classes")  # metadata of the file, not of the weights in it
 
@@ -65,6 +75,15 @@ def _named_and_signed(path: Path, content: Content) -> Format | None:
     signature = FORMATS[name].signature if name in FORMATS else None
     agree = signature and not content.members and signature.fits(content)
     return FORMATS[name] if agree else None
+
+
+def profile_in(path: str | Path) -> str | None:
+    """The profile by which photographs are prepared for a model, where its file names one outside of its graph."""
+    try:
+        said = format_of(path).profile_in(Path(path)) if Path(path).exists() else ""
+    except (U2ZooError, OSError):  # whoever opens it is told
+        return None
+    return said if said in PROFILES else None
 
 
 def read_source(path: str | Path, key: str | None = None, arch: str | None = None) -> Checkpoint:

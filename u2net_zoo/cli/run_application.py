@@ -99,7 +99,10 @@ def run_request(application: Application, request: Request) -> None:
     request.check()
     many = request.many(jobs)
     fetch_source(request.model)
-    profile = request.profile or application.profile(profile_of(request.model, application.model))
+    from converters.loading import profile_in
+
+    own = profile_in(request.model) or profile_of(request.model, application.model)
+    profile = request.profile or application.profile(own)
     opened = Opening(request.model, profile, request.runtime, request.input, request.device)
     if many:
         outcomes = _run_many(application, request, jobs, opened)
