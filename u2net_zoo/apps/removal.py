@@ -83,7 +83,8 @@ class Removal(Application):
         if self.cloth_category not in (None, *GARMENTS[1:], ATTIRE):
             allowed = ", ".join((*GARMENTS[1:], ATTIRE))
             raise OptionError(f"cloth_category {self.cloth_category!r}: allowed are {allowed}")
-        self.trimap()
+        if self.alpha_matting:  # without it rembg looks at none of the three
+            self.trimap()
         self.colour()
 
     def trimap(self) -> Trimap:

@@ -9,7 +9,7 @@ import typer
 from .. import __version__
 from ..errors import U2ZooError, install_hint, one_line
 from ..system import ending_signals
-from . import bench, convert, engines, eval, fetch, formats, info, serve, tools, train, verify, video
+from . import bench, convert, engines, eval, fetch, formats, frames, info, serve, tools, train, verify, video
 from . import list as listing
 from .applications import Commands
 from .console import say_anything, state
@@ -33,6 +33,7 @@ app.command("engines")(engines.engines)
 app.command("eval")(eval.evaluate)
 app.command("fetch")(fetch.fetch)
 app.command("formats")(formats.formats)
+app.command("frames")(frames.frames)
 app.command("info")(info.info)
 app.command("list")(listing.list_weights)
 app.command("serve")(serve.serve)

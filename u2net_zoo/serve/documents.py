@@ -49,7 +49,8 @@ def responses() -> dict[int | str, dict[str, Any]]:
 
 def reference(limits: Limits) -> str:
     """The HTML page about the addresses."""
-    sections = "\n".join(_section(kind) for kind in (*APPLICATIONS.values(), Removal))
+    kinds: list[type[Application]] = [*APPLICATIONS.values(), Removal]
+    sections = "\n".join(map(_section, kinds))
     errors = "".join(f"<tr><td>{status}</td><td>{escape(text)}</td></tr>" for status, text in ERRORS.items())
     return f"""<!doctype html>
 <html lang="en">
