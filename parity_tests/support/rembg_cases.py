@@ -146,7 +146,7 @@ def formula(path: Path) -> Path:
     given = [constant(name, [value]) for name, value in {"half": 0.5, "zero": 0.0, "one": 1.0}.items()]
     given += [constant(name, [value], TensorProto.INT64) for name, value in {"from": 1, "to": 2, "axis": 1}.items()]
     ends = [
-        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", channels, 320, 320])
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", channels, "height", "width"])
         for name, channels in (("image", 3), ("mask", 1))
     ]
     graph = helper.make_graph(nodes, "formula", ends[:1], ends[1:], given)
