@@ -60,6 +60,7 @@ COMMANDS = (
     "eval",
     "fetch",
     "formats",
+    "frames",
     "info",
     "list",
     "serve",
@@ -67,6 +68,7 @@ COMMANDS = (
     "train",
     "verify",
     "video",
+    "watch",
 )
 
 

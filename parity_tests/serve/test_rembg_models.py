@@ -22,7 +22,7 @@ from u2net_zoo.serve.rembg_route import kind_of, removal_of
 from u2net_zoo.serve.sessions import Sessions
 from u2net_zoo.session import MaskSession
 
-# How rembg 2.0.86 feeds each of its models, by its sources: side, mean, deviation. Read there, and run in test_rembg_itself.
+# How rembg 2.0.86 feeds each of its models: side, mean, deviation. Read in its sources, and run in test_rembg_itself.
 FED = {
     "u2net": (320, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
     "u2netp": (320, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),

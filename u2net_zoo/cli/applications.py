@@ -16,8 +16,11 @@ from .runtime_options import DeviceOption, RuntimeOption
 
 if TYPE_CHECKING:
     from ..apps.base import Application
+    from .run_application import Request
 
-__all__ = ["Commands", "command_of"]
+    Run = Callable[[Application, Request], None]
+
+__all__ = ["Commands", "command_of", "parser_of"]
 
 COMMON: dict[str, tuple[Any, Any]] = {
     "images": (
@@ -78,19 +81,28 @@ class Commands(TyperGroup):
 
         if cmd_name not in APPLICATIONS:
             return None
-        alone = typer.Typer(add_completion=False)
-        alone.command(cmd_name)(command_of(APPLICATIONS[cmd_name]))
-        return typer.main.get_command(alone)
+        return parser_of(APPLICATIONS[cmd_name])
 
 
-def command_of(kind: "type[Application]") -> Callable[..., None]:
-    """The function behind a command: its parameters are the common ones and the application's fields."""
+def parser_of(kind: "type[Application]", run: "Run | None" = None) -> Any:
+    """The command of an application as Typer has it; see `command_of`."""
+    alone = typer.Typer(add_completion=False)
+    alone.command(kind.name)(command_of(kind, run))
+    return typer.main.get_command(alone)
+
+
+def command_of(kind: "type[Application]", run: "Run | None" = None) -> Callable[..., None]:
+    """The function behind a command: its parameters are the common ones and the application's fields.
+
+    Args:
+        run: what it does with them; None: `run_request`.
+    """
 
     def command(**values: Any) -> None:
         from .run_application import Request, run_request
 
         own = {field.name: values.pop(field.name) for field in fields(kind)}
-        run_request(kind(**own), Request(**values))
+        (run or run_request)(kind(**own), Request(**values))
 
     common = {**COMMON, "model": (COMMON["model"][0], Path(kind.model)), "profile": (_profile(kind), None)}
     both = {**common, **_own_options(kind)}

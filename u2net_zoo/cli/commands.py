@@ -9,7 +9,7 @@ import typer
 from .. import __version__
 from ..errors import U2ZooError, install_hint, one_line
 from ..system import ending_signals
-from . import bench, convert, engines, eval, fetch, formats, frames, info, serve, tools, train, verify, video
+from . import bench, convert, engines, eval, fetch, formats, frames, info, serve, tools, train, verify, video, watching
 from . import list as listing
 from .applications import Commands
 from .console import say_anything, state
@@ -41,6 +41,7 @@ app.add_typer(tools.app, name="tools")
 app.command("train")(train.train)
 app.command("verify")(verify.verify)
 app.command("video")(video.video)
+app.command("watch", context_settings=watching.PASSES_ON)(watching.watch)
 
 
 @app.callback(invoke_without_command=True)
