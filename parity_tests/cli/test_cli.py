@@ -60,6 +60,7 @@ COMMANDS = (
     "eval",
     "fetch",
     "formats",
+    "frames",
     "info",
     "list",
     "publish",
@@ -68,6 +69,7 @@ COMMANDS = (
     "train",
     "verify",
     "video",
+    "watch",
 )
 
 

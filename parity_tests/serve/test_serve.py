@@ -96,7 +96,7 @@ def test_who_accepts_json_alone_gets_the_facts(server):
 
 def test_every_application_is_an_address(server):
     paths = server.get("/openapi.json").json()["paths"]
-    assert {f"/api/{name}" for name in APPLICATIONS} | {"/health"} == set(paths)
+    assert {f"/api/{name}" for name in (*APPLICATIONS, "remove")} | {"/health"} == set(paths)
     assert server.get("/health").json()["applications"] == list(APPLICATIONS)
     assert all(f"POST /api/{name}" in server.get("/docs").text for name in APPLICATIONS)
 

@@ -5,6 +5,8 @@ from typing import Any
 
 from .. import __version__
 from ..apps import APPLICATIONS, Application
+from ..apps.removal import Removal
+from ..rembg_models import CUSTOM, MODELS
 from .limits import Limits
 from .query import file_fields, parameters
 
@@ -47,7 +49,8 @@ def responses() -> dict[int | str, dict[str, Any]]:
 
 def reference(limits: Limits) -> str:
     """The HTML page about the addresses."""
-    sections = "\n".join(_section(kind) for kind in APPLICATIONS.values())
+    kinds: list[type[Application]] = [*APPLICATIONS.values(), Removal]
+    sections = "\n".join(map(_section, kinds))
     errors = "".join(f"<tr><td>{status}</td><td>{escape(text)}</td></tr>" for status, text in ERRORS.items())
     return f"""<!doctype html>
 <html lang="en">
@@ -80,6 +83,11 @@ wait.</p>
 """
 
 
+_AS_REMBG = f"""<p>For clients of rembg's server: the form's file is called <code>file</code>, options stand in the form
+or in the query. <code>model</code> is one of {", ".join(map(escape, (*MODELS, *CUSTOM)))}; left out, it is the server's
+own. The last two options come in <code>extras</code>, a JSON object. A GET with <code>url</code> is refused.</p>"""
+
+
 def _section(kind: type[Application]) -> str:
     rows = "".join(
         f"<tr><td><code>{escape(p['name'])}</code></td><td>{escape(_type(p['schema']))}</td>"
@@ -88,6 +96,7 @@ def _section(kind: type[Application]) -> str:
     )
     files = "".join(f"<p>File of the form: <code>{escape(name)}</code></p>" for name in sorted(file_fields(kind)))
     table = f'<div class="scroll"><table>{rows}</table></div>' if rows else ""
+    files += _AS_REMBG if kind is Removal else ""
     heading = f"<h2><code>POST /api/{escape(kind.name)}</code></h2>"
     return f"<section>{heading}<p>{escape(kind.title)}</p>{files}{table}</section>"
 
