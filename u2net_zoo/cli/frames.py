@@ -20,10 +20,9 @@ from .runtime_options import DeviceOption, RuntimeOption, check_runtime, open_se
 __all__ = ["EXAMPLES", "frames"]
 
 EXAMPLES = {
-    "Cut out a raw video": "u2zoo frames --size 1280x720 < video.rgb > cut.rgba",
-    "Another background, between two FFmpegs": (
-        "ffmpeg -i in.mp4 -f rawvideo -pix_fmt rgb24 - | u2zoo frames --size 1280x720 --background white"
-        " | ffmpeg -f rawvideo -pix_fmt rgb24 -s 1280x720 -i - out.mp4"
+    "Cut out raw frames, as FFmpeg pipes them": "u2zoo frames --size 1280x720 < frames.rgb > cut.rgba",
+    "Put them before white; what comes out is rgb24 then": (
+        "u2zoo frames --size 1280x720 --background white < frames.rgb > white.rgb"
     ),
 }
 

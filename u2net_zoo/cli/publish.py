@@ -20,10 +20,8 @@ __all__ = ["EXAMPLES", "publish"]
 
 EXAMPLES = {
     "See what would be sent, and the card": "u2zoo publish out --to hf:me/u2netp --dry-run --stage staged",
-    "Publish for oneself": "u2zoo publish out --to hf:me/u2netp --private",
-    "Weights that the catalog does not know": (
-        "u2zoo publish out --to hf:me/mine --source mine.pth --profile paper --licence apache-2.0"
-    ),
+    "Publish for yourself alone": "u2zoo publish out --to hf:me/u2netp --private",
+    "Weights that the catalog does not know": "u2zoo publish out --to hf:me/mine --source my.pth --licence mit",
 }
 
 
