@@ -135,8 +135,8 @@ def test_a_body_without_a_length_is_cut_off_too(server):
 @pytest.mark.parametrize(
     ("parts", "words"),
     [
-        ({"files": {"photo": JPEG}}, "it needs one file 'image'"),
-        ({"files": {"image": JPEG}, "data": {"margin": "1"}}, "options belong into the query"),
+        ({"files": {"photo": JPEG}}, "send one file 'image'"),
+        ({"files": {"image": JPEG}, "data": {"margin": "1"}}, "options go into the query"),
         ({"files": [("image", JPEG), ("image", JPEG)]}, "each name once"),
         ({"data": b"--x", "headers": {"Content-Type": "multipart/form-data; boundary=y"}}, "cannot be read"),
         ({"data": b"--x", "headers": {"Content-Type": "multipart/form-data"}}, "cannot be read"),

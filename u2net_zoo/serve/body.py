@@ -52,7 +52,7 @@ async def receive(request: "Request", limits: Limits) -> Upload:
     upload.image.seek(0)
     if not upload.image.read(1):
         upload.close()
-        raise RefusalError(400, "the photograph is empty; send its bytes as the body, or as the form's file 'image'")
+        raise RefusalError(400, "the body is empty; send the photograph's bytes, or a form with the file 'image'")
     upload.image.seek(0)
     return upload
 
@@ -108,12 +108,12 @@ async def _read_form(request: "Request", limits: Limits) -> Upload:
     try:
         parts = (await parser.parse()).multi_items()
     except MultiPartException as error:
-        raise RefusalError(400, f"the form cannot be read: {error.message}; options belong into the query") from None
+        raise RefusalError(400, f"the form cannot be read: {error.message}; options go into the query") from None
     files: dict[str, IO[bytes]] = {name: part.file for name, part in parts if isinstance(part, UploadFile)}
     if "image" not in files or len(files) != len(parts):
         for _, part in parts:
             if isinstance(part, UploadFile):
                 part.file.close()
         came = ", ".join(repr(name) for name, _ in parts) or "nothing"
-        raise RefusalError(400, f"the form holds {came[:200]}; it needs one file 'image', and each name once")
+        raise RefusalError(400, f"the form holds {came[:200]}; send one file 'image', and each name only once")
     return Upload(files.pop("image"), files)

@@ -39,7 +39,7 @@ def chosen(kind: type[Application], query: Iterable[tuple[str, str]], files: Map
         if name not in options:
             raise RefusalError(422, str(UnknownNameError("option", name[:40], [*options, *OWN])))
         if name in values or name in files:
-            raise RefusalError(422, f"option {name!r} came more than once")
+            raise RefusalError(422, f"option {name!r} came more than once; send it once")
         values[name] = _value(options[name], hints[name], text)
     for name, path in files.items():
         if name not in file_fields(kind):
