@@ -140,9 +140,11 @@ for (const radio of document.querySelectorAll("input[name=show]")) radio.addEven
 $("colour").addEventListener("input", show);
 $("blur").addEventListener("input", show);
 $("background").addEventListener("change", async () => {
-  if (!$("background").files.length) return; // the dialog was left without a choice
+  const [file] = $("background").files;
+  if (!file) return; // the dialog was left without a choice
+  $("background").value = "";
   try {
-    shown.picture = await decoded($("background").files[0]);
+    shown.picture = await decoded(file);
     complain("");
     show();
   } catch (error) {
