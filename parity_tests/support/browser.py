@@ -94,8 +94,9 @@ class Browser:
         assert "exceptionDetails" not in result, result["exceptionDetails"]
         return result["result"].get("value")
 
-    def screen(self, width: int, height: int, mobile: bool = False) -> None:
-        self.send("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=mobile)
+    def screen(self, width: int, height: int, mobile: bool = False, scale: int = 1) -> None:
+        size = {"width": width, "height": height, "deviceScaleFactor": scale}
+        self.send("Emulation.setDeviceMetricsOverride", mobile=mobile, **size)
         self.send("Emulation.setTouchEmulationEnabled", enabled=mobile)
 
     def scheme(self, name: str) -> None:

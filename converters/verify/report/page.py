@@ -45,7 +45,7 @@ def write_report(
         artifacts="\n".join(_card(n, v) for n, v in enumerate(verdicts)),
         photographs="\n".join(_photograph(n, name, verdicts, gallery) for n, name in enumerate(names)),
         amplified=AMPLIFIED,
-        made=f"Made by u2net-zoo {__version__} on {datetime.now(UTC):%Y-%m-%d %H:%M} UTC. This page loads nothing from the network.",
+        made=f"Made by u2net-zoo {__version__} on {datetime.now(UTC):%Y-%m-%d %H:%M} UTC. The page loads nothing.",
         style=_asset("style.css"),
         script=_asset("script.js"),
     )
@@ -65,7 +65,7 @@ def _asset(name: str) -> str:
 def _verdict(verdicts: Sequence[VerificationResult]) -> str:
     good = sum(v.ok for v in verdicts)
     if good == len(verdicts):
-        return "The artifact agrees with the checkpoint" if good == 1 else f"All {good} artifacts agree with the checkpoint"
+        return ("The artifact agrees" if good == 1 else f"All {good} artifacts agree") + " with the checkpoint"
     wrong = len(verdicts) - good
     return f"{wrong} of {len(verdicts)} artifacts {'differs' if wrong == 1 else 'differ'}"
 
