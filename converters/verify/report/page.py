@@ -193,6 +193,7 @@ def _tile(verdict: VerificationResult, number: int, shot: Shot, chosen: bool, fr
         **frame,
         **asdict(shot),
         name=escape(verdict.path.name),
+        label=_breakable(verdict.path.name),
         pressed=str(chosen).lower(),
         iou=f"{error.iou:.4f}",
         mae=f"{error.mae:.3f}",
