@@ -58,7 +58,7 @@ async def receive(request: "Request", limits: Limits, name: str = "image", texts
     upload.image.seek(0)
     if not upload.image.read(1):
         upload.close()
-        raise RefusalError(400, f"the photograph is empty; send its bytes as the body, or as the form's file {name!r}")
+        raise RefusalError(400, f"the body is empty; send the photograph's bytes, or a form with the file {name!r}")
     upload.image.seek(0)
     return upload
 
@@ -115,7 +115,7 @@ async def _read_form(request: "Request", limits: Limits, name: str, texts: int) 
     try:
         parts = (await parser.parse()).multi_items()
     except MultiPartException as error:
-        hint = "" if texts else "; options belong into the query"
+        hint = "" if texts else "; options go into the query"
         raise RefusalError(400, f"the form cannot be read: {error.message}{hint}") from None
     files: dict[str, IO[bytes]] = {key: part.file for key, part in parts if isinstance(part, UploadFile)}
     said = [(key, part) for key, part in parts if isinstance(part, str)]
@@ -124,5 +124,5 @@ async def _read_form(request: "Request", limits: Limits, name: str, texts: int) 
             if isinstance(part, UploadFile):
                 part.file.close()
         came = ", ".join(repr(key) for key, _ in parts) or "nothing"
-        raise RefusalError(400, f"the form holds {came[:200]}; it needs one file {name!r}, and each name once")
+        raise RefusalError(400, f"the form holds {came[:200]}; send one file {name!r}, and each name only once")
     return Upload(files.pop(name), files, said)

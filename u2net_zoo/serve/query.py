@@ -43,7 +43,7 @@ def chosen(kind: type[Application], query: Iterable[tuple[str, str]], files: Map
             raise RefusalError(422, str(UnknownNameError("option", said[:40], [*map(_short, fields(kind)), *OWN])))
         name = options[said].name
         if name in values or name in files:
-            raise RefusalError(422, f"option {said!r} came more than once")
+            raise RefusalError(422, f"option {said!r} came more than once; send it once")
         values[name] = _value(options[said], hints[name], text, said)
     for name, path in files.items():
         if name not in file_fields(kind):

@@ -1,4 +1,4 @@
-"""The server: one address per application, `/health`, what it says of itself, and the page."""
+"""The server: an endpoint for each application, `/health`, what it says of itself, and the page."""
 
 import contextlib
 import functools
@@ -185,7 +185,7 @@ async def _answer_removal(request: Request) -> Answer:
 async def _read_upload(request: Request, *form: Any) -> Upload:
     state = request.app.state
     if state.uploads >= state.limits.uploads:
-        raise RefusalError(503, f"{state.uploads} photographs are on their way already; come back in a moment", again=2)
+        raise RefusalError(503, f"{state.uploads} uploads are in progress; try again in a moment", again=2)
     state.uploads += 1
     try:
         return await receive(request, state.limits, *form)
@@ -214,10 +214,10 @@ async def _answer_http_error(request: Request, error: Exception) -> Response:
     """404 and 405 of the framework, in our own form."""
     status = error.status_code if isinstance(error, HTTPException) else 500
     headers = dict(getattr(error, "headers", None) or {})
-    words = {404: "nothing there; /docs lists the addresses", 405: "photographs are sent with POST; see /docs"}
+    words = {404: "no such address; /docs describes the API", 405: "send photographs with POST; see /docs"}
     return JSONResponse({"error": words.get(status, str(getattr(error, "detail", error)))}, status, headers)
 
 
 async def _answer_fault(request: Request, error: Exception) -> Response:
     """A fault of ours: said without its inner life; the server's log has that."""
-    return JSONResponse({"error": "unexpected; the server's log says more"}, 500, {"connection": "close"})
+    return JSONResponse({"error": "unexpected error; the log of the server says more"}, 500, {"connection": "close"})
