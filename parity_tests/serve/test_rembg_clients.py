@@ -192,9 +192,9 @@ def test_an_option_comes_once(server):
 @pytest.mark.parametrize(
     ("files", "status", "words"),
     [
-        ({"image": CAT}, 400, "it needs one file 'file'"),
+        ({"image": CAT}, 400, "send one file 'file'"),
         ({"file": b"hello"}, 400, "not a photograph"),
-        ({"file": b""}, 400, "the photograph is empty"),
+        ({"file": b""}, 400, "the body is empty"),
         ({"file": CAT[:3000]}, 400, "cannot be decoded"),
         ({"file": png_of_zeros(1001, 1000)}, 413, "1000000 are allowed"),
         ({"file": bytes(3_000_000)}, 413, "2000000 bytes"),

@@ -21,7 +21,7 @@ from .file_choice import Model, choose, named_model
 from .hub_client import client, endpoint, errors_of_the_hub, log_in, token
 from .hub_name import HubName, check_path
 
-__all__ = ["HubModel", "fetch_from_hub"]
+__all__ = ["HubModel", "fetch_from_hub", "is_cached"]
 
 USED_FOR = "reading from the Hugging Face Hub"
 GENERIC = {"model", "pytorch_model", "weights", "checkpoint", "saved_model"}
@@ -89,6 +89,12 @@ def fetch_from_hub(name: HubName, *, refresh: bool = False, progress: Progress =
     except OSError as error:
         raise OutputError(f"{folder}: cannot write there: {error.strerror or error}") from error
     return _described(name, commit, model, cached=not missing)
+
+
+def is_cached(name: HubName) -> bool:
+    """Whether `fetch_from_hub` would ask nobody."""
+    commit = known_commit(name)
+    return commit is not None and _cached(name, commit) is not None
 
 
 def _cached(name: HubName, commit: Commit) -> HubModel | None:
