@@ -79,7 +79,8 @@ class Format(Runnable):
         multiple: sides are multiples of this; others would not stay within the bounds.
         by_stride: sides are multiples of the network's own stride, too.
         flexible: whether one artifact can take several sizes.
-        prepares: whether it prepares photographs itself, outside of the graph, and so has a profile with `--io tensor`.
+        prepares: whether it prepares photographs itself, outside of the graph, or says how (see `profile_in`), and so
+            has a profile with `--io tensor`.
         downloads: whether writing it may need a network; `all` leaves it out then.
         bounds: for each reduced precision; float32 is held to the noise floor.
         unit_bytes: what a file holds beside its weights (names, shapes, the graph), by units of the network; measured.
@@ -136,6 +137,10 @@ class Format(Runnable):
         if blocks is not None:
             raise OptionError(f"{path}: {self.title} says itself which blocks are dilated; leave --arch out")
         return self.read(path)
+
+    def profile_in(self, path: Path) -> str:
+        """Whose preparation the file asks for, outside of its graph; empty where it names none."""
+        return ""
 
     def files(self, path: Path) -> list[Path]:
         """Every file of the artifact, for its checksum."""

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from u2net_zoo.checkpoint import Checkpoint
-from u2net_zoo.errors import MissingExtraError, install_hint
+from u2net_zoo.errors import InputError, MissingExtraError, install_hint
 from u2net_zoo.files import check_writable
 from u2net_zoo.flops import flops
+from u2net_zoo.hub.hub_name import hub_name
 from u2net_zoo.sources import Located, in_catalog
 
 from ..format import Format
@@ -152,6 +153,7 @@ def dry_run(
             that are missing are listed.
     """
     formats = formats_named(to)
+    _check_here(source)
     asked = at_the_size_of(source, options or Options())
     check_options(formats, asked)
     entry = in_catalog(source)
@@ -164,6 +166,17 @@ def dry_run(
     checkpoint, found = open_source(source, key, arch)
     steps = _steps(formats, asked, checkpoint, found, Path(out), name_of(found, checkpoint))
     return DryRun(str(source), checkpoint, steps, 0, runs_source=bool(found and format_of(found.path).has_graph))
+
+
+def _check_here(source: str | Path) -> None:
+    """Raises InputError for weights of the hub that would have to be fetched: nothing else says what they are."""
+    name = None if Path(source).exists() else hub_name(source)
+    if name is None:
+        return
+    from u2net_zoo.hub.hub_files import is_cached
+
+    if not is_cached(name):
+        raise InputError(f"{name}: not fetched yet, and a dry run fetches nothing; run `u2zoo fetch {name}` first")
 
 
 def _steps(

@@ -10,7 +10,7 @@ from pathlib import Path
 from u2net_zoo.checkpoint import Checkpoint
 from u2net_zoo.errors import OptionError, OutputError, UnknownNameError
 from u2net_zoo.preprocessing import get_profile
-from u2net_zoo.sources import Located, in_catalog
+from u2net_zoo.sources import Located, known_profile
 
 from .. import sample_images
 from ..embedded import embedded_of
@@ -66,11 +66,13 @@ def check_options(formats: Sequence[Format], options: Options) -> None:
 
 
 def at_the_size_of(source: str | Path | Checkpoint, options: Options) -> Options:
-    """`options`, at the size that the catalog's weights were trained for when no other was asked for."""
-    entry = None if isinstance(source, Checkpoint) else in_catalog(source)
-    if entry is None or options.size is not None:
+    """`options`, at the size that weights of a known profile were trained for when no other was asked for."""
+    if isinstance(source, Checkpoint) or options.size is not None:
         return options
-    side = get_profile(entry.profile).size
+    profile = known_profile(source)
+    if profile is None:
+        return options
+    side = get_profile(profile).size
     return replace(options, size=(side, side))
 
 

@@ -60,13 +60,16 @@ COMMANDS = (
     "eval",
     "fetch",
     "formats",
+    "frames",
     "info",
     "list",
+    "publish",
     "serve",
     "tools",
     "train",
     "verify",
     "video",
+    "watch",
 )
 
 

@@ -79,6 +79,14 @@ def test_weights_that_are_not_here_are_not_fetched(home, monkeypatch, tmp_path):
     assert (left(home), list(tmp_path.iterdir())) == ([], [])
 
 
+def test_weights_of_the_hub_that_are_not_here_are_asked_for_and_not_fetched(home, monkeypatch, tmp_path):
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")  # where nobody answers
+    done = called("convert", "hf:owner/name", "--to", "onnx", "--dry-run", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "run `u2zoo fetch hf:owner/name` first" in done.stderr
+    assert (left(home), list(tmp_path.iterdir())) == ([], [])
+
+
 def test_the_web_page_is_planned_without_its_runtime(home, monkeypatch, tmp_path):
     monkeypatch.setenv("U2ZOO_OFFLINE", "1")
     found = steps_of(called("convert", "u2net_nano", "--to", "web", "--dry-run", "--json", "-o", tmp_path))

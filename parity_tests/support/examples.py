@@ -31,6 +31,11 @@ PARSED = {
     "u2zoo train --images photos --masks masks -o run --resume run": "goes on with a run of hours",
     "u2zoo serve": "runs until it is ended",
     "u2zoo serve --model u2netp --host 0.0.0.0 --port 8080": "fetches weights, and runs until it is ended",
+    "u2zoo watch incoming cut": "runs until it is ended",
+    "u2zoo watch incoming masks --app mask --poll 5 --model u2netp.pth": "runs until it is ended",
+    "u2zoo publish out --to hf:me/u2netp --dry-run --stage staged": "names a folder of proved files",
+    "u2zoo publish out --to hf:me/u2netp --private": "asks the hub",
+    "u2zoo publish out --to hf:me/mine --source my.pth --licence mit": "asks the hub",
     "u2zoo tools make onnx2tf": "fetches packages",
     "u2zoo tools make onnx2tf --json": "fetches packages",
 }
@@ -88,4 +93,6 @@ def fill(folder: Path, artifact: Path, photographs: dict[str, Image.Image]) -> N
             small.convert("L").point(lambda level: 255 * (level > 100)).save(folder / place / f"{name}.png")
     shutil.copyfile(artifact, folder / "u2net_nano.onnx")
     convert(NANO, "pth", folder, name="my")
+    frame = next(iter(photographs.values())).convert("RGB").resize((1280, 720))
+    (folder / "frames.rgb").write_bytes(2 * frame.tobytes())
     film(folder / "clip.mp4", times=(0, 40, 80))

@@ -145,7 +145,7 @@ def test_every_control_has_a_name(tree):
     assert len(sliders) == PHOTOGRAPHS
     for slider in sliders:
         assert (slider.attributes["type"], slider.attributes["min"], slider.attributes["max"]) == ("range", "0", "100")
-        assert slider.attributes["aria-label"].startswith("Photograph to mask: photo & <")
+        assert slider.attributes["aria-label"].startswith("Divider between photograph and mask: photo & <")
     assert all(button.text.strip() for button in tree.all("button"))
     assert all("alt" in picture.attributes for picture in tree.all("img"))
 

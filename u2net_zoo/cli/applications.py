@@ -16,8 +16,11 @@ from .runtime_options import PANEL, DeviceOption, InputOption, ModelOption, Runt
 
 if TYPE_CHECKING:
     from ..apps.base import Application
+    from .run_application import Request
 
-__all__ = ["Commands", "command_of"]
+    Run = Callable[[Application, Request], None]
+
+__all__ = ["Commands", "command_of", "parser_of"]
 
 MANY = "Many photographs"
 
@@ -94,20 +97,28 @@ class Commands(Group):
 
         if cmd_name not in APPLICATIONS:
             return None
-        kind = APPLICATIONS[cmd_name]
-        alone = typer.Typer(add_completion=False)
-        alone.command(cmd_name, cls=Command, rich_help_panel=USE, epilog=epilog_of(kind.examples))(command_of(kind))
-        return typer.main.get_command(alone)
+        return parser_of(APPLICATIONS[cmd_name])
 
 
-def command_of(kind: "type[Application]") -> Callable[..., None]:
-    """The function behind a command: its parameters are the common ones and the application's fields."""
+def parser_of(kind: "type[Application]", run: "Run | None" = None) -> Any:
+    """The command of an application as Typer has it; see `command_of`."""
+    alone = typer.Typer(add_completion=False)
+    alone.command(kind.name, cls=Command, rich_help_panel=USE, epilog=epilog_of(kind.examples))(command_of(kind, run))
+    return typer.main.get_command(alone)
+
+
+def command_of(kind: "type[Application]", run: "Run | None" = None) -> Callable[..., None]:
+    """The function behind a command: its parameters are the common ones and the application's fields.
+
+    Args:
+        run: what it does with them; None: `run_request`.
+    """
 
     def command(**values: Any) -> None:
         from .run_application import Request, run_request
 
         own = {field.name: values.pop(field.name) for field in fields(kind)}
-        run_request(kind(**own), Request(**values))
+        (run or run_request)(kind(**own), Request(**values))
 
     common = {**COMMON, "model": (COMMON["model"][0], Path(kind.model)), "profile": (_profile(kind), None)}
     both = {**common, **_own_options(kind)}

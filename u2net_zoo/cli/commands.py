@@ -1,5 +1,6 @@
 """The commands together, and what becomes of errors."""
 
+import gc
 import signal
 import sys
 from typing import Annotated
@@ -9,7 +10,23 @@ import typer
 from .. import __version__
 from ..errors import U2ZooError, install_hint, one_line
 from ..system import ending_signals
-from . import bench, convert, engines, eval, fetch, formats, info, serve, tools, train, verify, video
+from . import (
+    bench,
+    convert,
+    engines,
+    eval,
+    fetch,
+    formats,
+    frames,
+    info,
+    publish,
+    serve,
+    tools,
+    train,
+    verify,
+    video,
+    watching,
+)
 from . import list as listing
 from .applications import Commands
 from .console import say_anything, state
@@ -38,14 +55,21 @@ TABLE = (
     ("bench", bench.bench, CONVERT, bench.EXAMPLES),
     ("list", listing.list_weights, CONVERT, listing.EXAMPLES),
     ("fetch", fetch.fetch, CONVERT, fetch.EXAMPLES),
+    ("publish", publish.publish, CONVERT, publish.EXAMPLES),
     ("video", video.video, USE, video.EXAMPLES),
+    ("frames", frames.frames, USE, frames.EXAMPLES),
+    ("watch", watching.watch, USE, watching.EXAMPLES),
     ("engines", engines.engines, USE, engines.EXAMPLES),
     ("train", train.train, TRAIN, train.EXAMPLES),
     ("eval", eval.evaluate, TRAIN, eval.EXAMPLES),
     ("serve", serve.serve, SERVE, serve.EXAMPLES),
 )
+PASSES_ON = {"watch": watching.PASSES_ON}
 for name, function, panel, examples in TABLE:
-    app.command(name, cls=Command, rich_help_panel=panel, epilog=epilog_of(examples))(function)
+    settings = PASSES_ON.get(name)
+    app.command(name, cls=Command, rich_help_panel=panel, epilog=epilog_of(examples), context_settings=settings)(
+        function
+    )
 app.add_typer(tools.app, name="tools", cls=Group, rich_help_panel=CONVERT, epilog=epilog_of(tools.EXAMPLES))
 
 
@@ -55,6 +79,8 @@ def options(
     version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks and what the frameworks print.")] = False,
 ) -> None:
+    gc.freeze()  # what the imports left is here to stay
+    gc.enable()
     state.debug = debug
     if version:
         print(f"{NAME} {__version__}")

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     Openers = dict[str, Callable[[], Image]]
 
-__all__ = ["EXAMPLES", "verify"]
+__all__ = ["EXAMPLES", "photographs_of", "verify"]
 
 EXAMPLES = {
     "Does this file compute what its weights compute?": "u2zoo verify u2net_nano.onnx --against u2net_nano",
@@ -77,7 +77,7 @@ def verify(
     beside = {fmt.companion for fmt in FORMATS.values() if fmt.companion}
     files = [path for path in dict.fromkeys(artifacts) if path.suffix not in beside] or artifacts[:1]
     device = _device_of([format_of(path) for path in files], device)
-    openers = _photographs(images)
+    openers = photographs_of(images)
     fetch_source(against)
     total = len(files) * len(openers)
     with _page(report, openers, len(files)) as page, state.quiet(), state.progress(total=total) as bar:
@@ -169,7 +169,7 @@ def _page(report: Path | None, openers: "Openers", artifacts: int) -> Iterator[_
         yield _Page(path, openers, artifacts)
 
 
-def _photographs(images: Path | None) -> "Openers":
+def photographs_of(images: Path | None) -> "Openers":
     """name -> what reads the picture. Raises InputError: there is none."""
     from ..photographs import photographs_in, picture_suffixes, read_image
 

@@ -45,7 +45,7 @@ def write_report(
         artifacts="\n".join(_card(n, v) for n, v in enumerate(results)),
         photographs="\n".join(_photograph(n, name, results, gallery) for n, name in enumerate(names)),
         amplified=AMPLIFIED,
-        made=f"Made by u2net-zoo {__version__} on {datetime.now(UTC):%Y-%m-%d %H:%M} UTC. It fetches nothing.",
+        made=f"Made by u2net-zoo {__version__} on {datetime.now(UTC):%Y-%m-%d %H:%M} UTC. The page loads nothing.",
         style=_asset("style.css"),
         script=_asset("script.js"),
     )
@@ -65,7 +65,7 @@ def _asset(name: str) -> str:
 def _headline(results: Sequence[VerificationResult]) -> str:
     good = sum(v.ok for v in results)
     if good == len(results):
-        return "The artifact computes what the checkpoint computes" if good == 1 else f"All {good} artifacts agree"
+        return ("The artifact agrees" if good == 1 else f"All {good} artifacts agree") + " with the checkpoint"
     wrong = len(results) - good
     return f"{wrong} of {len(results)} artifacts {'differs' if wrong == 1 else 'differ'}"
 
@@ -76,7 +76,7 @@ def _facts(checkpoint: Checkpoint, profile: str, gallery: Gallery) -> Iterator[t
         yield "sha256 of the checkpoint", f"<code>{escape(checkpoint.meta['sha256'][:16])}…</code>"
     shown = f"; {len(gallery.photographs)} of them below" if len(gallery.photographs) < gallery.total else ""
     prepared = f"{gallery.total:,}, prepared as <code>{escape(profile)}</code>{shown}"
-    yield "photographs", prepared if gallery.photographs else "none: no profile fits the network's input and output"
+    yield "photographs", prepared if gallery.photographs else "none: no profile fits this network"
     yield "machine", escape(f"{system()} {machine()}, Python {sys.version.split()[0]}")
 
 
@@ -193,6 +193,7 @@ def _tile(result: VerificationResult, number: int, shot: Shot, chosen: bool, fra
         **frame,
         **asdict(shot),
         name=escape(result.path.name),
+        label=_breakable(result.path.name),
         pressed=str(chosen).lower(),
         iou=f"{error.iou:.4f}",
         mae=f"{error.mae:.3f}",
