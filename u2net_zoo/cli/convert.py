@@ -28,7 +28,7 @@ def convert(
     source: Annotated[
         Path,
         typer.Argument(
-            help="Weights, a converted model of any format, a name that `u2zoo list` shows, or hf:OWNER/NAME[/FILE]."
+            help="Weights, a converted model of any format, a name that `u2zoo list` shows, or hf:OWNER/NAME."
         ),
     ],
     to: Annotated[str, typer.Option("--to", help=f"Formats, or all that need no network: {', '.join(FORMATS)}.")],

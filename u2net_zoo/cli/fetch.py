@@ -20,7 +20,8 @@ def fetch(
     names: Annotated[
         list[str],
         typer.Argument(
-            help="Names in the catalog (`u2zoo list` shows them), or hf:OWNER/NAME[/FILE][@REVISION].", metavar="NAME…"
+            help="Names that `u2zoo list` shows, or hf:OWNER/NAME, hf:OWNER/NAME/FILE, also with @REVISION.",
+            metavar="NAME…",
         ),
     ],
     json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
