@@ -16,6 +16,13 @@ from support.goldens import Golden
 from support.hub_server import Hub
 from support.networks import SMALL, hard_checkpoint
 from support.photographs import cat, mask, mixed  # noqa: F401 - fixtures
+from support.publishing import (  # noqa: F401 - fixtures
+    folder_to_publish,
+    photograph_file,
+    publish,
+    published,
+    send_to_hub,
+)
 from support.reporting import (  # noqa: F401 - hooks
     pytest_collection_modifyitems,
     pytest_sessionfinish,

@@ -26,7 +26,7 @@ def fetch(
     names: Annotated[
         list[str],
         typer.Argument(
-            help="Catalog names (`u2zoo list` shows them), or hf:OWNER/NAME[/FILE][@REVISION].",
+            help="Names that `u2zoo list` shows, or hf:OWNER/NAME, hf:OWNER/NAME/FILE, also with @REVISION.",
             metavar="NAME…",
             autocompletion=completion.catalog_names,
         ),

@@ -27,7 +27,7 @@ __all__ = [
     "open_session",
 ]
 
-MODEL = "Weights, a converted model of any format, a catalog name, or hf:OWNER/NAME[/FILE]."
+MODEL = "Weights, a converted model of any format, a catalog name, or hf:OWNER/NAME."
 PANEL = "Model"
 ModelOption = Annotated[
     Path, typer.Option("--model", rich_help_panel=PANEL, help=MODEL, autocompletion=completion.sources)
