@@ -29,10 +29,7 @@ PHOTOGRAPHS, SHOWN = ("china.jpg", "flower.jpg"), "china.jpg"
 FAULT = "align_corners=True"
 SCALE = 2  # pixels of the picture to one of the page
 WIDTH, GAP, CAPTION = 920, 14, 24  # pixels of the page
-WINDOW, PHONE = (
-    (872, 690),
-    (390, 690),
-)  # of the browser, shown smaller; so narrow that no time is in sight, which other machines would not have
+WINDOW, PHONE = (872, 650), (390, 690)  # shown smaller; no time is in sight, which other machines would not have
 
 
 def main() -> None:

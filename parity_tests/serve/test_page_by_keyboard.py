@@ -16,10 +16,10 @@ MOST = 30  # presses of Tab: more than either page has places
 # What has the focus: its id, a choice's or a colour's value, or a link's words.
 FOCUS = """((e) => e === document.body ? '' : e.id || (e.type === 'radio' ? 'show=' : '') + (e.value || e.textContent))(
     document.activeElement)"""
-# Whether it is seen that it has: an outline of the element, of what lies in its place, or of what it lies in.
+# Whether it is seen that it has: the element has an outline, or what stands for it where it is invisible itself.
 OUTLINED = """((e) => {
-    const seen = [e, e.nextElementSibling, e.parentElement].filter(Boolean).map((one) => getComputedStyle(one));
-    return seen.some((style) => style.outlineStyle === 'solid' && parseFloat(style.outlineWidth) >= 2);
+    const styles = [e, e.nextElementSibling, e.parentElement].filter(Boolean).map((one) => getComputedStyle(one));
+    return styles.some((s) => s.opacity > 0 && s.outlineStyle === 'solid' && parseFloat(s.outlineWidth) >= 2);
 })(document.activeElement)"""
 
 
