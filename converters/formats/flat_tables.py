@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Packed", "Table", "packed", "root"]
+__all__ = ["Aligned", "Packed", "Table", "packed", "root"]
 
 LONGEST_TEXT = 1 << 20  # bytes
+ALIGNMENT = 16  # bytes, of `Aligned`
 
 
 class Table:
@@ -118,9 +119,20 @@ class Packed:
     fields: Mapping[int, Any]
 
 
-def packed(table: Packed) -> bytearray:
-    """The file whose outermost table this is; the same on every machine. Lists of numbers are little-endian arrays."""
-    content = bytearray(4)
+@dataclass(frozen=True)
+class Aligned:
+    """A list of numbers whose first one stands at a multiple of `ALIGNMENT` bytes, as kernels and 64 bits want it."""
+
+    array: np.ndarray
+
+
+def packed(table: Packed, identifier: bytes = b"") -> bytearray:
+    """The file whose outermost table this is; the same on every machine. Lists of numbers are little-endian arrays.
+
+    Args:
+        identifier: four bytes by which a kind of file is known; not every kind has one.
+    """
+    content = bytearray(4) + identifier
     _point(content, 0, _put_table(content, table))
     return content
 
@@ -165,7 +177,8 @@ def _put(content: bytearray, value: Any) -> int:
     """Appends a table, a text or a list; returns its place."""
     if isinstance(value, Packed):
         return _put_table(content, value)
-    content += bytes(-len(content) % 4)
+    content += bytes(-(len(content) + 4) % ALIGNMENT if isinstance(value, Aligned) else -len(content) % 4)
+    value = value.array if isinstance(value, Aligned) else value
     place = len(content)
     if isinstance(value, str):
         text = value.encode()
