@@ -103,8 +103,9 @@ class _FitWalk(IntegerWalk):
         if unit.relu:
             return FEATURES[kind]
         reach = max(self.reach[unit.path], 1e-6)
-        if unit.name != STEM and self.level.arch.final == "sigmoid":
-            reach = min(reach, SATURATED)
+        last = unit.path == self.level.arch.heads[-1].path or not self.level.arch.fused
+        if unit.name != STEM and last and self.level.arch.final == "sigmoid":
+            reach = min(reach, SATURATED)  # not of sides that are fused: a large one outweighs others
         return Steps.between(-reach, reach * SIGNED, kind)
 
 

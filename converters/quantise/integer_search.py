@@ -121,10 +121,9 @@ class _Search:
         """Each layer in int8 alone; the one first that costs the masks most for the work that it saves."""
         inputs = self._inputs(self.level, ranking_size(self.options.size or DEFAULT_SIZE))[:RANKED_ON]
         analysis = SensitivityAnalysis(self.level, inputs, grid=FEATURES["int8"].scale)
-        inner = [unit.path for unit in self.level.arch.units() if unit.relu][1:]  # the first takes the image as it is
-        found = {path: self.networks[0].units[path] for path in inner}
+        found = self.networks[0].units
         kernels, biases = ({path: getattr(each, leaf) for path, each in found.items()} for leaf in ("kernel", "bias"))
-        costs = analysis.costs(kernels, counter("measuring layers", len(inputs) * len(inner)), biases)
+        costs = analysis.costs(kernels, counter("measuring layers", len(inputs) * len(found)), biases)
         least = SMALL * sum(cost.work for cost in costs)
         return sorted(costs, key=lambda cost: (-cost.mae / max(cost.work, least), cost.path))
 

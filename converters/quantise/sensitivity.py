@@ -142,7 +142,13 @@ class _Replay(_Walk):
         return super().step(lambda x: self._on_grid(self.convolved(unit, self._on_grid(x), *changed)), x)
 
     def _on_grid(self, x: "Tensor") -> "Tensor":
-        return (x / self.grid).round_().clamp_(0, 255) * self.grid if self.grid else x
+        """What no ReLU made, an image or logits, on 255 steps of its own reach."""
+        if not self.grid:
+            return x
+        if (reach := float(-x.amin())) > 0:
+            step = max(reach, float(x.amax())) / 127
+            return (x / step).round_() * step
+        return (x / self.grid).round_().clamp_(0, 255) * self.grid
 
 
 class _Reach(_Walk):
