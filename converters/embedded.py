@@ -16,10 +16,13 @@ from u2net_zoo.checkpoint import ASSUMED, Checkpoint
 from u2net_zoo.errors import OptionError
 from u2net_zoo.preprocessing import DARKEST, EMPTY, PROFILES, Profile, probability
 
+from .options import W8A8
+
 if TYPE_CHECKING:
     from .options import Options
 
 __all__ = [
+    "ARITHMETIC",
     "KEY",
     "QUANTISED",
     "EmbeddedPreprocessing",
@@ -38,8 +41,9 @@ MULTIPLE = "u2zoo.multiple"
 PRECISION = "u2zoo.precision"
 TAKES = "u2zoo.takes"
 QUANTISED = "quantised"  # of a checkpoint's metadata: what its kernels were stored in
+ARITHMETIC = "arithmetic"  # in which integers its convolutions were computed
 # Of the file that weights came from, not of the next one.
-OF_SOURCES = (MULTIPLE, PRECISION, TAKES, QUANTISED, *ASSUMED)
+OF_SOURCES = (MULTIPLE, PRECISION, TAKES, QUANTISED, ARITHMETIC, *ASSUMED)
 DIGITS = 4
 
 
@@ -99,6 +103,8 @@ class EmbeddedPreprocessing:
     def to_metadata(self) -> dict[str, str]:
         """What an artifact says of itself, for `read_embedded`."""
         words = {"name": self.profile.name, "stretch": self.profile.stretch, "classes": self.classes}
+        if self.profile.by_maximum != PROFILES[self.profile.name].by_maximum:
+            words["by_maximum"] = self.profile.by_maximum
         return {KEY: json.dumps({**words, "precision": self.precision})}
 
 
@@ -122,6 +128,8 @@ def embedded_of(arch: Architecture, options: "Options") -> EmbeddedPreprocessing
             " name the weights' own --profile, or take --io tensor"
         )
     stretch = profile.stretch if options.stretch is None else options.stretch
+    if options.precision == W8A8:  # integers are not divided: 255 is 1, and the mask is what the network says
+        profile, stretch = replace(profile, by_maximum=False), False
     sigmoid = arch.final != "sigmoid" and profile.activation is probability
     return EmbeddedPreprocessing(replace(profile, stretch=stretch), sigmoid, arch.out_ch, options.precision or "fp32")
 
@@ -137,7 +145,7 @@ def metadata_of(checkpoint: Checkpoint, options: "Options") -> dict[str, str]:
 
 def words_of_weights(metadata: Mapping[str, str]) -> dict[str, str]:
     """What a file says of its weights, without what only a reader can say of the file that it reads."""
-    return {key: value for key, value in metadata.items() if key not in (QUANTISED, *ASSUMED)}
+    return {key: value for key, value in metadata.items() if key not in (QUANTISED, ARITHMETIC, *ASSUMED)}
 
 
 def notes_of(options: "Options", embedded: EmbeddedPreprocessing | None) -> dict[str, str]:
@@ -169,6 +177,7 @@ def read_embedded(metadata: Mapping[str, str]) -> EmbeddedPreprocessing | None:
     try:
         found = json.loads(metadata[KEY])
         profile = replace(PROFILES[found["name"]], stretch=bool(found["stretch"]))
+        profile = replace(profile, by_maximum=bool(found.get("by_maximum", profile.by_maximum)))
         embedded = EmbeddedPreprocessing(profile, classes=int(found["classes"]), precision=str(found["precision"]))
     except (KeyError, ValueError, TypeError, OverflowError, RecursionError):
         return None

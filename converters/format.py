@@ -20,7 +20,7 @@ from .engines.runnable import Runnable
 from .mask_errors import EIGHT_BITS, ROUNDED, MaskBound
 from .options import DEFAULT_SIZE, DYNAMIC, LARGEST_BATCH, LARGEST_SIDE, UNLISTED, Options, describe
 from .predictor import Predictor
-from .quantise.rounding import BITS
+from .quantise.rounding import MEASURED
 
 if TYPE_CHECKING:
     from .parity_report import Report
@@ -186,8 +186,8 @@ class Format(Runnable):
         if settled["io"] == "image" and asked.io is None and asked.outputs == "all":
             settled["io"] = "tensor"  # a picture is d0 alone
         precision = settled["precision"]
-        if asked.calibration is not None and precision not in BITS:
-            measured = ", ".join(BITS)
+        if asked.calibration is not None and precision not in MEASURED:
+            measured = ", ".join(MEASURED)
             raise OptionError(f"--calibration goes with a precision that is measured: {measured}; not {precision}")
         return self._settle_image(replace(asked, **settled))
 

@@ -11,11 +11,13 @@ __all__ = [
     "LARGEST_BATCH",
     "LARGEST_SIDE",
     "UNLISTED",
+    "W8A8",
     "Options",
     "describe",
     "output_names",
 ]
 
+W8A8 = "w8a8"  # a precision: weights and feature maps are integers, and so is what is computed
 DYNAMIC = 0  # a batch of any size
 DEFAULT_SIZE = (320, 320)  # the authors' input size
 UNLISTED = ("size", "sizes", "span", "profile", "stretch", "calibration")  # options that have rules instead of choices
@@ -32,7 +34,7 @@ class Options:
         sizes: every (H, W) that it takes, `size` among them; empty: `size` alone, or a `span`.
         span: lowest and highest (H, W); sides are the network's multiples (32; IS-Net 64) in between.
         batch: batch size; DYNAMIC for any.
-        precision: `fp32`, `fp16`, `int8`, `palette8`, `palette6` or `palette4`.
+        precision: `fp32`, `fp16`, `int8`, `w8a8`, `palette8`, `palette6` or `palette4`.
         outputs: `mask` (d0 alone) or `all` (`mask, side1, …`).
         io: `tensor`: the normalised tensor goes in, d0 comes out; `image`: pixels 0..255 go in, grey levels come out.
         profile: whose preparation and ending an `image` artifact has in its graph.

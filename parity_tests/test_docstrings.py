@@ -7,6 +7,7 @@ import pytest
 from support.data import ROOT
 
 PARTS = (
+    "kotlin",
     "swift",
     "web",
     "report",

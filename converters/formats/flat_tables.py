@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Packed", "Table", "packed", "root"]
+__all__ = ["Aligned", "Packed", "Table", "packed", "root"]
 
 LONGEST_TEXT = 1 << 20  # bytes
+ALIGNMENT = 16  # bytes, of `Aligned`
 
 
 class Table:
@@ -131,6 +132,13 @@ class Packed:
     fields: Mapping[int, Any]
 
 
+@dataclass(frozen=True)
+class Aligned:
+    """A list of numbers whose first one stands at a multiple of `ALIGNMENT` bytes, as kernels and 64 bits want it."""
+
+    array: np.ndarray
+
+
 def packed(table: Packed, head: bytes = b"") -> bytearray:
     """The file whose outermost table this is; the same on every machine. Lists of numbers are little-endian arrays.
 
@@ -184,9 +192,13 @@ def _put(content: bytearray, value: Any) -> int:
     """Appends a table, a text or a list; returns its place."""
     if isinstance(value, Packed):
         return _put_table(content, value)
-    content += bytes(-len(content) % 4)
-    if isinstance(value, np.ndarray) and value.itemsize == 8 and len(content) % 8 == 0:
-        content += bytes(4)
+    if isinstance(value, Aligned):
+        content += bytes(-(len(content) + 4) % ALIGNMENT)
+        value = value.array
+    else:
+        content += bytes(-len(content) % 4)
+        if isinstance(value, np.ndarray) and value.itemsize == 8 and len(content) % 8 == 0:
+            content += bytes(4)
     place = len(content)
     if isinstance(value, str):
         text = value.encode()

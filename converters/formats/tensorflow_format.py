@@ -1,7 +1,6 @@
-"""`savedmodel` and `tflite`, both from the folded Keras model; `--via onnx2tf` is the second, independent route."""
+"""`savedmodel`, from the folded Keras model; `--via onnx2tf` is the second, independent route."""
 
 import json
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,35 +10,29 @@ import numpy as np
 from u2net_zoo import keras_model
 from u2net_zoo.arch import Architecture
 from u2net_zoo.checkpoint import Checkpoint
-from u2net_zoo.containers import Signature
 from u2net_zoo.errors import ArtifactError, CheckpointError, OptionError, one_line
 from u2net_zoo.limits import inside
 
-from ..embedded import embedded_of, notes_of, read_embedded
+from ..embedded import embedded_of, read_embedded
 from ..format import Format, Lane
-from ..mask_errors import MaskBound
-from ..memory import release_memory
 from ..options import DYNAMIC, Options
 from ..predictor import Predictor
-from ..quantise.mixed_precision import Plan, plan_weights
-from ..quantise.tflite_weights import stored
 from ..tools import get_tool
-from . import savedmodel_reader, tflite_reader
+from . import savedmodel_reader
 from .keras_format import tap_layers
 from .layout import NHWC, Layout, check_input
 from .onnx2tf_route import convert_with_onnx2tf
 from .tensorflow_embedding import tensorflow_function
-from .tflite_metadata import with_notes
-from .tflite_runtime import TFLiteRuntime, order_outputs
+from .tflite_runtime import order_outputs
 
-__all__ = ["SavedModel", "TFLite"]
+__all__ = ["SavedModel", "TensorFlowFormat", "save_model"]
 
 MARKER = "saved_model.pb"
 NOTES = "assets.extra/u2zoo.json"  # TensorFlow's own place for what a model's maker adds
 NOTES_LIMIT = 1 << 16  # bytes
 
 
-class _TensorFlowFormat(Format):
+class TensorFlowFormat(Format):
     """What both have: the second route."""
 
     def settle(self, asked: Options) -> Options:
@@ -54,7 +47,7 @@ class _TensorFlowFormat(Format):
             raise OptionError("--io image goes with --via native, not with onnx2tf")
 
 
-class SavedModel(_TensorFlowFormat):
+class SavedModel(TensorFlowFormat):
     name = "savedmodel"
     title = "TensorFlow SavedModel"
     suffix = "_savedmodel"
@@ -77,7 +70,7 @@ class SavedModel(_TensorFlowFormat):
         if options.via == "onnx2tf":
             convert_with_onnx2tf(checkpoint, path, options, tflite=False)
         else:
-            _save(checkpoint, path, options)
+            save_model(checkpoint, path, options)
 
     def open(self, path: Path) -> Predictor:
         return _SavedModelRuntime(path)
@@ -86,67 +79,7 @@ class SavedModel(_TensorFlowFormat):
         return savedmodel_reader.read(path)
 
 
-class TFLite(_TensorFlowFormat):
-    name = "tflite"
-    title = "TFLite"
-    suffix = ".tflite"
-    unit_bytes, writing_seconds = 860, 12
-    signature = Signature(re.compile(rb".{4}TFL3", re.S))
-    extra = "tflite"
-    packages = ("torch", "tensorflow", "tf_keras", "ai_edge_litert")
-    running = ("ai_edge_litert",)
-    lanes = (Lane("TFLite (XNNPACK)"),)
-    choices = {
-        "batch": (1,),
-        "precision": ("fp32", "fp16", "int8"),
-        "outputs": ("mask", "all"),
-        "io": ("tensor", "image"),
-        "via": ("native", "onnx2tf"),
-    }
-    # int8 measured on u2netp and 18 photographs that are not calibrated on, 2026-11-21: 0.9928, worst 0.9807, 0.0016.
-    bounds = {
-        "fp16": MaskBound(iou=0.990, worst=0.975, mae=0.003),
-        "int8": MaskBound(iou=0.990, worst=0.975, mae=0.005),
-    }
-
-    def settle(self, asked: Options) -> Options:
-        settled = super().settle(asked)
-        if settled.precision == "int8" and settled.via != "native":
-            raise OptionError("--precision int8 goes with --via native")
-        return settled
-
-    def write(self, checkpoint: Checkpoint, path: Path, options: Options) -> Plan | None:
-        plan = None
-        if options.precision == "int8":
-            plan = plan_weights(checkpoint, options, self.bounds["int8"], half=False)
-            checkpoint = plan.checkpoint
-        if options.via == "onnx2tf":
-            convert_with_onnx2tf(checkpoint, path, options, tflite=True)
-            return None
-        import tensorflow as tf
-
-        saved = path.parent / "savedmodel"
-        _save(checkpoint, saved, options)
-        release_memory()  # the Keras model, whose cycles would live through the conversion
-        converter = tf.lite.TFLiteConverter.from_saved_model(str(saved), signature_keys=["serving_default"])
-        converter.exclude_conversion_metadata = True  # it would unpack and pack the whole file once more
-        if options.precision == "fp16":
-            converter.optimizations = [tf.lite.Optimize.DEFAULT]
-            converter.target_spec.supported_types = [tf.float16]
-        content = converter.convert()
-        content = stored(content) if plan else content
-        words = notes_of(options, embedded_of(checkpoint.arch, options))
-        path.write_bytes(with_notes(content, words) if words else content)
-        return plan
-
-    def open(self, path: Path) -> Predictor:
-        return TFLiteRuntime(path)
-
-    def read(self, path: Path) -> Checkpoint:
-        return tflite_reader.read(path)
-
-
-def _save(checkpoint: Checkpoint, path: Path, options: Options) -> None:
+def save_model(checkpoint: Checkpoint, path: Path, options: Options) -> None:
     """Signature `serving_default`: `image` (N, H, W, C) float32 in, a dict of named maps out; `model(image)` too."""
     import tensorflow as tf
 

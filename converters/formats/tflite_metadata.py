@@ -1,14 +1,20 @@
 """A few words that a TFLite file carries about itself: an entry of its metadata table, JSON in a buffer."""
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-__all__ = ["notes", "with_notes"]
+__all__ = ["ENTRY", "notes", "packed_words", "with_notes"]
 
 ENTRY = "u2zoo"
 LARGEST = 1 << 16  # bytes
+
+
+def packed_words(words: Mapping[str, str]) -> np.ndarray:
+    """The bytes of the buffer that `notes` reads."""
+    return np.frombuffer(json.dumps(words).encode(), np.uint8)
 
 
 def with_notes(content: bytes, words: dict[str, str]) -> bytes:
@@ -18,7 +24,7 @@ def with_notes(content: bytes, words: dict[str, str]) -> bytes:
 
     model = schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(content, 0))
     buffer = schema.BufferT()
-    buffer.data = list(json.dumps(words).encode())
+    buffer.data = packed_words(words)
     entry = schema.MetadataT()
     entry.name, entry.buffer = ENTRY, len(model.buffers)
     model.buffers.append(buffer)

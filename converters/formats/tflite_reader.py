@@ -1,4 +1,5 @@
-"""TFLite files of any converter -> Checkpoint: fp32, fp16 behind DEQUANTIZE, int8 per tensor or per channel.
+"""TFLite files of any converter -> Checkpoint: fp32, fp16 behind DEQUANTIZE, int8 per tensor or per channel, and files
+that are computed in integers, of 8 bits or with activations of 16.
 
 The flatbuffer is read with the published schema; nothing is handed to the interpreter. The Python accessors trust what
 the file says, so lengths are checked against the file's size before anything is counted.
@@ -16,18 +17,26 @@ from u2net_zoo.checkpoint import Checkpoint
 from u2net_zoo.errors import CheckpointError, one_line
 from u2net_zoo.limits import check_size
 
+from ..embedded import read_embedded
+from ..options import W8A8
+from ..quantise.pixel_input import from_pixels
+from .tflite_metadata import notes
 from .weight_graph import Affine, Conv, Graph, Node, beside_constant
 
 __all__ = ["activations", "check", "read"]
 
-DTYPES = {0: np.float32, 1: np.float16, 2: np.int32, 3: np.uint8, 4: np.int64, 9: np.int8, 10: np.float64}
+DTYPES = {0: np.float32, 1: np.float16, 2: np.int32, 3: np.uint8, 4: np.int64, 7: np.int16, 9: np.int8, 10: np.float64}
 PASSING = ("DEQUANTIZE", "QUANTIZE", "CAST", "RESHAPE")  # a constant may come through these
 IDENTIFIER = b"TFL3"
 
 
 def read(path: Path) -> Checkpoint:
     """By the graph; integer weights are dequantised. Raises CheckpointError: damaged, or no U²-Net."""
-    return _graph(path).checkpoint()
+    checkpoint = _graph(path).checkpoint()
+    embedded = read_embedded(notes(np.memmap(path, mode="r")))
+    if embedded and embedded.precision == W8A8:  # our own; its first kernel holds the profile's normalisation
+        return from_pixels(checkpoint, embedded.profile)
+    return checkpoint
 
 
 def activations(path: Path) -> list[int]:
@@ -100,6 +109,11 @@ class _File:
             for kind, inputs, outputs, _ in self.operators
             if kind in PASSING and inputs and outputs
         }
+        self.copies = {
+            outputs[0]: len(inputs)
+            for kind, inputs, outputs, _ in self.operators
+            if kind == "CONCATENATION" and outputs and len(set(inputs)) == 1
+        }
         self.constant = functools.cache(self._constant)
 
     def bounded(self, count: int) -> int:
@@ -126,7 +140,9 @@ class _File:
             kernel = self.constant(inputs[1])
             bias = self.constant(inputs[2]) if len(inputs) > 2 else None
             if kernel is not None and kernel.ndim == 4:
-                role = Conv(kernel.transpose(0, 3, 1, 2), bias, self.storage(inputs[1]), self.dilation(operator))
+                once = _of_one_copy(kernel, self.copies.get(inputs[0], 1))
+                stored, computes = self.storage(inputs[1]), self.integers(inputs[0])
+                role = Conv(once.transpose(0, 3, 1, 2), bias, stored, self.dilation(operator), computes)
         elif kind in ("ADD", "MUL") and len(inputs) == 2:
             values = [self.constant(n) for n in inputs]
             role, names = beside_constant(names, values, product=kind == "MUL")
@@ -170,6 +186,11 @@ class _File:
             return ""
         return f"{kind.name} per {'channel' if found[0].Quantization().ScaleLength() > 1 else 'tensor'}"
 
+    def integers(self, index: int) -> str:
+        """The type of a map of integers; empty of one of floats."""
+        kind = DTYPES.get(self.subgraph.Tensors(index).Type()) if 0 <= index < self.tensors else None
+        return np.dtype(kind).name if kind and np.dtype(kind).kind in "iu" else ""
+
     def values(self, tensor: Any, data: np.ndarray) -> np.ndarray:
         if tensor.Sparsity() is not None or tensor.Type() not in DTYPES:
             raise CheckpointError(f"tensor {tensor.Name()!r}: sparse, or of a type that is not supported")
@@ -186,3 +207,10 @@ class _File:
             axis[quantization.QuantizedDimension()] = -1
         zero = zero.reshape(axis) if zero.size == scale.size else zero
         return (array.astype(np.float32) - zero) * scale.reshape(axis)
+
+
+def _of_one_copy(kernel: np.ndarray, copies: int) -> np.ndarray:
+    """(O, h, w, copies · I) of an input that stands beside itself: what they add up to, (O, h, w, I)."""
+    if kernel.shape[3] % copies:
+        raise CheckpointError(f"a kernel of {kernel.shape[3]} channels takes {copies} copies of a map")
+    return kernel.reshape(*kernel.shape[:3], copies, -1).sum(axis=3) if copies > 1 else kernel

@@ -1,7 +1,6 @@
 """TFLite files in TFLite's own interpreter."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from u2net_zoo.errors import ArtifactError, CheckpointError, one_line
 
 from ..embedded import read_embedded, read_precision
 from ..predictor import Predictor
+from ..quantise.integer_network import Steps
 from . import tflite_reader
 from .layout import NHWC, Layout, check_input
 from .tflite_metadata import notes
@@ -85,33 +85,6 @@ class TFLiteRuntime(Predictor):
             if value.dtype.kind != "f":
                 return
             yield unit.path, self.layout.nchw(value)
-
-
-@dataclass(frozen=True)
-class Steps:
-    """How a file of integers writes real numbers: real = (integer - zero) · scale."""
-
-    dtype: np.dtype
-    scale: float
-    zero: int
-
-    @classmethod
-    def of(cls, detail: Mapping[str, Any]) -> "Steps | None":
-        """Of an input or output as the interpreter describes it; None of one in floats, or without a scale."""
-        scale, zero = detail["quantization"]
-        dtype = np.dtype(detail["dtype"])
-        return cls(dtype, float(scale), int(zero)) if dtype.kind in "iu" and scale > 0 else None
-
-    def whole(self, x: np.ndarray) -> np.ndarray:
-        """The nearest integers; what lies outside of their range is cut."""
-        limits = np.iinfo(self.dtype)
-        return np.clip(np.rint(x / self.scale) + self.zero, limits.min, limits.max).astype(self.dtype)
-
-    def real(self, x: np.ndarray) -> np.ndarray:
-        return (x.astype(np.float32) - self.zero) * np.float32(self.scale)
-
-    def __str__(self) -> str:
-        return f"{self.dtype.name}, scale {self.scale:.3g}, zero point {self.zero}"
 
 
 class _Unsigned:

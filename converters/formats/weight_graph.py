@@ -17,7 +17,7 @@ from u2net_zoo.checkpoint import Checkpoint
 from u2net_zoo.errors import CheckpointError, NotANetworkError
 from u2net_zoo.folded import checkpoint_of
 
-from ..embedded import QUANTISED
+from ..embedded import ARITHMETIC, QUANTISED
 
 __all__ = ["Affine", "Conv", "Graph", "Node", "beside_constant"]
 
@@ -40,12 +40,14 @@ class Conv:
         bias: (O,), or None.
         storage: how integers store the kernel: `int8 per channel`.
         dilation: 0 where the file does not say.
+        computes: the integers of the maps that it takes and gives, `int8`; empty where they are floats.
     """
 
     kernel: np.ndarray
     bias: np.ndarray | None = None
     storage: str = ""
     dilation: int = 0
+    computes: str = ""
 
     def then(self, after: Affine) -> "Conv":
         """This convolution with what follows it folded in; in float64, rounded once."""
@@ -115,8 +117,8 @@ class Graph:
         pairs = [(conv.kernel, conv.bias) for conv in convolutions]
         dilations = [conv.dilation for conv in convolutions]
         checkpoint = checkpoint_of(pairs, dilations=dilations, final="sigmoid" if sigmoid else "none", meta=meta)
-        stored = quantised_note(convolutions)
-        return checkpoint.with_meta(**{QUANTISED: stored}) if stored else checkpoint
+        notes = {QUANTISED: quantised_note(convolutions), ARITHMETIC: arithmetic_note(convolutions)}
+        return checkpoint.with_meta(**{key: note for key, note in notes.items() if note})
 
     def convolutions(self) -> list[Conv]:
         """The convolutions in order, with the batch norm that follows each folded in."""
@@ -229,6 +231,16 @@ def quantised_note(convolutions: Sequence[Conv]) -> str:
             stored[n] = channels
     counts = Counter(filter(None, stored)).most_common()
     return ", ".join(f"{storage} in {count} of {len(stored)} convolutions" for storage, count in counts)
+
+
+def arithmetic_note(convolutions: Sequence[Conv]) -> str:
+    """`int8 in 117 of 119 convolutions, int16 activations in 2`; empty where all are computed in floats."""
+    counts = Counter(conv.computes for conv in convolutions if conv.computes)
+    wide, narrow = counts.pop("int16", 0), sum(counts.values())
+    parts = [f"{' or '.join(sorted(counts))} in {narrow} of {len(convolutions)} convolutions"] if narrow else []
+    if wide:
+        parts.append(f"int16 activations in {wide}" + ("" if narrow else f" of {len(convolutions)} convolutions"))
+    return ", ".join(parts)
 
 
 def _is_pointwise(node: Node) -> bool:

@@ -7,9 +7,12 @@ import heapq
 
 import numpy as np
 
-__all__ = ["BITS", "int8_codes", "rounded"]
+from ..options import W8A8
+
+__all__ = ["BITS", "MEASURED", "int8_codes", "rounded"]
 
 BITS = {"int8": 8, "palette8": 8, "palette6": 6, "palette4": 4}
+MEASURED = (*BITS, W8A8)  # the precisions that are tried on photographs
 STEPS = 127  # of a symmetric int8: -127 … 127
 ROUNDS = 60  # of Lloyd's algorithm; it has converged long before
 

@@ -65,8 +65,8 @@ class _Walk:
         result = compute(*inputs)
         return result.half().float() if self.half else result
 
-    def convolved(self, unit: Unit, x: "Tensor", kernel: "Tensor") -> "Tensor":
-        _, bias = self.parameters[unit.path]
+    def convolved(self, unit: Unit, x: "Tensor", kernel: "Tensor", bias: "Tensor | None" = None) -> "Tensor":
+        bias = self.parameters[unit.path][1] if bias is None else bias
         y = self.F.conv2d(x, kernel, bias, unit.stride, unit.padding, unit.dilation)
         return y.relu_() if unit.relu else y
 
@@ -119,11 +119,11 @@ class _Replay(_Walk):
     """The recorded walk again with other kernels: a step whose inputs are the recorded ones is taken from the record.
 
     Args:
-        changed: the other kernels, by unit path.
+        changed: the other kernels, by unit path; each with a bias, or with None where it stays.
         grid: step of the 8-bit maps that a changed unit takes and gives; None: its maps stay as they are.
     """
 
-    def __init__(self, record: _Recording, changed: "Mapping[str, Tensor]", grid: float | None):
+    def __init__(self, record: _Recording, changed: "Mapping[str, tuple[Tensor, Tensor | None]]", grid: float | None):
         super().__init__(record.parameters, record.half)
         self.recorded = iter(record.tape)
         self.changed, self.grid = changed, grid
@@ -138,11 +138,17 @@ class _Replay(_Walk):
         if unit.path not in self.changed:
             return super().conv(unit, x)
         next(self.recorded)
-        kernel = self.changed[unit.path]
-        return super().step(lambda x: self._on_grid(self.convolved(unit, self._on_grid(x), kernel)), x)
+        changed = self.changed[unit.path]
+        return super().step(lambda x: self._on_grid(self.convolved(unit, self._on_grid(x), *changed)), x)
 
     def _on_grid(self, x: "Tensor") -> "Tensor":
-        return (x / self.grid).round_().clamp_(0, 255) * self.grid if self.grid else x
+        """What no ReLU made, an image or logits, on 255 steps of its own reach."""
+        if not self.grid:
+            return x
+        if (reach := float(-x.amin())) > 0:
+            step = max(reach, float(x.amax())) / 127
+            return (x / step).round_() * step
+        return (x / self.grid).round_().clamp_(0, 255) * self.grid
 
 
 class _Reach(_Walk):
@@ -215,9 +221,19 @@ class SensitivityAnalysis:
         masks = self._masks(_Walk(parameters, self.half))
         return MaskErrors.of(list(zip(masks, self.masks, strict=True)))
 
-    def costs(self, kernels: Mapping[str, np.ndarray], done: Callable[[], None] = lambda: None) -> list[LayerCost]:
-        """With each of `kernels` in place alone; `done` is called after every layer of every photograph."""
-        changed = {path: {path: self.tensor(kernel)} for path, kernel in kernels.items()}
+    def costs(
+        self,
+        kernels: Mapping[str, np.ndarray],
+        done: Callable[[], None] = lambda: None,
+        biases: Mapping[str, np.ndarray] | None = None,
+    ) -> list[LayerCost]:
+        """With each of `kernels` in place alone, and its bias where `biases` has one.
+
+        Args:
+            done: called after every layer of every photograph.
+        """
+        others = {path: self.torch.from_numpy(bias.astype(np.float32)) for path, bias in (biases or {}).items()}
+        changed = {path: {path: (self.tensor(kernel), others.get(path))} for path, kernel in kernels.items()}
         pairs: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {path: [] for path in kernels}
         work: dict[str, int] = {}
         with self.torch.inference_mode():

@@ -4,9 +4,10 @@ import numpy as np
 
 from u2net_zoo.checkpoint import Checkpoint
 
-from ..embedded import QUANTISED
+from ..embedded import ARITHMETIC, QUANTISED
+from ..options import W8A8
 
-__all__ = ["QUANTISED", "precision_of", "quantised_to", "rounded_note"]
+__all__ = ["QUANTISED", "held_to", "precision_of", "quantised_to", "rounded_note"]
 
 NARROW = 1  # bit fewer than the type has: what `reduce_range` leaves, and what a zero point can take
 SLACK = 1.02  # on half a step: a float's own rounding
@@ -15,6 +16,11 @@ SLACK = 1.02  # on half a step: a float's own rounding
 def quantised_to(checkpoint: Checkpoint) -> str:
     """`int8` where the kernels were stored in 8 bits, signed or not; empty of a checkpoint that was not quantised."""
     return checkpoint.meta.get(QUANTISED, "").partition(" ")[0].removeprefix("u")
+
+
+def held_to(checkpoint: Checkpoint) -> str:
+    """The precision whose bound a file with these weights is held to, where it names none itself; empty: float32's."""
+    return W8A8 if ARITHMETIC in checkpoint.meta else quantised_to(checkpoint)
 
 
 def precision_of(checkpoint: Checkpoint) -> str:

@@ -22,7 +22,7 @@ from ..predictor import Predictor
 from ..torch_predictor import TorchPredictor
 from .diagnosis import Explanation, blank, quantised
 from .input_conventions import INPUT_CONVENTIONS, Run, runs
-from .quantised_files import precision_of, quantised_to
+from .quantised_files import held_to, precision_of
 from .search import Search
 
 __all__ = ["Agreement", "Explanation", "agreement", "inspect"]
@@ -146,7 +146,7 @@ def _compared(fmt: Format, predictor: Predictor, reference: Reference) -> Agreem
             return found
         tried.append(run)
     near = min(tried, key=lambda run: run.mean)
-    reduced = _reduced(near, fmt, predictor.precision or quantised_to(checkpoint))
+    reduced = _reduced(near, fmt, predictor.precision or held_to(checkpoint))
     if reduced.ok:
         return reduced
     search = Search(tried, checkpoint)

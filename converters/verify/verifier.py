@@ -34,7 +34,7 @@ from .diagnosis import (
 from .image_models import ImageModelResult
 from .input_conventions import Run, runs
 from .photograph_cache import PhotographCache
-from .quantised_files import quantised_to
+from .quantised_files import held_to
 from .result import DECADES, PictureError, VerificationResult, picture_error
 from .search import Search
 from .weights_found import Weights, WeightsFound, compare_weights
@@ -119,7 +119,7 @@ class Verifier:
         fed, report = tried[0]
         near = min((one for one, _ in tried), key=lambda one: one.mean)
         held = self._read(path)
-        said = remote.precision or (quantised_to(held) if held else "")
+        said = remote.precision or (held_to(held) if held else "")
         if bound := fmt.bound(said):
             reduced = judge(near.named(near.names), near.reference, bound)
             if reduced.ok:

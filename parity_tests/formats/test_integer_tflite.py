@@ -76,6 +76,7 @@ def test_kernels_and_biases_are_read_back(integers, small, kind):
     found = read_source(integers(kind))
     assert found.arch == small.arch
     assert found.meta["quantised"] == "int8 per channel in 119 of 119 convolutions"
+    assert found.meta["arithmetic"] == "int8 in 119 of 119 convolutions"
     ours, right = found.fold().state, small.fold().state
     for key, value in right.items():
         if key.endswith("weight"):
@@ -93,7 +94,7 @@ def test_info_and_verify_say_that_it_takes_integers(integers, small):
         verdict = Verifier(small, PROFILES["paper"], {}, opened=Here).verify(path)
     assert "; takes int8, scale 0.0" in agreement.summary()
     assert verdict.takes.startswith("normalised tensor, as int8, scale 0.0")
-    assert verdict.precision == "int8"
+    assert verdict.precision == "w8a8"
     assert verdict.diagnosis is None or "kernels of int8 per channel" in verdict.diagnosis.explanation.text()
 
 

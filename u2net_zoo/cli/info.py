@@ -117,7 +117,7 @@ def _document(
     from ..dilation import kinds_of
 
     arch = checkpoint.arch
-    own = ("source", "sha256", "format", "quantised")
+    own = ("source", "sha256", "format", "quantised", "arithmetic")
     found = agreement(fmt, source, checkpoint, predictor) if run else None
     return {
         "architecture": arch.name,
@@ -130,6 +130,7 @@ def _document(
         "final": arch.final,
         "precision": precision_of(checkpoint),
         "quantised": checkpoint.meta.get("quantised"),
+        "arithmetic": checkpoint.meta.get("arithmetic"),
         "metadata": {key: value for key, value in checkpoint.meta.items() if key not in own},
         "agreement": found and found.to_json(),
     }
@@ -163,6 +164,7 @@ def _network(document: dict[str, Any]) -> dict[str, object]:
         "widths": f"{widths} (mid/out per stage)",
         "outputs": f"{', '.join(document['outputs'])}; {document['out_channels']} channel(s), {meaning}",
         "precision": f"{document['quantised'] or document['precision']} (what the weights carry)",
+        **({"arithmetic": document["arithmetic"]} if document["arithmetic"] else {}),
         **{f"meta {key}": value for key, value in document["metadata"].items()},
         "agreement": found["summary"] if found else "not run (--no-run)",
     }

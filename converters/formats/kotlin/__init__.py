@@ -1,0 +1,39 @@
+"""The Kotlin file that is written beside a TFLite file of pictures: Bitmap in, mask out, on Android."""
+
+import re
+from importlib.resources import files
+from string import Template
+
+from converters.embedded import EmbeddedPreprocessing
+
+__all__ = ["kotlin_file", "kotlin_name"]
+
+
+def kotlin_name(stem: str) -> str:
+    """`u2netp` -> `U2NetpMask.kt`; what Kotlin cannot have in a name becomes an underscore."""
+    return f"{_class_name(stem)}.kt"
+
+
+def _class_name(stem: str) -> str:
+    name = re.sub(r"\W", "_", stem, flags=re.ASCII)
+    name = f"_{name}" if name[:1].isdigit() else name
+    return f"{name[:1].upper()}{name[1:]}".replace("U2net", "U2Net") + "Mask"
+
+
+def kotlin_file(stem: str, embedded: EmbeddedPreprocessing, size: tuple[int, int]) -> str:
+    """The file's text, for a model that takes pictures of `size` (H, W)."""
+    template = Template((files(__package__) / "Mask.kt.txt").read_text(encoding="utf-8"))
+    meaning = "white is the paper" if embedded.profile.invert else "white is the object"
+    meaning = "each pixel's class" if embedded.classes > 1 else meaning
+    plain = embedded.classes == 1 and not embedded.profile.stretch
+    return template.substitute(
+        file=kotlin_name(stem),
+        model=f"{stem}.tflite",
+        type=_class_name(stem),
+        meaning=meaning,
+        ending=" The mask is the network's answer, not stretched to 0..255." if plain else "",
+        height=size[0],
+        width=size[1],
+        fit="true" if embedded.profile.letterbox else "false",
+        smooth="false" if embedded.classes > 1 else "true",
+    )
