@@ -17,7 +17,7 @@ __all__ = [
 ]
 
 DYNAMIC = 0  # a batch of any size
-DEFAULT_SIZE = (320, 320)  # what the authors feed
+DEFAULT_SIZE = (320, 320)  # the authors' input size
 UNLISTED = ("size", "sizes", "span", "profile", "stretch", "calibration")  # options that have rules instead of choices
 LARGEST_SIDE = 2048  # the float64 reference of u2net takes 11 GB there, in 64 channels at full size
 LARGEST_BATCH = 64

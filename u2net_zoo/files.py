@@ -1,7 +1,9 @@
 """Results are written whole or not at all: beside the target, then renamed."""
 
 import contextlib
+import errno
 import glob
+import os
 import secrets
 import shutil
 import time
@@ -13,7 +15,7 @@ from filelock import FileLock, Timeout
 from .errors import OutputError
 from .system import replace
 
-__all__ = ["SUFFIX", "staged", "staged_in"]
+__all__ = ["SUFFIX", "check_writable", "staged", "staged_in"]
 
 SUFFIX = ".partial"
 REPLACED = "replaced"
@@ -65,6 +67,19 @@ def staged_in(room: Path, target: Path) -> Iterator[Path]:
         raise OutputError(f"{target}: cannot write there: {error.strerror or error}") from error
     finally:
         path.unlink(missing_ok=True)
+
+
+def check_writable(target: Path) -> None:
+    """Raises OutputError where `staged` would, as far as that can be seen without writing."""
+    folder = target.parent.absolute()
+    lowest = next(place for place in (folder, *folder.parents) if place.exists())
+    code = 0
+    if not lowest.is_dir():
+        code = errno.EEXIST if lowest == folder else errno.ENOTDIR
+    elif not os.access(lowest, os.W_OK | os.X_OK):
+        code = errno.EACCES
+    if code:
+        raise OutputError(f"{target}: cannot write there: {os.strerror(code)}")
 
 
 def _make(folder: Path, target: Path) -> None:

@@ -43,8 +43,21 @@ class Table:
     def flag(self, field: int) -> bool:
         return bool(self.byte(field))
 
+    def unsigned(self, field: int, default: int = 0) -> int:
+        return int(self._scalar("<I", field, default))
+
+    def short(self, field: int, default: int = 0) -> int:
+        return int(self._scalar("<h", field, default))
+
+    def long(self, field: int, default: int = 0) -> int:
+        """Of 64 bits without a sign."""
+        return int(self._scalar("<Q", field, default))
+
     def real(self, field: int, default: float = 0.0) -> float:
         return self._scalar("<f", field, default)
+
+    def double(self, field: int, default: float = 0.0) -> float:
+        return self._scalar("<d", field, default)
 
     def text(self, field: int) -> str:
         return self._text(self._target(self.fields[field])) if field in self.fields else ""
@@ -103,7 +116,7 @@ class Table:
         return self.content[place : place + size]
 
 
-def root(content: bytes) -> Table:
+def root(content: bytes | memoryview) -> Table:
     """The outermost table. Raises ValueError."""
     view = memoryview(content)
     if len(view) < 8:
@@ -118,9 +131,13 @@ class Packed:
     fields: Mapping[int, Any]
 
 
-def packed(table: Packed) -> bytearray:
-    """The file whose outermost table this is; the same on every machine. Lists of numbers are little-endian arrays."""
-    content = bytearray(4)
+def packed(table: Packed, head: bytes = b"") -> bytearray:
+    """The file whose outermost table this is; the same on every machine. Lists of numbers are little-endian arrays.
+
+    Args:
+        head: what stands before the tables, behind the offset of the outermost one: an identifier, and more.
+    """
+    content = bytearray(4) + head
     _point(content, 0, _put_table(content, table))
     return content
 
@@ -139,6 +156,8 @@ def _put_table(content: bytearray, table: Packed) -> int:
     content += bytes(len(content) % 2) + struct.pack(f"<{len(fields)}H", *fields)
     start = len(content) - 2 * len(fields)
     content += bytes(-len(content) % 4)
+    if 8 in sizes.values() and len(content) % 8 == 0:  # the first of 64 bits stands 4 behind the table's beginning
+        content += bytes(4)
     place = len(content)
     content += struct.pack("<i", place - start) + bytes(size - 4)
     for field, scalar in scalars.items():
@@ -166,6 +185,8 @@ def _put(content: bytearray, value: Any) -> int:
     if isinstance(value, Packed):
         return _put_table(content, value)
     content += bytes(-len(content) % 4)
+    if isinstance(value, np.ndarray) and value.itemsize == 8 and len(content) % 8 == 0:
+        content += bytes(4)
     place = len(content)
     if isinstance(value, str):
         text = value.encode()

@@ -58,6 +58,7 @@ class SavedModel(_TensorFlowFormat):
     name = "savedmodel"
     title = "TensorFlow SavedModel"
     suffix = "_savedmodel"
+    unit_bytes, writing_seconds = 7600, 9
     is_folder = True
     marker = MARKER
     extra = "savedmodel"
@@ -89,6 +90,7 @@ class TFLite(_TensorFlowFormat):
     name = "tflite"
     title = "TFLite"
     suffix = ".tflite"
+    unit_bytes, writing_seconds = 860, 12
     signature = Signature(re.compile(rb".{4}TFL3", re.S))
     extra = "tflite"
     packages = ("torch", "tensorflow", "tf_keras", "ai_edge_litert")

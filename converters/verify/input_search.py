@@ -1,4 +1,4 @@
-"""What a file is to be fed, worked out by running it beside its own weights under each convention."""
+"""The input convention of a file, worked out by running it beside its own weights under each."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -26,8 +26,8 @@ __all__ = ["found_input"]
 PHOTOGRAPHS = ("chelsea", "astronaut", "rocket", "coffee")  # coloured ones of `sample_images` …
 ENOUGH = 2  # … of which so many are taken: the first on which the network answers more than a constant
 NOTHING, ONE = (0.0,) * 3, (1.0,) * 3  # a normalisation that is none: what agrees under it is not told apart by it
-VARIES = 0.05  # of a mask; less is a constant, and says nothing of what was fed
-SAME = 0.004  # mean absolute difference of masks, on the scale of `_telling`: two programs that are fed the same …
+VARIES = 0.05  # of a mask; less is a constant, and says nothing of the input
+SAME = 0.004  # mean absolute difference of masks, on the scale of `_telling`: two programs on the same input …
 EXACTLY = 1e-4  # … in float32: no other convention needs to be tried
 ONE_FOR_ALL = (0.226, 0.225, 0.229)  # deviations that recipes for Core ML's image inputs have for all channels
 USUAL = 0.2  # mean absolute deviation of the mask of a photograph with an object; u2net_nano: 0.2 to 0.4
@@ -92,7 +92,9 @@ def _nearest(path: Path, predictor: Predictor, profile: Profile, right: _Right) 
     # Of a file that takes the normalised tensor, pixels of 0..1 are near too; never the other way round.
     if left[best] <= (LIKE if INPUTS[best] is NORMALISED else min(LIKE, CLEARLY * left[second])):
         return best
-    raise _undecided(path, f"no way to feed it gives the mask that its weights give; {INPUTS[best].name} comes nearest")
+    raise _undecided(
+        path, f"no input convention gives the mask that its weights give; {INPUTS[best].name} comes nearest"
+    )
 
 
 def _telling(model: Predictor, profile: Profile, size: tuple[int, int]) -> tuple[list[np.ndarray], list[float]]:
@@ -137,4 +139,4 @@ def _profiles(profile: Profile, takes: InputConvention) -> Iterator[Profile]:
 
 def _undecided(path: Path, why: str) -> ArtifactError:
     names = ", ".join(INPUTS)
-    return ArtifactError(f"{path}: what it takes cannot be told: {why}; say it with --input ({names})")
+    return ArtifactError(f"{path}: its input convention is unknown: {why}; name it with --input ({names})")

@@ -1,4 +1,4 @@
-"""What a file of another maker is to be fed: as it says itself, or as it was found out once and kept.
+"""The input convention of a file of another maker: as it says itself, or as it was found out once and kept.
 
 Nothing in most files says whether they take the normalised tensor or pixels that they normalise themselves; fed the
 wrong one, they answer a mask that has nothing to do with the photograph.
@@ -22,7 +22,7 @@ __all__ = ["input_of", "keep"]
 
 
 def input_of(fmt: Format, path: Path, predictor: Predictor, profile: Profile, asked: str | None) -> InputConvention:
-    """What `path`, which `predictor` runs, is to be fed.
+    """The input convention of `path`, which `predictor` runs.
 
     Args:
         profile: how photographs are prepared where it wants the normalised tensor.
@@ -30,7 +30,7 @@ def input_of(fmt: Format, path: Path, predictor: Predictor, profile: Profile, as
 
     Raises:
         UnknownNameError, OptionError: `asked` is no convention, or not this file's to choose.
-        ArtifactError: it cannot be told.
+        ArtifactError: its convention is unknown.
     """
     if asked is not None and asked not in INPUTS:
         raise UnknownNameError("input", asked, INPUTS)

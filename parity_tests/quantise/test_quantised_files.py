@@ -15,10 +15,10 @@ from converters.formats.coreml_format import converted
 from converters.loading import read_source
 from converters.mask_errors import MaskBound, MaskErrors
 from converters.mil import Package
-from converters.quantise import onnx_int8 as onnx_plan
+from converters.quantise import integer_layers as integer_plan
 from converters.quantise.coreml_weights import compressed
+from converters.quantise.integer_layers import SMALL
 from converters.quantise.mixed_precision import Plan, plan_weights, replaced, stricter
-from converters.quantise.onnx_int8 import SMALL
 from converters.quantise.rounding import BITS, rounded
 from converters.quantise.sensitivity import LayerCost, SensitivityAnalysis
 from converters.verify import verifier as verify
@@ -229,7 +229,7 @@ def test_a_bound_that_cannot_be_met_fails_and_says_how_close_it_came(network, tm
 
 def test_a_file_beyond_its_bound_is_refused_whatever_its_plan_says(tmp_path, monkeypatch):
     """The search is told that every layer may be rounded; the file's own runtime shows otherwise."""
-    monkeypatch.setattr(onnx_plan, "fewest", lambda *_: ((), MaskErrors(1.0, 1.0, 0.0)))
+    monkeypatch.setattr(integer_plan, "fewest", lambda *_: ((), MaskErrors(1.0, 1.0, 0.0)))
     with few_photographs(), pytest.raises(ParityError, match=r"IoU 0\.\d+ .*needed: IoU 0\.985"):
         convert(few_layers(), "onnx", tmp_path, options=Options((64, 64), precision="int8"))
     assert list(tmp_path.iterdir()) == []

@@ -23,6 +23,7 @@ BEYOND = (
     "needs the right to",
     "needs a package index",
     "needs onnxruntime-web",
+    "needs axe-core",
     "needs macOS",
     "needs actionlint",
 )

@@ -108,7 +108,9 @@ def test_what_cannot_be_told_is_refused_with_the_option_that_decides(nano, tmp_p
         if node.op_type == "Sigmoid":
             node.op_type = "Exp"
     onnx.save(model, str(path))
-    with pytest.raises(ArtifactError, match=r"what it takes cannot be told: .*; say it with --input \(normalised, "):
+    with pytest.raises(
+        ArtifactError, match=r"its input convention is unknown: .*; name it with --input \(normalised, "
+    ):
         Session(path)
     assert Session(path, takes="pixels").preparation.takes is INPUTS["pixels"]
 

@@ -33,7 +33,8 @@ class Sessions:
         model = self.model if kind.model == BUNDLED else kind.model
         if model not in self.opened:
             self.opened[model] = self._make(model, kind)
-        return self.opened[model]
+        chosen = self.profile is not None and model == self.model
+        return self.opened[model] if chosen else kind.fed(self.opened[model], model)
 
     def open_model(self) -> None:
         """Opens `model` now: an error is said to whom starts the server. Raises U2ZooError."""

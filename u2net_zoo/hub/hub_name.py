@@ -1,0 +1,74 @@
+"""`hf:OWNER/NAME[/FILE][@REVISION]`: how a repository of the Hugging Face Hub, or a file of it, is named."""
+
+import os
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+from urllib.parse import unquote
+
+from ..errors import InputError
+
+__all__ = ["MAIN", "HubName", "check_path", "hub_name"]
+
+PREFIX = "hf:"
+MAIN = "main"
+PART = r"[A-Za-z0-9][\w.-]{0,95}"
+# Revisions with a slash are read as the hub's own library reads them; any other is written with %2F.
+NAME = re.compile(rf"({PART}/{PART})(?:@(refs/pr/\d+|refs/convert/[\w.-]+|[^/]+))?(?:/(.+))?", re.ASCII)
+SYNTAX = "hf:OWNER/NAME, hf:OWNER/NAME/FILE, either with @REVISION at its end"
+NOT_IN_NAMES = re.compile(r'[\x00-\x1f<>:"|?*\\]|[. ]$')  # what some system has no file for
+
+
+@dataclass(frozen=True)
+class HubName:
+    """What was named.
+
+    Attributes:
+        repo: `OWNER/NAME`.
+        file: of the repository, or one of its folders; empty: whatever file of it is the network.
+        revision: a branch, a tag or a commit.
+    """
+
+    repo: str
+    file: str = ""
+    revision: str = MAIN
+
+    def __str__(self) -> str:
+        revision = "" if self.revision == MAIN else f"@{self.revision}"
+        return f"{PREFIX}{self.repo}{f'/{self.file}' if self.file else ''}{revision}"
+
+    def of(self, file: str) -> "HubName":
+        """The same repository and revision, another file."""
+        return replace(self, file=file)
+
+
+def hub_name(source: str | Path) -> HubName | None:
+    """What `source` names on the hub; None where it does not begin with `hf:`.
+
+    `hf:OWNER/NAME@REVISION/FILE` and `hf://` are understood too, as the hub's own library writes them.
+
+    Raises:
+        InputError: it begins so and goes on otherwise than it may.
+    """
+    text = str(source).replace(os.sep, "/")
+    if not text.startswith(PREFIX):
+        return None
+    found = NAME.fullmatch(text.removeprefix(PREFIX).lstrip("/"))
+    if found is None:
+        raise InputError(f"{source}: no name of the Hugging Face Hub; allowed: {SYNTAX}")
+    repo, revision, file = found[1], found[2] or "", found[3] or ""
+    if not revision and "@" in file:
+        file, _, revision = file.rpartition("@")
+    name = HubName(repo, file.rstrip("/"), unquote(revision) or MAIN)
+    if name.file:
+        check_path(name.file, str(source))
+    if re.search(r"\.\.|[\x00-\x20~^:?*\[\\]|^[-/]|/$", name.revision):
+        raise InputError(f"{source}: {name.revision!r} is no revision; allowed: a branch, a tag or a commit")
+    return name
+
+
+def check_path(path: str, source: str) -> None:
+    """Raises InputError where `path`, from the hub or from a person, would lie outside of a folder, or nowhere."""
+    parts = path.split("/")
+    if any(part in ("", ".", "..") or NOT_IN_NAMES.search(part) for part in parts):
+        raise InputError(f"{source}: refused: {path!r} is no path inside a repository that every system can keep")
