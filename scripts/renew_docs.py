@@ -54,7 +54,6 @@ def _list(pages: list[str]) -> None:
 def _renew_pages(pages: list[str], place: Path) -> int:
     """How many blocks failed, or show what cannot be written anew."""
     from support.artifacts import Store
-    from support.documented import Page
     from support.documented_folder import Surroundings
     from support.documents import blocks
 
@@ -62,7 +61,7 @@ def _renew_pages(pages: list[str], place: Path) -> int:
     (place / "store").mkdir()
     with contextlib.closing(Surroundings(Store(place / "store"), place)) as surroundings:
         for name in pages:
-            with contextlib.closing(Page(surroundings.copy(place / Path(name).stem), surroundings.env)) as page:
+            with contextlib.closing(surroundings.page(place / Path(name).stem)) as page:
                 renewed = {}
                 for block in blocks(name):
                     try:

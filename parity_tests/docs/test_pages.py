@@ -31,8 +31,7 @@ def page_of(surroundings, tmp_path_factory):
 
     def page(name: str) -> Page:
         if name not in opened:
-            folder = surroundings.copy(tmp_path_factory.mktemp("page") / Path(name).stem)
-            opened[name] = Page(folder, surroundings.env)
+            opened[name] = surroundings.page(tmp_path_factory.mktemp("page") / Path(name).stem)
         return opened[name]
 
     yield page

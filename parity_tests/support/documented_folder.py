@@ -13,6 +13,7 @@ from PIL import Image
 from support import webserver
 from support.artifacts import Store, nano
 from support.data import ROOT
+from support.documented import Page
 from support.networks import SMALL, hard_checkpoint
 from support.photographs import photograph
 
@@ -60,10 +61,12 @@ def _weights(folder: Path) -> None:
 
     from converters import FORMATS, Options
 
-    checkpoint, tflite = nano(), FORMATS["tflite"]
+    checkpoint, onnx, tflite = nano(), FORMATS["onnx"], FORMATS["tflite"]
     state = {name: torch.from_numpy(values) for name, values in checkpoint.full_state().items()}
     for name in ("u2netp.pth", "u2net.pth"):
         torch.save(state, folder / name)
+    (folder / "out").mkdir()
+    onnx.write(checkpoint, folder / "out" / "u2netp.onnx", onnx.settle(Options()))
     tflite.write(checkpoint, folder / "app.tflite", tflite.settle(Options()))
     aligned_corners(folder / "app.tflite", folder / "found.tflite")
 
@@ -109,10 +112,10 @@ class Surroundings:
         self.server = webserver.Server(stand_ins(place / "addresses")).start()
         self.env = {"U2ZOO_CATALOG": str(catalog(place / "catalog.toml", self.server.base))}
 
-    def copy(self, folder: Path) -> Path:
-        """A folder for one page."""
+    def page(self, folder: Path) -> Page:
+        """A page whose folder this becomes; its cache is empty, beside it."""
         shutil.copytree(self.source, folder)
-        return folder
+        return Page(folder, {**self.env, "U2ZOO_HOME": f"{folder}-home"})
 
     def close(self) -> None:
         self.server.close()
