@@ -71,8 +71,8 @@ def _weights(folder: Path) -> None:
         torch.save(state, folder / name)
     (folder / "out").mkdir()
     onnx.write(checkpoint, folder / "u2netp.onnx", onnx.settle(Options()))
-    for name in ("out/u2netp.onnx", "mine.onnx"):
-        shutil.copy(folder / "u2netp.onnx", folder / name)
+    shutil.copy(folder / "u2netp.onnx", folder / "out" / "u2netp.onnx")
+    onnx.write(checkpoint, folder / "mine.onnx", onnx.settle(Options(size=(64, 64))))
     tflite.write(checkpoint, folder / "app.tflite", tflite.settle(Options(size=(SIDE, SIDE))))
     aligned_corners(folder / "app.tflite", folder / "found.tflite")
 
@@ -91,7 +91,7 @@ def stand_ins(folder: Path) -> Path:
 
 
 def catalog(path: Path, base: str) -> Path:
-    """The real catalog's entries, each with one address on this machine."""
+    """The real catalog's entries, each with one address on this machine, but for what comes with the project."""
     document = tomllib.loads((ROOT / "weights" / "catalog.toml").read_text("utf-8"))
     lines = []
     for name, entry in document.items():
@@ -99,6 +99,8 @@ def catalog(path: Path, base: str) -> Path:
         facts = {key: entry[key] for key in FACTS if key in entry} | {"architecture": "from shapes"}
         lines += [f"[{name}]", *(f"{key} = {_toml(value)}" for key, value in facts.items())]
         source = {"kind": "http", "url": f"{base}/ok/{file}", "file": file}
+        if entry["sources"][0]["kind"] == "bundled":
+            source, facts["architecture"] = entry["sources"][0], entry["architecture"]
         lines += [f"[[{name}.sources]]", *(f"{key} = {_toml(value)}" for key, value in source.items())]
     path.write_text("\n".join(lines) + "\n", "utf-8", newline="\n")
     return path
