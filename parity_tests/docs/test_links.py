@@ -14,8 +14,8 @@ FOLDERS = ("scripts/", "docs/", "parity_tests/", "u2net_zoo/", "converters/", "w
 OTHERS_OPTIONS = {
     "docs/from-rembg.md": {
         "--accept-usage-cost", "--alpha-matting", "--alpha-matting-background-threshold", "--alpha-matting-erode-size",
-        "--alpha-matting-foreground-threshold", "--bgcolor", "--decontaminate", "--delete_input", "--log_level", "--no-ui", "--only-mask",
-        "--output_specifier", "--post-process-mask", "--threads", "--vitmatte", "--watch",
+        "--alpha-matting-foreground-threshold", "--bgcolor", "--decontaminate", "--delete_input", "--log_level",
+        "--no-ui", "--only-mask", "--output_specifier", "--post-process-mask", "--threads", "--vitmatte", "--watch",
     },
 }  # fmt: skip
 PLACEHOLDER = re.compile(r"NAME|\bX_|\*|…|<|\{")
