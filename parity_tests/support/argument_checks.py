@@ -12,6 +12,7 @@ from functools import cache
 from support.data import ROOT
 
 PLACES = ("…", "...")  # what stands for anything
+OF_OTHERS = ("cd", "source", "cat", "curl", "ffmpeg", "npm", *PLACES)  # their arguments are not looked at
 OTHERS = {"--constraint", "--help", "--version", "--debug"}  # of pip, and of the program itself
 
 
@@ -110,7 +111,7 @@ def parse(words: list[str]) -> str:
         return done.stderr if done.returncode else ""
     if words[:2] == ["pip", "install"] or words[0] in ("uv", "pipx") or words[1:4] == ["-m", "pip", "install"]:
         return _installs(words)
-    if words[:2] == ["git", "clone"] or words[0] in ("cd", "source"):
+    if words[:2] == ["git", "clone"] or words[0] in OF_OTHERS:
         return ""
     return f"nothing here parses {words[0]!r}"
 

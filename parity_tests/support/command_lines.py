@@ -42,6 +42,17 @@ def words_of(line: str) -> list[str]:
     return shlex.split(line, comments=True)
 
 
+def parts_of(line: str) -> list[list[str]]:
+    """The words of each command of a pipe; where it writes to is none of them."""
+    parts: list[list[str]] = [[]]
+    for word in words_of(line):
+        if word == "|":
+            parts.append([])
+        else:
+            parts[-1].append(word)
+    return [part[: next((i for i, word in enumerate(part) if word[:1] in "<>"), len(part))] for part in parts]
+
+
 def is_the_programs(line: str) -> bool:
     """Whether the line is one call of `u2zoo` and nothing that needs a shell but `*`."""
     words = words_of(line)

@@ -5,10 +5,12 @@ import io
 import itertools
 import json
 import os
+import re
 import signal
 import subprocess
 import tomllib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import requests
@@ -19,7 +21,7 @@ from support.documents import SESSION, Block
 SHELL = ("", "sh", "bash", "shell", SESSION)
 PYTHON = ("python", "py", "pycon")
 DATA: dict[str, Callable] = {"toml": tomllib.loads, "json": json.loads, "mermaid": str.strip}
-SHOWN_ADDRESS = ("http://127.0.0.1:8000", "http://localhost:8000")
+SHOWN_ADDRESS = re.compile(r"http://(?:127\.0\.0\.1|localhost):\d+")
 RESULTS = ("-o", "--out")
 # It tells of the weights that the project knows, so it is not given the stand-in catalog.
 OF_THE_REAL_CATALOG = ("list",)
@@ -102,8 +104,7 @@ class Page:
         return self._one(line, block)
 
     def _one(self, line: str, block: Block) -> subprocess.CompletedProcess:
-        for shown in SHOWN_ADDRESS if self.server else ():
-            line = line.replace(shown, self.address)
+        line = self._addressed(line)
         line = line.replace("curl ", "curl --fail --silent --show-error ", 1) if line.startswith("curl ") else line
         line = line.replace(CLONE, ROOT.as_posix())
         words = command_lines.words_of(line)
@@ -127,12 +128,16 @@ class Page:
     def _python(self, block: Block) -> None:
         out = io.StringIO()
         with contextlib.chdir(self.folder), snippets.environment(self.env), contextlib.redirect_stdout(out):
-            snippets.run_python(block, self.namespace)
+            snippets.run_python(replace(block, text=self._addressed(block.text)), self.namespace)
         self.said = subprocess.CompletedProcess(block.place, 0, out.getvalue(), "")
+
+    def _addressed(self, text: str) -> str:
+        """With the address of the page's server for the one that the page shows."""
+        return SHOWN_ADDRESS.sub(self.address, text) if self.server else text
 
     @staticmethod
     def _parsed(line: str) -> str:
-        return argument_checks.parse(command_lines.words_of(line))
+        return "; ".join(filter(None, map(argument_checks.parse, command_lines.parts_of(line))))
 
     def close(self) -> None:
         """Ends the page's server as Ctrl-C does."""
