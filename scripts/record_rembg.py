@@ -37,7 +37,7 @@ def main() -> None:
             picture = ask(base, NANO_CASE, **_model(NANO_CASE, other))
             found["u2net_nano"] = {"size": picture.size, "samples": samples(picture).tobytes().hex()}
     python = arguments.rembg.with_name("python")
-    versions = subprocess.run([python, "-c", VERSIONS], capture_output=True, text=True, check=True).stdout
+    versions = subprocess.run([python, "-c", VERSIONS], capture_output=True, encoding="utf-8", check=True).stdout
     record = {"versions": json.loads(versions), "answers": found}
     GOLDENS.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8", newline="\n")
     print(f"{GOLDENS}: {len(found)} answers")

@@ -40,6 +40,7 @@ class ExecuTorch(Format):
     name = "executorch"
     title = "ExecuTorch program"
     suffix = ".pte"
+    unit_bytes, writing_seconds = 1216, 1
     parts = {".ptd": ".pte"}
     signature = Signature(re.compile(rb".{4}ET\d\d", re.S))
     extra = "executorch"

@@ -7,7 +7,7 @@ import pytest
 from support import notebooks
 from support.notebooks import LARGEST, NOTEBOOKS, code_cells, differences, digest, executed, near, read, shown
 
-PRIVATE = re.compile(r"(?<![\w.])(?:/home/|/root/|/work/|/tmp/\w|/Users/|[A-Z]:\\\\)")
+PRIVATE = re.compile(r"(?<![\w.])(?:/(?:home|root|work|Users)/|/tmp/\w|[A-Z]:\\\\)")
 each = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 
 

@@ -38,6 +38,8 @@ PARSED = {
     "u2zoo publish out --to hf:me/mine --source my.pth --licence mit": "asks the hub",
     "u2zoo tools make onnx2tf": "fetches packages",
     "u2zoo tools make onnx2tf --json": "fetches packages",
+    "u2zoo tools remove onnx2tf": "removes what that made",
+    "u2zoo tools remove onnx2tf --json": "removes what that made",
 }
 # Those that start several frameworks, or run for long.
 LONG = {
