@@ -42,7 +42,8 @@ __all__ = [
 
 EXTENDED = b"eh00"
 HEADER = struct.Struct("<4sIQQQ")  # magic, its own size, size of the tables, where the segments begin, their size
-MOST = 1 << 16  # values or instructions
+MOST, METHODS = 20_000, 16  # values, instructions, or data by name; methods
+LONGEST_NAME = 1024  # bytes
 WORDS = "get_metadata"  # a method that answers what the file says of itself, as JSON
 LONGEST = 1 << 16  # bytes of it
 XNNPACK = "XnnpackBackend"
@@ -71,19 +72,20 @@ class Method:
     """One method of a program: its values and what it does with them."""
 
     def __init__(self, program: "Parsed", plan: Table):
-        self.program, self.name = program, plan.text(Plan.called)
-        self.values = [(value.byte(Typed.kind), value) for value in _few(plan.tables(Plan.values))]
+        self.program, self.name = program, plan.text(Plan.called, LONGEST_NAME)
+        self.values = [(value.byte(Typed.kind), value) for value in plan.tables(Plan.values, MOST)]
         self.inputs, self.outputs = (plan.array(place, "<i4").tolist() for place in (Plan.inputs, Plan.outputs))
         if any(not 0 <= n < len(self.values) for n in (*self.inputs, *self.outputs)):
             raise ValueError("an input or output is no value")
-        kernels = [_operator(each) for each in plan.tables(Plan.operators)]
+        kernels = [_operator(each) for each in plan.tables(Plan.operators, MOST)]
         delegates = [
-            (each.text(Delegate.called), each.table(Delegate.data)) for each in _few(plan.tables(Plan.delegates))
+            (each.text(Delegate.called, LONGEST_NAME), each.table(Delegate.data))
+            for each in plan.tables(Plan.delegates, MOST)
         ]
         self.memory = plan.array(Plan.memory, "<i8").tolist()
         self.steps: list[Step] = []
-        for chain in plan.tables(Plan.chains):
-            for instruction in _few(chain.tables(Chain.instructions)):
+        for chain in plan.tables(Plan.chains, METHODS):
+            for instruction in chain.tables(Chain.instructions, MOST):
                 self.steps.append(self._step(instruction, kernels, delegates))
 
     def _step(self, instruction: Table, kernels: list[str], delegates: list[tuple[str, Table]]) -> Step:
@@ -175,11 +177,16 @@ class Parsed:
                 raise ValueError("its header leads out of the file")
             tables, self.behind = self.view[:size], self.view[start:]
         self.table = root(tables)
+        self.inline = self.table.tables(Program.inline, MOST)
+        self.buffers = self.table.tables(Program.buffers, MOST)
         self.segments = [
-            (each.long(Segment.offset), each.long(Segment.size)) for each in _few(self.table.tables(Program.segments))
+            (each.long(Segment.offset), each.long(Segment.size))
+            for each in self.table.tables(Program.segments, 2 * MOST)
         ]
-        self.named = NamedData(self._named(self.table.tables(Program.named)), folder)
-        self.methods = {method.name: method for method in (Method(self, p) for p in self.table.tables(Program.plans))}
+        self.named = NamedData(self._named(self.table.tables(Program.named, MOST)), folder)
+        self.methods = {
+            method.name: method for method in (Method(self, p) for p in self.table.tables(Program.plans, METHODS))
+        }
         if not self.methods:
             raise ValueError("it has no method")
         self.words = self._words()
@@ -190,16 +197,15 @@ class Parsed:
         return _cut(self.behind, *self.segments[index])
 
     def _named(self, entries: list[Table]) -> dict[str, memoryview]:
-        return {each.text(Named.key): self.segment(each.integer(Named.segment)) for each in _few(entries)}
+        return {each.text(Named.key, LONGEST_NAME): self.segment(each.integer(Named.segment)) for each in entries}
 
     def delegated(self, reference: Table) -> memoryview:
         index = reference.integer(Reference.index)
         if reference.byte(Reference.location):
             return self.segment(index)
-        found = self.table.tables(Program.inline)
-        if not 0 <= index < len(found):
-            raise ValueError(f"data {index} of {len(found)} delegates")
-        return memoryview(found[index].array(0, "u1").tobytes())
+        if not 0 <= index < len(self.inline):
+            raise ValueError(f"data {index} of {len(self.inline)} delegates")
+        return self.inline[index].array(0, "u1").data
 
     def constant(self, index: int, size: int) -> memoryview:
         """`size` bytes of the constants' segment, or of the tables themselves in old files."""
@@ -209,10 +215,9 @@ class Parsed:
             if not 0 < index < len(offsets):
                 raise ValueError(f"constant {index} of {len(offsets)}")
             return _cut(self.segment(table.integer(Constants.segment)), int(offsets[index]), size)
-        found = self.table.tables(Program.buffers)
-        if not 0 < index < len(found):
-            raise ValueError(f"constant {index} of {len(found)}")
-        return _cut(memoryview(found[index].array(0, "u1").tobytes()), 0, size)
+        if not 0 < index < len(self.buffers):
+            raise ValueError(f"constant {index} of {len(self.buffers)}")
+        return _cut(self.buffers[index].array(0, "u1").data, 0, size)
 
     @property
     def method(self) -> Method:
@@ -254,13 +259,13 @@ def _other_data(content: bytes) -> dict[str, memoryview]:
     if tables + size > len(content) or start + length > len(content):
         raise ValueError("the .ptd beside it leads out of itself")
     table = root(view[: tables + size])
-    segments = [(each.long(0), each.long(1)) for each in _few(table.tables(FlatTensor.segments))]
+    segments = [(each.long(0), each.long(1)) for each in table.tables(FlatTensor.segments, MOST)]
     found = {}
-    for entry in _few(table.tables(FlatTensor.named)):
+    for entry in table.tables(FlatTensor.named, MOST):
         index = entry.integer(1)
         if not 0 <= index < len(segments):
             raise ValueError(f"segment {index} of {len(segments)} of the .ptd beside it")
-        found[entry.text(0)] = _cut(view[start : start + length], *segments[index])
+        found[entry.text(0, LONGEST_NAME)] = _cut(view[start : start + length], *segments[index])
     return found
 
 
@@ -270,12 +275,6 @@ def _cut(view: memoryview, start: int, size: int) -> memoryview:
     return view[start : start + size]
 
 
-def _few(tables: list[Table]) -> list[Table]:
-    if len(tables) > MOST:
-        raise ValueError(f"a list of {len(tables)} entries")
-    return tables
-
-
 def _operator(table: Table) -> str:
-    name, overload = table.text(Operator.called), table.text(Operator.overload)
+    name, overload = table.text(Operator.called, LONGEST_NAME), table.text(Operator.overload, LONGEST_NAME)
     return f"{name}.{overload}" if overload else name

@@ -3,6 +3,7 @@
 Parsed here, with every offset checked; nothing is handed to the runtime.
 """
 
+import math
 import struct
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -42,7 +43,12 @@ def read(path: Path) -> Checkpoint:
 def graph_of(program: Parsed) -> Graph:
     """The network's graph. Values are named after the program's, those inside of a delegate after its call too."""
     method = program.method
-    nodes = [node for call in range(len(method.steps)) for node in _nodes(program, method, call)]
+    nodes, weights = [], 0
+    for call in range(len(method.steps)):
+        for node in _nodes(program, method, call):
+            weights += node.role.kernel.size if isinstance(node.role, Conv) else 0
+            check_size(4 * weights, "its weights together")
+            nodes.append(node)
     return Graph(nodes, [str(n) for n in method.outputs])
 
 
@@ -68,14 +74,10 @@ def delegate_graph(payload: Payload, outside: Mapping[int, str], inside: str) ->
         inside: what the names of all others begin with.
     """
     names = {n: outside.get(n, f"{inside}{n}") for n in payload.tensors}
-    weights = 0
     for node in payload.nodes:
         if any(n not in names for n in (*node.inputs, node.output)):
             raise ValueError("a node names a value that is not there")
         role, inputs = _role(node, payload.tensors)
-        if isinstance(role, Conv):
-            weights += role.kernel.size
-            check_size(4 * weights, "its weights together")
         bounded = f"{names[node.output]}.bounded"
         made = names[node.output]
         kind = "Identity" if node.kind in MOVING else NodeKind(node.kind).name
@@ -112,6 +114,7 @@ def _channels_first(tensor: Tensor) -> np.ndarray | None:
 
 def _convolution(node: XnnNode, tensors: Mapping[int, Tensor]) -> Conv | None:
     kernel = tensors[node.number(Place.filter)]
+    check_size(4 * math.prod(kernel.shape), "a kernel")
     bias = tensors[node.number(Place.bias)].real() if node.number(Place.bias) in tensors else None
     values = kernel.real()
     if values is None or values.ndim != 4:

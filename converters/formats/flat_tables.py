@@ -14,6 +14,7 @@ __all__ = ["Aligned", "Packed", "Table", "packed", "root"]
 
 LONGEST_TEXT = 1 << 20  # bytes
 ALIGNMENT = 16  # bytes, of `Aligned`
+MOST_TABLES = 1 << 16  # of one list: entries may lead to the same table, so a file need not be large for many
 
 
 class Table:
@@ -60,8 +61,8 @@ class Table:
     def double(self, field: int, default: float = 0.0) -> float:
         return self._scalar("<d", field, default)
 
-    def text(self, field: int) -> str:
-        return self._text(self._target(self.fields[field])) if field in self.fields else ""
+    def text(self, field: int, longest: int = LONGEST_TEXT) -> str:
+        return self._text(self._target(self.fields[field]), longest) if field in self.fields else ""
 
     def texts(self, field: int) -> list[str]:
         return [self._text(self._target(place)) for place in self._places(field)]
@@ -72,8 +73,12 @@ class Table:
             raise ValueError(f"field {field} is missing")
         return Table(self.content, self._target(self.fields[field]))
 
-    def tables(self, field: int) -> list["Table"]:
-        return [Table(self.content, self._target(place)) for place in self._places(field)]
+    def tables(self, field: int, most: int = MOST_TABLES) -> list["Table"]:
+        """Raises ValueError where there are more than `most`."""
+        places = self._places(field)
+        if len(places) > most:
+            raise ValueError(f"a list of {len(places)} tables")
+        return [Table(self.content, self._target(place)) for place in places]
 
     def array(self, field: int, dtype: str) -> np.ndarray:
         """A list of numbers, in the file's own memory; empty where there is none."""
@@ -102,9 +107,9 @@ class Table:
     def _target(self, place: int) -> int:
         return place + self._number("<I", place)
 
-    def _text(self, place: int) -> str:
+    def _text(self, place: int, longest: int = LONGEST_TEXT) -> str:
         size = self._number("<I", place)
-        if size > LONGEST_TEXT:
+        if size > longest:
             raise ValueError(f"a text of {size} bytes")
         return bytes(self._bytes(place + 4, size)).decode()
 

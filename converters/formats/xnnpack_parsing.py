@@ -24,6 +24,7 @@ __all__ = ["parsed_payload"]
 
 MOST = 20_000  # nodes or values; the family's largest published networks have some 800
 RANK = 6  # at most
+LONGEST_NAME = 1024  # bytes
 PADDING = 4096  # bytes at most, behind a constant of an old file
 
 
@@ -50,12 +51,12 @@ def parsed_payload(content: memoryview, named: Mapping[str, memoryview]) -> Payl
 class _Parser:
     def __init__(self, graph: Table, constants: memoryview, named: Mapping[str, memoryview]):
         self.graph, self.behind, self.named = graph, constants, named
-        self.entries = graph.tables(Graph.constants) if Graph.constants in graph else []
+        self.entries = graph.tables(Graph.constants, 2 * MOST)
         self.buffers = [] if self.entries else graph.tables(Graph.buffers)
 
     def payload(self) -> Payload:
-        values, nodes = self.graph.tables(Graph.values), self.graph.tables(Graph.nodes)
-        if not 0 < len(values) <= MOST or not 0 < len(nodes) <= MOST:
+        values, nodes = self.graph.tables(Graph.values, MOST), self.graph.tables(Graph.nodes, MOST)
+        if not values or not nodes:
             raise ValueError(f"a graph of {len(nodes)} nodes and {len(values)} values")
         tensors: dict[int, Tensor] = {}
         places: dict[int, int] = {}
@@ -115,11 +116,11 @@ class _Parser:
         if self.buffers:
             if index >= len(self.buffers):
                 raise ValueError(f"constant {index} of {len(self.buffers)}")
-            return memoryview(self.buffers[index].array(0, "u1").tobytes())
+            return self.buffers[index].array(0, "u1").data
         if index >= len(self.entries):
             raise ValueError(f"constant {index} of {len(self.entries)}")
         entry = self.entries[index]
-        key = entry.text(ConstantData.key)
+        key = entry.text(ConstantData.key, LONGEST_NAME)
         if key:
             content = self.named[key]
             size = entry.long(ConstantData.size)

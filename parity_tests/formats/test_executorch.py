@@ -11,7 +11,7 @@ import pytest
 from converters import FORMATS, Options, convert
 from converters.formats.executorch_program import WORDS, NamedData, Parsed, parsed_program
 from converters.formats.executorch_writing import program_bytes
-from converters.formats.flat_tables import root
+from converters.formats.flat_tables import Packed, packed, root
 from converters.formats.xnnpack_graph import xnnpack_graph
 from converters.formats.xnnpack_int8 import integer_graph
 from converters.formats.xnnpack_parsing import parsed_payload
@@ -242,6 +242,13 @@ def test_a_node_of_another_kind_is_not_run(graph, tmp_path):
     (tmp_path / "other.pte").write_bytes(program_bytes(replace(graph, nodes=nodes)))
     with pytest.raises(ArtifactError, match="kind AvgPooling2d is not run here; those are: Abs, Add"):
         FMT.run(tmp_path / "other.pte")
+
+
+def test_a_list_that_leads_to_one_table_again_and_again_is_not_followed():
+    content = packed(Packed({0: [Packed({1: 1})] * 3}))
+    assert len(root(bytes(content)).tables(0, 3)) == 3
+    with pytest.raises(ValueError, match="a list of 3 tables"):
+        root(bytes(content)).tables(0, 2)
 
 
 def test_a_program_for_another_delegate_says_so(path, tmp_path):
