@@ -28,10 +28,11 @@ from u2net_zoo.errors import ParityError
 from u2net_zoo.preprocessing import PROFILES
 
 SIZE = (128, 128)  # from here on the bundled network keeps the bounds: at 64x64 a pixel is too much of a mask
-WRITTEN = [("coreml", "palette4"), ("tflite", "int8"), ("onnx", "int8")]
+WRITTEN = [("coreml", "palette4"), ("tflite", "int8"), ("onnx", "int8"), ("executorch", "int8")]
 # Every one of these takes coremltools 12 s; quick: the plan, and how a kernel is stored.
 SLOW = [pytest.param(("coreml", scheme), marks=pytest.mark.full) for scheme in ("int8", "palette8", "palette6")]
 WEIGHTS_ONLY = ("coreml", "tflite")
+INTEGERS = ("onnx", "executorch")
 
 
 def bound(key: tuple[str, str]) -> MaskBound:
@@ -169,13 +170,13 @@ def test_verify_holds_a_file_to_the_precision_that_it_names(written, key, networ
 
 @pytest.mark.parametrize("key", [*WRITTEN, *SLOW])
 def test_fewer_bits_are_read_back(written, key):
-    """What a reader finds is what the plan rounded; ONNX holds the equalised network, which computes the same."""
+    """What a reader finds is what the plan rounded; ONNX and ExecuTorch hold the equalised network, which computes the same."""
     artifact = written(key)
     checkpoint, found = artifact.plan.checkpoint, read_source(artifact.path).fold()
     for unit in checkpoint.arch.units():
         name = f"{unit.conv_path}.weight"
         step = np.abs(checkpoint.state[name]).max() / 127
-        allowed = 0.51 * step if key[0] == "onnx" else step * 127 / 1024  # a unit of float16 in the last place
+        allowed = 0.51 * step if key[0] in INTEGERS else step * 127 / 1024  # a unit of float16 in the last place
         assert np.abs(found.state[name] - checkpoint.state[name]).max() <= allowed, unit.path
 
 
