@@ -60,7 +60,7 @@ def convert(
     arch: Annotated[
         str | None, typer.Option(help="Where weights leave it open: dilated, plain, or each block: 7,6,5,4,4F …")
     ] = None,
-    via: Annotated[str | None, typer.Option(help="native, or onnx2tf for savedmodel and tflite.")] = None,
+    via: Annotated[str | None, typer.Option(help="native; savedmodel, tflite: onnx2tf; tflite: litert-torch.")] = None,
     trust_weights: Annotated[
         bool,
         typer.Option("--trust-weights", help="Convert a model's weights although it answers otherwise than they do."),
