@@ -37,14 +37,14 @@ class TensorFlowFormat(Format):
 
     def settle(self, asked: Options) -> Options:
         settled = super().settle(asked)
-        if settled.via == "onnx2tf":
-            get_tool("onnx2tf").check_python()
+        if settled.via != "native":
+            get_tool(str(settled.via)).check_python()
         return settled
 
     def check_image(self, chosen: Options) -> None:
         super().check_image(chosen)
-        if chosen.via == "onnx2tf":
-            raise OptionError("--io image goes with --via native, not with onnx2tf")
+        if chosen.via != "native":
+            raise OptionError(f"--io image goes with --via native, not with {chosen.via}")
 
 
 class SavedModel(TensorFlowFormat):

@@ -19,6 +19,7 @@ from ..quantise.mixed_precision import Plan, plan_weights
 from ..quantise.tflite_weights import stored
 from . import tflite_reader
 from .kotlin import kotlin_file, kotlin_name
+from .litert_torch_route import convert_with_litert_torch
 from .onnx2tf_route import convert_with_onnx2tf
 from .tensorflow_format import TensorFlowFormat, save_model
 from .tflite_graph import integer_bytes
@@ -44,7 +45,7 @@ class TFLite(TensorFlowFormat):
         "precision": ("fp32", "fp16", "int8", W8A8),
         "outputs": ("mask", "all"),
         "io": ("tensor", "image"),
-        "via": ("native", "onnx2tf"),
+        "via": ("native", "onnx2tf", "litert-torch"),
     }
     # int8 measured on u2netp and 18 photographs that are not calibrated on, 2026-11-21: 0.9928, worst 0.9807, 0.0016.
     bounds = {
@@ -55,7 +56,8 @@ class TFLite(TensorFlowFormat):
 
     def settle(self, asked: Options) -> Options:
         settled = super().settle(asked)
-        if settled.precision in ("int8", W8A8) and settled.via != "native":
+        alone = ("fp32",) if settled.via == "litert-torch" else ("fp32", "fp16")
+        if settled.precision not in alone and settled.via != "native":
             raise OptionError(f"--precision {settled.precision} goes with --via native")
         return settled
 
@@ -78,6 +80,9 @@ class TFLite(TensorFlowFormat):
             return plan
         if options.via == "onnx2tf":
             convert_with_onnx2tf(checkpoint, path, options, tflite=True)
+            return None
+        if options.via == "litert-torch":
+            convert_with_litert_torch(checkpoint, path, options)
             return None
         found = None
         if options.precision == "int8":

@@ -19,6 +19,7 @@ class Tool:
         purpose: the option that needs it.
         pythons: versions of Python for which all of its packages have wheels.
         bytes: what its environment takes on a disk, as measured.
+        without: systems, as `sys.platform` has them, for which some of its packages have no wheels.
     """
 
     name: str
@@ -26,6 +27,7 @@ class Tool:
     purpose: str
     pythons: tuple[tuple[int, int], ...]
     bytes: int
+    without: tuple[str, ...] = ()
 
     @property
     def pins(self) -> str:
@@ -38,7 +40,10 @@ class Tool:
         return [line for line in lines if line and not line.startswith("#")]
 
     def check_python(self) -> None:
-        """Raises UsageError where this Python is none of `pythons`."""
+        """Raises UsageError where this Python is none of `pythons`, or this system is one of `without`."""
+        if sys.platform in self.without:
+            there = f"{self.name}: its packages do not exist for this system ({sys.platform})"
+            raise UsageError(f"{there}; {self.purpose} needs u2zoo on another one")
         if sys.version_info[:2] not in self.pythons:
             allowed = " or ".join(_dotted(python) for python in self.pythons)
             raise UsageError(
@@ -55,8 +60,12 @@ TOOLS = {
     tool.name: tool
     for tool in (
         Tool("onnx2tf", "onnx2tf 1.29, from ONNX to TensorFlow", "--via onnx2tf", ((3, 11), (3, 12)), 1_500_000_000),
+        Tool(
+            "litert-torch", "litert-torch 0.10, from Torch to TFLite", "--via litert-torch",
+            ((3, 11), (3, 12), (3, 13)), 1_200_000_000, without=("win32",),
+        ),
     )
-}
+}  # fmt: skip
 
 
 def get_tool(name: str) -> Tool:

@@ -78,7 +78,10 @@ def convert(
         str | None,
         typer.Option(help="Dilation, if the weights do not say it: dilated, plain, or each block: 7,6,5,4,4F …"),
     ] = None,
-    via: Annotated[str | None, typer.Option(help="Exporter: native, or onnx2tf for savedmodel and tflite.")] = None,
+    via: Annotated[
+        str | None,
+        typer.Option(help="Exporter: native; onnx2tf (savedmodel, tflite), litert-torch (tflite), executorch."),
+    ] = None,
     trust_weights: Annotated[
         bool,
         typer.Option("--trust-weights", help="Convert the weights of a model although its outputs differ from theirs."),
