@@ -3,6 +3,7 @@
 import shutil
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -32,7 +33,7 @@ def convert_with_litert_torch(checkpoint: Checkpoint, path: Path, options: Optio
         raise MissingExtraError("--via litert-torch", "torch", "torch")
     folded = checkpoint.fold()
     with scratch_folder() as folder, open_tool("litert-torch") as tool:
-        np.savez(Path(folder, "state.npz"), **folded.state)
+        np.savez(Path(folder, "state.npz"), **dict[str, Any](folded.state))
         report("litert-torch: converting")
         request = {
             "folder": folder,

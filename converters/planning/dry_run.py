@@ -15,6 +15,7 @@ from u2net_zoo.sources import Located, in_catalog
 from ..format import Format
 from ..loading import format_of, name_of, open_source, with_catalog_notes
 from ..options import DEFAULT_SIZE, Options, describe
+from ..quantise.rounding import MEASURED
 from .sizes import expected_bytes
 from .targets import Target, at_the_size_of, check_options, formats_named, target_of
 from .times import BASIS, expected_seconds, recorded_seconds, reference_seconds, start_seconds
@@ -28,7 +29,7 @@ class Step:
 
     Attributes:
         bytes: expected size; None where the network is not known before its weights are fetched.
-        seconds: expected time of writing and proving.
+        seconds: expected time of writing and proving; None: nothing says it.
         recorded: whether that is what it took the last time on this machine.
         missing: what has to be installed first.
     """
@@ -96,14 +97,11 @@ class DryRun:
 
     @property
     def seconds(self) -> float | None:
-        """Of everything but a download, with a reference that is not recorded yet."""
-        if self.checkpoint is None:
+        """Of everything but a download, with a reference that is not recorded yet; None: nothing says it of a step."""
+        steps = [step.seconds for step in self.steps if step.seconds is not None]
+        if self.checkpoint is None or len(steps) < len(self.steps):
             return None
-        return (
-            start_seconds()
-            + reference_seconds(self.checkpoint.arch, self.size)
-            + sum(step.seconds or 0 for step in self.steps)
-        )
+        return start_seconds() + reference_seconds(self.checkpoint.arch, self.size) + sum(steps)
 
     def to_json(self) -> dict[str, Any]:
         arch = self.checkpoint and self.checkpoint.arch
@@ -202,5 +200,6 @@ def _step(fmt: Format, asked: Options, checkpoint: Checkpoint | None, located: L
     target = target_of(fmt, asked, checkpoint, located, path)
     known = fmt, checkpoint.arch, target.options
     recorded = recorded_seconds(*known)
-    seconds = expected_seconds(*known) if recorded is None else recorded
+    searched = target.options.precision in MEASURED  # how long a search for layers takes, only a record can say
+    seconds = recorded if recorded is not None or searched else expected_seconds(*known)
     return Step(target, expected_bytes(*known), seconds, recorded is not None, missing)

@@ -5,12 +5,12 @@ import math
 from u2net_zoo.arch import Architecture
 
 from ..format import Format
-from ..options import Options
+from ..options import W8A8, Options
 from ..quantise.rounding import BITS
 
 __all__ = ["expected_bytes"]
 
-PRECISIONS = {"fp32": 32, "fp16": 16, **BITS}
+PRECISIONS = {"fp32": 32, "fp16": 16, W8A8: 8, **BITS}  # bits of a weight
 
 
 def expected_bytes(fmt: Format, arch: Architecture, options: Options) -> int:

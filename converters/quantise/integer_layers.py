@@ -36,7 +36,7 @@ Runs = Callable[[Checkpoint, Options, Collection[str]], Callable[[np.ndarray], n
 def plan_integers(checkpoint: Checkpoint, options: Options, bound: MaskBound, runs: Runs) -> Plan:
     """As much work as the bound permits in int8; `checkpoint` of the plan is the equalised network.
 
-    Layers are tried on tensors, whatever the file will take.
+    Layers are tried on one tensor at a time, whatever the file will take.
 
     Raises:
         InputError: the calibration folder holds no photographs.
@@ -47,7 +47,7 @@ def plan_integers(checkpoint: Checkpoint, options: Options, bound: MaskBound, ru
     analysis = SensitivityAnalysis(checkpoint, pictures(checkpoint, size, options.calibration))
     level = equalised(checkpoint, analysis.reach())
     costs = _costs(level, options)
-    tensors = replace(options, io="tensor", profile=None, stretch=None)
+    tensors = replace(options, io="tensor", profile=None, stretch=None, batch=1)
 
     def errors(kept: Sequence[str]) -> MaskErrors:
         report(f"trying with {len(kept)} of {len(costs)} layers kept")

@@ -201,3 +201,25 @@ def test_a_folder_that_may_not_be_written_is_refused(tmp_path):
     (tmp_path / "closed").mkdir(mode=0o500)
     with pytest.raises(OutputError, match="cannot write there: Permission denied"):
         dry_run("u2net_nano", "pth", tmp_path / "closed" / "below")
+
+
+EVERY = [
+    (fmt.name, option, value)
+    for fmt in FORMATS.values()
+    for option, values in fmt.choices.items()
+    for value in values
+    if value is not None
+]
+
+
+@pytest.mark.parametrize(("name", "option", "value"), EVERY)
+def test_every_choice_of_every_format_is_planned_or_refused_in_words(name, option, value, home, monkeypatch, tmp_path):
+    monkeypatch.setenv("U2ZOO_OFFLINE", "1")
+    done = called("convert", "u2net_nano", "--to", name, f"--{option}", str(value), "--dry-run", cwd=tmp_path)
+    assert done.returncode == 0 or (done.returncode == 2 and "unexpected" not in done.stderr), done.stderr
+
+
+def test_the_time_of_a_search_is_not_guessed(home, tmp_path):
+    done = called("convert", "u2net_nano", "--to", "tflite", "--precision", "w8a8", "--dry-run", "--json", cwd=tmp_path)
+    document = json.loads(done.stdout)
+    assert (document["seconds"], document["steps"][0]["seconds"]) == (None, None)

@@ -48,6 +48,8 @@ def _expected(step: "Step") -> Iterator[str]:
         yield f"about {human_bytes(step.bytes)}"
     if step.seconds is not None:
         yield f"{step.seconds:.0f} s the last time" if step.recorded else f"about {step.seconds:.0f} s"
+    elif step.bytes is not None:
+        yield "minutes, as each layer is measured on photographs; the next time says how many"
     if step.replaces:
         yield "replaces the one that is there"
 
