@@ -85,6 +85,8 @@ def _check_folders(folder: str, out: str) -> None:
         raise InputError(f"{folder}: no such folder; IN and OUT come first, then the application's options")
     if same_file(Path(folder), Path(out)):
         raise OutputError(f"{out}: results would be taken for new photographs; name another folder for them")
+    if any(same_file(above, Path(out)) for above in Path(folder).resolve().parents):
+        raise OutputError(f"{out}: holds {folder}, where photographs arrive; name a folder beside it for results")
     if os.path.exists(out) and not os.path.isdir(out):
         raise OutputError(f"{out}: is a file; name a folder for results")
 
@@ -144,7 +146,10 @@ class _Watch:
             settle=self.settle, done=lambda job: book.outcome(0, job) is not None, clock=time.monotonic,
         )  # fmt: skip
         state.result(f"{self.folder} → {self.request.out}", self.application.name, self.request.model, "Ctrl-C ends it")
-        for job, outcome in watched(session, self.application, arrivals, wakes, book, workers=self.request.workers):
+        running = watched(
+            session, self.application, arrivals, wakes, book, workers=self.request.workers, model=self.request.model
+        )
+        for job, outcome in running:
             if outcome.error:
                 state.warn(outcome.error)
                 state.line({"image": job.photograph, "error": outcome.error})
