@@ -21,6 +21,7 @@ from support.serving import shared_model
 from u2net_zoo import Session
 from u2net_zoo.apps import cutout
 from u2net_zoo.apps.batch.events import native
+from u2net_zoo.apps.batch.journal import ROOM
 
 WAYS = {"events": (), "polling": ("--poll", "0.3")}
 SOON = ("--settle", "0.5")
@@ -177,6 +178,21 @@ def test_a_result_never_takes_the_place_of_a_photograph_or_of_the_model(model, p
     assert (out / "b.png").read_bytes() == png
     assert (out / "c.png").samefile(model)
     assert model.read_bytes() == before
+
+
+def test_a_target_that_cannot_be_written_does_not_end_it(model, png, expected, tmp_path):
+    (tmp_path / "out" / "b.png").mkdir(parents=True)
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "b.png").write_bytes(png)
+    with watching(tmp_path, model, "--json", *SOON) as running:
+        running.wait_for(running.rows)
+        (row,) = running.rows()
+        assert row["error"].startswith(f"{running.out / 'b.png'}: cannot write there")
+        (running.given / "c.png").write_bytes(png)
+        running.wait_for(lambda: len(running.rows()) == 2)
+        assert running.stop(signal.SIGINT) == 0
+    assert_done(tmp_path / "out", "c.png", expected)
+    assert "b.png" not in (tmp_path / "out" / ROOM / "finished.jsonl").read_text()
 
 
 def test_while_nothing_comes_it_takes_no_processor_time(model, png, tmp_path):
