@@ -251,6 +251,8 @@ def test_our_own_results_and_reading_wake_nobody(tmp_path):
         (["in", "out", "more"], "watch takes IN and OUT"),
         (["in", "out", "--engine", "ray"], "--engine does not go with watch"),
         (["in", "out", "--errors", "e.csv"], "--errors does not go with watch"),
+        (["in", "out", "-o", "else"], "-o else: does not go with watch; results go into OUT, out"),
+        (["in", "out", "--app", "boxes", "--resume"], "--resume does not go with watch: what was done before"),
         (["in", "out", "--model", "nothing.onnx"], "nothing.onnx: no such file"),
         (["in", "out", "--profile", "papier"], "did you mean 'paper'"),
     ],

@@ -72,11 +72,11 @@ def watch(
     _check_folders(folder, out)
 
     def run(application: "Application", request: "Request") -> None:
-        _check(request)
+        _check(request, out)
         _Watch(application, request, folder, settle, poll).run()
 
     flags = [flag for flag, on in (("--json", json), ("--recursive", recursive)) if on]
-    arguments = [*context.args, *flags, "-o", out, "--", folder]
+    arguments = ["-o", out, *context.args, *flags, "--", folder]  # a second -o would be the one that counts
     parser_of(APPLICATIONS[app], run).main(arguments, prog_name=f"u2zoo watch --app {app}", standalone_mode=False)
 
 
@@ -91,12 +91,16 @@ def _check_folders(folder: str, out: str) -> None:
         raise OutputError(f"{out}: is a file; name a folder for results")
 
 
-def _check(request: "Request") -> None:
+def _check(request: "Request", out: str) -> None:
     """Raises UsageError for options of a run over many photographs that make no sense here."""
     if len(request.images) > 1:
         raise OptionError(
             f"{request.images[0]}: not known here; watch takes IN and OUT, then the application's options"
         )
+    if request.out != out:
+        raise OptionError(f"-o {request.out}: does not go with watch; results go into OUT, {out}; do without -o")
+    if request.resume:
+        raise OptionError("--resume does not go with watch: what was done before stays done; leave it out")
     for name, given in (("--errors", request.errors), ("--engine", request.engine != "local")):
         if given:
             raise OptionError(f"{name} does not go with watch; each line, or --json, says what became of a file")
