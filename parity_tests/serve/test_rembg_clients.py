@@ -161,6 +161,7 @@ ODD = {
     "a slip": ({"model": "u2nett"}, 422, "did you mean 'u2net"),
     "a path": ({"model": "../../etc/passwd"}, 422, "unknown model"),
     "weights that are not here": ({"model": "silueta"}, 503, "u2zoo fetch silueta"),
+    "weights of another network": ({"model": "dis_custom"}, 422, "not known as IS-Net's; leave model out"),
     "vitmatte": ({"vm": "true"}, 422, "vitmatte (vm): that network is not here; alpha_matting (a)"),
     "no flag": ({"om": "maybe"}, 422, "option 'om': 'maybe' is not true or false"),
     "no number": ({"a": "true", "ae": "1.5"}, 422, "option 'ae': '1.5' is not a whole number"),
