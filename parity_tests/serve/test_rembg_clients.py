@@ -176,6 +176,7 @@ ODD = {
     "a prompt": ({"extras": '{"sam_prompt": []}'}, 422, "allowed are putalpha, cc, cloth_category"),
     "garments of a mask": ({"extras": '{"cc": "upper"}'}, 422, "goes with the model u2net_cloth_seg"),
     "no garment": ({"extras": '{"cc": "hat"}'}, 422, "upper, lower, full, attire"),
+    "one of several pictures": ({"picture": "zzz"}, 422, "unknown option 'picture'; options: a, ab, ae, af, bgc"),
     "an option that is none": ({"size": "3"}, 422, "unknown option 'size'; options: a, ab, ae, af, bgc"),
 }
 
@@ -198,13 +199,14 @@ def test_an_option_comes_once(server):
     ("files", "status", "words"),
     [
         ({"image": CAT}, 400, "send one file 'file'"),
+        ({"file": CAT, "other": CAT}, 422, "file 'other': remove takes no file but file"),
         ({"file": b"hello"}, 400, "not a photograph"),
         ({"file": b""}, 400, "the body is empty"),
         ({"file": CAT[:3000]}, 400, "cannot be decoded"),
         ({"file": png_of_zeros(1001, 1000)}, 413, "1000000 are allowed"),
         ({"file": bytes(3_000_000)}, 413, "2000000 bytes"),
     ],
-    ids=["another name", "no photograph", "nothing", "cut short", "pixels", "bytes"],
+    ids=["another name", "one more", "no photograph", "nothing", "cut short", "pixels", "bytes"],
 )
 def test_the_servers_limits_hold_here_too(server, files, status, words):
     assert words in refused(sent(server, files=files), status)
