@@ -206,6 +206,25 @@ def test_what_is_not_here_is_refused(call, words):
         call()
 
 
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.zeros((4, 4, 3)),
+        np.zeros((4, 4, 3), np.float32),
+        np.zeros((0, 0, 3), np.uint8),
+        np.zeros((4, 0), np.uint8),
+        np.zeros((4, 4, 5), np.uint8),
+        np.zeros(4, np.uint8),
+        np.zeros((), np.uint8),
+        np.zeros((4, 4), np.uint16),
+    ],
+    ids=lambda array: f"{array.shape} {array.dtype}",
+)
+def test_an_array_that_is_no_photograph_is_refused(session, array):
+    with pytest.raises(ImageError, match=r"allowed is \(h, w\), \(h, w, 3\) or \(h, w, 4\) uint8"):
+        remove(array, session=session)
+
+
 @pytest.mark.parametrize("data", [b"hello", "photo.jpg", 3], ids=repr)
 def test_what_is_no_photograph_is_refused(session, data):
     with pytest.raises(ImageError):
