@@ -70,9 +70,10 @@ def watched(
 def _is_told(arrivals: Arrivals, book: Journal, job: Job, outcome: Outcome) -> bool:
     if outcome.error:
         return arrivals.fail(job)
-    if not arrivals.finish(job):
+    made_of = arrivals.finish(job)
+    if not made_of:
         return False  # it has changed while it was worked on, and comes again
-    book.add(job, outcome)
+    book.add(job, outcome, made_of)
     return True
 
 
