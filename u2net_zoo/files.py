@@ -57,12 +57,14 @@ def staged_in(room: Path, target: Path) -> Iterator[Path]:
     results they would cost more than the results.
     """
     path = room / f"{secrets.token_hex(8)}{SUFFIX}"  # no clock: those of some systems tick 64 times a second
+    made = False
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
+        made = True
         yield path
         replace(path, target)
     except OSError as error:
-        if error.filename and not str(error.filename).startswith(str(room)):
+        if made and error.filename and not str(error.filename).startswith(str(room)):
             raise
         raise OutputError(f"{target}: cannot write there: {error.strerror or error}") from error
     finally:

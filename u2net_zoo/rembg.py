@@ -106,5 +106,7 @@ def _opened(data: bytes | Image.Image | np.ndarray) -> Image.Image:
     if isinstance(data, Image.Image):
         return ImageOps.exif_transpose(data)
     if isinstance(data, np.ndarray):
+        if data.dtype != np.uint8 or data.ndim not in (2, 3) or data.shape[2:] not in ((), (3,), (4,)) or not data.size:
+            raise ImageError(f"array {data.shape} {data.dtype}: allowed is (h, w), (h, w, 3) or (h, w, 4) uint8")
         return Image.fromarray(data)
     raise ImageError(f"{type(data).__name__}: allowed are the bytes of a file, a Pillow picture or a NumPy array")

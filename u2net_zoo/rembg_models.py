@@ -9,7 +9,7 @@ from .preprocessing import HALF, IMAGENET_MEAN, ONE, PROFILES, Profile
 from .session import MaskSession
 from .sources import in_catalog
 
-__all__ = ["CUSTOM", "MODELS", "check_name", "fed_as_rembg"]
+__all__ = ["CUSTOM", "MODELS", "check_name", "fed_as_rembg", "is_isnet"]
 
 REMBG = PROFILES["rembg"]
 DIS = replace(REMBG, size=1024, mean=HALF, std=ONE, source="rembg's IS-Net sessions")
@@ -54,3 +54,10 @@ def fed_as_rembg(session: MaskSession, source: str, profile: Profile | None = No
     if profile is None:
         return session
     return MaskSession(session.predictor, profile, takes=session.preparation.takes)
+
+
+def is_isnet(session: MaskSession, source: str) -> bool:
+    """Whether the weights are of IS-Net, as far as the catalog, their profile or their input's size tells."""
+    if entry := in_catalog(source):
+        return entry.architecture == "isnet"
+    return DIS.size == session.profile.size or session.predictor.size == (DIS.size, DIS.size)

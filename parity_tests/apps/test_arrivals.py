@@ -7,6 +7,9 @@ import pytest
 
 from u2net_zoo.apps.batch.arrivals import PATIENCE, Arrivals, Names
 from u2net_zoo.apps.batch.jobs import photographs_of
+from u2net_zoo.apps.batch.journal import journal
+from u2net_zoo.apps.batch.watched import _is_told
+from u2net_zoo.apps.batch.work import Outcome
 from u2net_zoo.apps.crop import Crop
 from u2net_zoo.apps.cutout import Cutout
 
@@ -91,6 +94,49 @@ def test_what_changes_while_it_is_worked_on_comes_again(folder):
     assert not folder.arrivals.finish(job)
     assert folder.at(1.5) == []
     assert folder.at(2.5) == ["a.jpg"]
+
+
+def test_what_is_moved_away_while_it_is_worked_on_is_finished(folder):
+    folder.write("a.jpg", b"four")
+    folder.at(0)
+    folder.at(1)
+    (folder.folder / "a.jpg").unlink()
+    assert folder.arrivals.finish(folder.jobs[0]) == [4, 0]
+    assert folder.arrivals.next() is None
+    assert folder.at(2) == []
+    folder.write("a.jpg", b"another")
+    folder.at(3)
+    assert folder.at(4) == ["a.jpg"]
+
+
+@pytest.mark.parametrize("later", [None, b"replaced"], ids=["moved away", "replaced"])
+def test_the_journal_keeps_of_what_a_result_was_made(folder, later, tmp_path):
+    """Whatever stands there when the line is written."""
+    folder.write("a.jpg", b"four")
+    folder.at(0)
+    folder.at(1)
+    (job,) = folder.jobs
+    made_of = folder.arrivals.finish(job)
+    (folder.folder / "a.jpg").unlink()
+    if later:
+        folder.write("a.jpg", later)
+    with journal(tmp_path / "out", {}, resume=True) as book:
+        book.add(job, Outcome(0, (1, 1)), made_of)
+    with journal(tmp_path / "out", {}, resume=True) as book:
+        assert book.finished[job.photograph]["stamp"] == [4, 0]
+        assert book.outcome(0, job) is None
+
+
+def test_a_result_is_told_though_its_photograph_is_gone(folder, tmp_path):
+    folder.write("a.jpg")
+    folder.at(0)
+    folder.at(1)
+    (job,) = folder.jobs
+    (folder.folder / "a.jpg").unlink()
+    with journal(tmp_path / "out", {}, resume=True) as book:
+        assert _is_told(folder.arrivals, book, job, Outcome(0, (1, 1)))
+    with journal(tmp_path / "out", {}, resume=True) as book:
+        assert book.finished[job.photograph]["stamp"] == [1, 0]
 
 
 def test_what_was_done_before_the_start_is_not_due(tmp_path):

@@ -21,6 +21,7 @@ from support.serving import shared_model
 from u2net_zoo import Session
 from u2net_zoo.apps import cutout
 from u2net_zoo.apps.batch.events import native
+from u2net_zoo.apps.batch.journal import ROOM
 
 WAYS = {"events": (), "polling": ("--poll", "0.3")}
 SOON = ("--settle", "0.5")
@@ -155,6 +156,45 @@ def test_folders_that_come_later_are_looked_into_and_the_application_has_its_opt
     assert set(np.unique(levels)) <= {0, 255}
 
 
+def test_a_result_never_takes_the_place_of_a_photograph_or_of_the_model(model, png, tmp_path):
+    given, out = tmp_path / "in", tmp_path / "out"
+    for folder in (given / "deep", out):
+        folder.mkdir(parents=True)
+    (given / "deep" / "a.png").write_bytes(png)
+    (given / "b.png").symlink_to(out / "b.png")
+    (given / "c.png").write_bytes(png)
+    (out / "deep").symlink_to(given)
+    (out / "b.png").write_bytes(png)
+    (out / "c.png").symlink_to(model)
+    before = model.read_bytes()
+    with watching(tmp_path, model, "--json", "--recursive", *SOON) as running:
+        running.wait_for(lambda: len(running.rows()) == 3)
+        (given / "new.png").write_bytes(png)
+        running.wait_for(lambda: len(running.rows()) == 4)
+        rows = {Path(row["image"]).name: row.get("error", "") for row in running.rows()}
+    assert all("would replace a file that is read; rename" in rows[name] for name in ("a.png", "b.png", "c.png"))
+    assert rows["new.png"] == ""
+    assert not (given / "a.png").exists()
+    assert (out / "b.png").read_bytes() == png
+    assert (out / "c.png").samefile(model)
+    assert model.read_bytes() == before
+
+
+def test_a_target_that_cannot_be_written_does_not_end_it(model, png, expected, tmp_path):
+    (tmp_path / "out" / "b.png").mkdir(parents=True)
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "b.png").write_bytes(png)
+    with watching(tmp_path, model, "--json", *SOON) as running:
+        running.wait_for(running.rows)
+        (row,) = running.rows()
+        assert row["error"].startswith(f"{running.out / 'b.png'}: cannot write there")
+        (running.given / "c.png").write_bytes(png)
+        running.wait_for(lambda: len(running.rows()) == 2)
+        assert running.stop(signal.SIGINT) == 0
+    assert_done(tmp_path / "out", "c.png", expected)
+    assert "b.png" not in (tmp_path / "out" / ROOM / "finished.jsonl").read_text()
+
+
 def test_while_nothing_comes_it_takes_no_processor_time(model, png, tmp_path):
     """Measured 2026-11-26: none in 20 seconds, by a clock of 10 ms."""
     pytest.importorskip("watchdog")
@@ -200,6 +240,8 @@ def test_our_own_results_and_reading_wake_nobody(tmp_path):
     [
         (["none", "out"], "none: no such folder; IN and OUT come first"),
         (["in", "in"], "in: results would be taken for new photographs"),
+        (["in", "."], ".: holds in, where photographs arrive; name a folder beside it"),
+        (["deep/in", "."], ".: holds deep/in, where photographs arrive"),
         (["in", "a.png"], "a.png: is a file; name a folder for results"),
         (["in", "out", "--app", "cutoff"], "did you mean 'cutout'"),
         (["in", "out", "--poll", "0"], "--poll 0.0: allowed are seconds above 0"),
@@ -209,12 +251,15 @@ def test_our_own_results_and_reading_wake_nobody(tmp_path):
         (["in", "out", "more"], "watch takes IN and OUT"),
         (["in", "out", "--engine", "ray"], "--engine does not go with watch"),
         (["in", "out", "--errors", "e.csv"], "--errors does not go with watch"),
+        (["in", "out", "-o", "else"], "-o else: does not go with watch; results go into OUT, out"),
+        (["in", "out", "--app", "boxes", "--resume"], "--resume does not go with watch: what was done before"),
         (["in", "out", "--model", "nothing.onnx"], "nothing.onnx: no such file"),
         (["in", "out", "--profile", "papier"], "did you mean 'paper'"),
     ],
 )
 def test_what_it_cannot_do_is_said_at_once(arguments, words, tmp_path):
     (tmp_path / "in").mkdir()
+    (tmp_path / "deep" / "in").mkdir(parents=True)
     (tmp_path / "a.png").touch()
     done = called("watch", *arguments, cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")

@@ -161,6 +161,7 @@ ODD = {
     "a slip": ({"model": "u2nett"}, 422, "did you mean 'u2net"),
     "a path": ({"model": "../../etc/passwd"}, 422, "unknown model"),
     "weights that are not here": ({"model": "silueta"}, 503, "u2zoo fetch silueta"),
+    "weights of another network": ({"model": "dis_custom"}, 422, "not known as IS-Net's; leave model out"),
     "vitmatte": ({"vm": "true"}, 422, "vitmatte (vm): that network is not here; alpha_matting (a)"),
     "no flag": ({"om": "maybe"}, 422, "option 'om': 'maybe' is not true or false"),
     "no number": ({"a": "true", "ae": "1.5"}, 422, "option 'ae': '1.5' is not a whole number"),
@@ -175,6 +176,7 @@ ODD = {
     "a prompt": ({"extras": '{"sam_prompt": []}'}, 422, "allowed are putalpha, cc, cloth_category"),
     "garments of a mask": ({"extras": '{"cc": "upper"}'}, 422, "goes with the model u2net_cloth_seg"),
     "no garment": ({"extras": '{"cc": "hat"}'}, 422, "upper, lower, full, attire"),
+    "one of several pictures": ({"picture": "zzz"}, 422, "unknown option 'picture'; options: a, ab, ae, af, bgc"),
     "an option that is none": ({"size": "3"}, 422, "unknown option 'size'; options: a, ab, ae, af, bgc"),
 }
 
@@ -197,13 +199,14 @@ def test_an_option_comes_once(server):
     ("files", "status", "words"),
     [
         ({"image": CAT}, 400, "send one file 'file'"),
+        ({"file": CAT, "other": CAT}, 422, "file 'other': remove takes no file but file"),
         ({"file": b"hello"}, 400, "not a photograph"),
         ({"file": b""}, 400, "the body is empty"),
         ({"file": CAT[:3000]}, 400, "cannot be decoded"),
         ({"file": png_of_zeros(1001, 1000)}, 413, "1000000 are allowed"),
         ({"file": bytes(3_000_000)}, 413, "2000000 bytes"),
     ],
-    ids=["another name", "no photograph", "nothing", "cut short", "pixels", "bytes"],
+    ids=["another name", "one more", "no photograph", "nothing", "cut short", "pixels", "bytes"],
 )
 def test_the_servers_limits_hold_here_too(server, files, status, words):
     assert words in refused(sent(server, files=files), status)

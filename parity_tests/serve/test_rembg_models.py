@@ -16,7 +16,8 @@ from u2net_zoo.catalog import bundled, load_catalog
 from u2net_zoo.errors import ImageError, OptionError, UnknownNameError
 from u2net_zoo.preprocessing import PROFILES
 from u2net_zoo.rembg import new_session, remove
-from u2net_zoo.rembg_models import CUSTOM, ELSEWHERE, MODELS, check_name, fed_as_rembg
+from u2net_zoo.rembg_models import CUSTOM, ELSEWHERE, MODELS, check_name, fed_as_rembg, is_isnet
+from u2net_zoo.serve.limits import RefusalError
 from u2net_zoo.serve.query import chosen
 from u2net_zoo.serve.rembg_route import kind_of, removal_of
 from u2net_zoo.serve.sessions import Sessions
@@ -64,7 +65,7 @@ def test_others_are_fed_as_the_catalog_says_and_files_as_custom_ones(plain, tmp_
     [
         ("mine.onnx", None, "", 320),
         ("mine.onnx", None, "u2net_custom", 320),
-        ("mine.onnx", None, "dis_custom", 1024),
+        ("mine.onnx", "isnet", "dis_custom", 1024),
         ("mine.onnx", "portrait", "", 512),
         ("u2net_nano", None, "", "paper"),
     ],
@@ -81,6 +82,31 @@ def test_the_servers_own_weights_are_fed_by_what_they_are_called_unless_a_profil
     fed = Sessions(session, Path(own), profile)(kind_of(asked)).profile
     assert wanted in (fed.size, fed.name)
     assert opened == [own]
+
+
+@pytest.mark.parametrize("own", ["mine.onnx", "u2net_nano", "u2net"])
+def test_weights_that_are_not_of_isnet_are_never_fed_as_isnet(plain, own):
+    sessions = Sessions(lambda source, named: plain, own, None)
+    sessions.open_model()
+    with pytest.raises(RefusalError, match="are not known as IS-Net's; leave model out, or start it so") as refused:
+        sessions(kind_of("dis_custom"))
+    assert refused.value.status == 422
+
+
+def test_a_file_whose_input_is_of_isnets_size_is_taken_for_one(small):
+    predictor = TorchPredictor(small)
+    predictor.size = (1024, 1024)
+    assert is_isnet(MaskSession(predictor, PROFILES["paper"]), "mine.onnx")
+    assert not is_isnet(MaskSession(TorchPredictor(small), PROFILES["paper"]), "mine.onnx")
+
+
+@pytest.mark.parametrize(("source", "known"), [("isnet-general-use", True), ("isnet-anime", True), ("silueta", False)])
+def test_of_names_the_catalog_knows_the_network(plain, source, known):
+    sessions = Sessions(lambda source, named: plain, source, None)
+    sessions.open_model()
+    assert is_isnet(plain, source) == known
+    if known:
+        assert sessions(kind_of("dis_custom")).profile.size == 1024
 
 
 def test_a_name_that_rembg_has_and_we_have_not_says_what_there_is():
@@ -178,6 +204,25 @@ def test_custom_weights_may_lie_anywhere(nano_made):
 def test_what_is_not_here_is_refused(call, words):
     with pytest.raises(OptionError, match=words):
         call()
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.zeros((4, 4, 3)),
+        np.zeros((4, 4, 3), np.float32),
+        np.zeros((0, 0, 3), np.uint8),
+        np.zeros((4, 0), np.uint8),
+        np.zeros((4, 4, 5), np.uint8),
+        np.zeros(4, np.uint8),
+        np.zeros((), np.uint8),
+        np.zeros((4, 4), np.uint16),
+    ],
+    ids=lambda array: f"{array.shape} {array.dtype}",
+)
+def test_an_array_that_is_no_photograph_is_refused(session, array):
+    with pytest.raises(ImageError, match=r"allowed is \(h, w\), \(h, w, 3\) or \(h, w, 4\) uint8"):
+        remove(array, session=session)
 
 
 @pytest.mark.parametrize("data", [b"hello", "photo.jpg", 3], ids=repr)

@@ -40,7 +40,7 @@ class Removal(Application):
     """
 
     name = "remove"
-    title = "Photographs in, what rembg makes of them out: its parameters, its pixels."
+    title = "Make of photographs what rembg's server makes of them: its parameters, its pixels."
     plural = "cut-outs"
     photographic = False  # as rembg: neither colour profile nor EXIF
     feeding: ClassVar[Profile | None] = None

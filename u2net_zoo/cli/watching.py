@@ -72,11 +72,11 @@ def watch(
     _check_folders(folder, out)
 
     def run(application: "Application", request: "Request") -> None:
-        _check(request)
+        _check(request, out)
         _Watch(application, request, folder, settle, poll).run()
 
     flags = [flag for flag, on in (("--json", json), ("--recursive", recursive)) if on]
-    arguments = [*context.args, *flags, "-o", out, "--", folder]
+    arguments = ["-o", out, *context.args, *flags, "--", folder]  # a second -o would be the one that counts
     parser_of(APPLICATIONS[app], run).main(arguments, prog_name=f"u2zoo watch --app {app}", standalone_mode=False)
 
 
@@ -85,16 +85,22 @@ def _check_folders(folder: str, out: str) -> None:
         raise InputError(f"{folder}: no such folder; IN and OUT come first, then the application's options")
     if same_file(Path(folder), Path(out)):
         raise OutputError(f"{out}: results would be taken for new photographs; name another folder for them")
+    if any(same_file(above, Path(out)) for above in Path(folder).resolve().parents):
+        raise OutputError(f"{out}: holds {folder}, where photographs arrive; name a folder beside it for results")
     if os.path.exists(out) and not os.path.isdir(out):
         raise OutputError(f"{out}: is a file; name a folder for results")
 
 
-def _check(request: "Request") -> None:
+def _check(request: "Request", out: str) -> None:
     """Raises UsageError for options of a run over many photographs that make no sense here."""
     if len(request.images) > 1:
         raise OptionError(
             f"{request.images[0]}: not known here; watch takes IN and OUT, then the application's options"
         )
+    if request.out != out:
+        raise OptionError(f"-o {request.out}: does not go with watch; results go into OUT, {out}; do without -o")
+    if request.resume:
+        raise OptionError("--resume does not go with watch: what was done before stays done; leave it out")
     for name, given in (("--errors", request.errors), ("--engine", request.engine != "local")):
         if given:
             raise OptionError(f"{name} does not go with watch; each line, or --json, says what became of a file")
@@ -144,7 +150,10 @@ class _Watch:
             settle=self.settle, done=lambda job: book.outcome(0, job) is not None, clock=time.monotonic,
         )  # fmt: skip
         state.result(f"{self.folder} → {self.request.out}", self.application.name, self.request.model, "Ctrl-C ends it")
-        for job, outcome in watched(session, self.application, arrivals, wakes, book, workers=self.request.workers):
+        running = watched(
+            session, self.application, arrivals, wakes, book, workers=self.request.workers, model=self.request.model
+        )
+        for job, outcome in running:
             if outcome.error:
                 state.warn(outcome.error)
                 state.line({"image": job.photograph, "error": outcome.error})

@@ -9,8 +9,10 @@ from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from ..apps import Application
+from ..apps.removal import Removal
 from ..errors import U2ZooError, UnknownNameError, one_line
 from .limits import RefusalError
+from .rembg_route import FILE
 
 __all__ = ["chosen", "file_fields", "parameters"]
 
@@ -35,19 +37,20 @@ def chosen(kind: type[Application], query: Iterable[tuple[str, str]], files: Map
         RefusalError: 422, a name or a value that the application does not have.
     """
     options, hints = {name: f for f in fields(kind) for name in (f.name, _short(f))}, get_type_hints(kind)
+    own = () if issubclass(kind, Removal) else OWN  # rembg's clients get the one picture
     values: dict[str, Any] = {}
     for said, text in query:
-        if said in OWN:
+        if said in own:
             continue
         if said not in options:
-            raise RefusalError(422, str(UnknownNameError("option", said[:40], [*map(_short, fields(kind)), *OWN])))
+            raise RefusalError(422, str(UnknownNameError("option", said[:40], [*map(_short, fields(kind)), *own])))
         name = options[said].name
         if name in values or name in files:
             raise RefusalError(422, f"option {said!r} came more than once; send it once")
         values[name] = _value(options[said], hints[name], text, said)
     for name, path in files.items():
         if name not in file_fields(kind):
-            raise RefusalError(422, f"file {name[:40]!r}: {kind.name} takes {_names(file_fields(kind))}")
+            raise RefusalError(422, f"file {name[:40]!r}: {kind.name} takes {_names(kind)}")
         values[name] = path if Path in _kinds(hints[name]) else str(path)
     try:
         return kind(**values)
@@ -61,8 +64,9 @@ def _short(option: Field[Any]) -> str:
     return option.metadata.get("short", option.name)
 
 
-def _names(files: set[str]) -> str:
-    return f"the files image, {', '.join(sorted(files))}" if files else "no file but image"
+def _names(kind: type[Application]) -> str:
+    photograph, files = FILE if issubclass(kind, Removal) else "image", sorted(file_fields(kind))
+    return f"the files {photograph}, {', '.join(files)}" if files else f"no file but {photograph}"
 
 
 def _kinds(hint: Any) -> tuple[Any, ...]:

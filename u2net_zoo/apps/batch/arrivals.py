@@ -136,15 +136,19 @@ class Arrivals:
             return None
         return max(0.0, min(candidate.due for candidate in self.candidates.values()) - self.clock())
 
-    def finish(self, job: Job) -> bool:
-        """Its result is there. False: the photograph has changed meanwhile, and comes again."""
+    def finish(self, job: Job) -> list[int]:
+        """Its result is there: the stamp of the photograph that it was made of, also where that is gone by now.
+
+        Empty: the photograph has changed meanwhile, and comes again.
+        """
         candidate = self.candidates.get(job.photograph)
         state = stamp(job.photograph)
-        if candidate is None or state != candidate.stamp:
-            return False
-        self.settled[job.photograph] = state
+        if candidate is None or state not in (candidate.stamp, []):
+            return []
+        if state:
+            self.settled[job.photograph] = state
         del self.candidates[job.photograph]
-        return True
+        return candidate.stamp
 
     def fail(self, job: Job) -> bool:
         """It could not be decoded. True: it has had its time, and that is to be said."""

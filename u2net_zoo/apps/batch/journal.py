@@ -46,9 +46,9 @@ class Journal:
         size = (row["size"][0], row["size"][1])
         return Outcome(index, size, row["seconds"], row["files"], row["facts"], row.get("profile", ""))
 
-    def add(self, job: Job, outcome: Outcome) -> None:
-        """One line for a photograph that is done."""
-        row = {"photograph": job.photograph, "target": job.target, "stamp": stamp(job.photograph)}
+    def add(self, job: Job, outcome: Outcome, made_of: list[int] | None = None) -> None:
+        """One line for a photograph that is done. `made_of`: its stamp then; None: as it is now."""
+        row = {"photograph": job.photograph, "target": job.target, "stamp": made_of or stamp(job.photograph)}
         row |= {name: getattr(outcome, name) for name in ("size", "seconds", "files", "facts", "profile")}
         self.file.write(json.dumps(row) + "\n")
         self.file.flush()

@@ -4,9 +4,11 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 
 from ...errors import InputError
 from ...session import MaskSession
+from ...system import same_file
 from ..base import Application
 from .arrivals import Arrivals
 from .events import Wakes
@@ -30,8 +32,11 @@ def watched(
     book: Journal,
     *,
     workers: int | None = None,
+    model: Path | None = None,
 ) -> Iterator[tuple[Job, Outcome]]:
     """Every photograph with what became of it, for ever. Those that are done go into the journal.
+
+    A photograph whose result would take the place of one, or of `model`, fails.
 
     Workers start when something is due, and end with it; the model stays. Nothing runs while nothing comes.
 
@@ -46,7 +51,12 @@ def watched(
                 raise InputError(f"{arrivals.folder}: the folder is gone")
             arrivals.look()
         rest = start + max(SHORTEST, REST * (time.monotonic() - start))
-        jobs = arrivals.due()[:MOST]
+        due = arrivals.due()[:MOST]
+        refused = [job for job in due if _replaces(application, job, arrivals, model)]
+        for job in refused:
+            if arrivals.fail(job):
+                yield job, Outcome(0, error=f"{job.target}: would replace a file that is read; rename {job.photograph}")
+        jobs = [job for job in due if job not in refused]
         # One in the model at a time: for more it would be opened anew with each run.
         running = run(lambda: session, application, list(enumerate(jobs)), book.room, workers=workers, at_once=1)
         with closing(running):
@@ -60,7 +70,21 @@ def watched(
 def _is_told(arrivals: Arrivals, book: Journal, job: Job, outcome: Outcome) -> bool:
     if outcome.error:
         return arrivals.fail(job)
-    if not arrivals.finish(job):
+    made_of = arrivals.finish(job)
+    if not made_of:
         return False  # it has changed while it was worked on, and comes again
-    book.add(job, outcome)
+    book.add(job, outcome, made_of)
     return True
+
+
+def _replaces(application: Application, job: Job, arrivals: Arrivals, model: Path | None) -> bool:
+    """Whether a file of the result would be one that is read, or a new photograph: by links, else folders lie apart."""
+    given, out = Path(arrivals.folder).resolve(), Path(arrivals.names.out).resolve()
+    read = [Path(job.photograph), *([model] if model else [])]
+    for file in (job.beside(key) for key in ("", *application.beside)):
+        place = file.resolve()
+        if any(same_file(file, other) for other in read):
+            return True
+        if place.is_relative_to(given) and not place.is_relative_to(out):
+            return True
+    return False
