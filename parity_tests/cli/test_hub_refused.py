@@ -38,6 +38,12 @@ FAULTS = {
     "slow": (("file", "slow"), "the connection has stalled"),
     "silent": (("file", "silent"), "no answer for 0.5 s"),
     "file 401": (("file", 401), f"HTTP 401 Unauthorized: {GATED}"),
+    "token as reason": (("resolve", "reason"), f"HTTP 403 Forbidden: {GATED}"),
+    "token as title": (("resolve", "title"), "a web page instead of the file: 'x+ Bearer …'$"),
+    "key in an address": (
+        ("resolve", "ftp"),
+        r"the connection failed \(InvalidSchema: No connection adapters .*ftp://x/y'\)",
+    ),
     "file 404": (("file", 404), "HTTP 404 Not Found: the repository has lost this file"),
     "file 429": (("file", 429), "HTTP 429 Too Many Requests: too many downloads; try again later"),
     "no answer": (("info", "silent"), r"the hub did not answer in time \(U2ZOO_TIMEOUT\)"),
@@ -64,7 +70,7 @@ def test_a_bad_answer_is_one_error_without_the_token_and_leaves_nothing(hub, hom
     assert last.startswith("error: hf:me/nano")
     assert re.search(message, last), last
     assert bool(traceback) == bool(debug)
-    assert TOKEN not in done.stderr
+    assert TOKEN[:12] not in done.stderr
     assert "secretkeyofthefile" not in done.stderr
     assert left(home) == []
 

@@ -18,7 +18,7 @@ from ..preprocessing import PROFILES
 from ..transport import CAUSES, Downloader, Progress, silent
 from .commit import Commit, RemoteFile, folder_of, known_commit, remember, sha256_once
 from .file_choice import Model, choose, named_model
-from .hub_client import client, endpoint, errors_of_the_hub, log_in, token
+from .hub_client import client, endpoint, errors_of_the_hub, log_in, token, without_secrets
 from .hub_name import HubName, check_path
 
 __all__ = ["HubModel", "fetch_from_hub", "is_cached"]
@@ -213,7 +213,7 @@ def _download(name: HubName, commit: Commit, file: RemoteFile, partial: Path, pr
     try:
         path = retrieve(wanted, partial / place.parent, downloader)
     except DownloadError as error:
-        raise DownloadError(f"{name}: not fetched: {error}") from None
+        raise DownloadError(f"{name}: not fetched: {without_secrets(str(error))}") from None
     if not file.is_intact(path):
         raise DownloadError(f"{name}: not fetched: its content is not the one that the hub lists; try again")
 
