@@ -87,12 +87,13 @@ def test_a_dry_run_writes_the_same_and_sends_nothing(publish, hub, tmp_path):
     assert hub.requests == []
 
 
-def test_a_branch_of_ones_own(send_to_hub, hub):
+@pytest.mark.parametrize("branch", ["trial", "feature/x"])
+def test_a_branch_of_ones_own(send_to_hub, hub, branch):
     hub.add("me/tiny", {"README.md": b"before"})
-    send_to_hub(revision="trial")
+    send_to_hub(revision=branch)
     repository = hub.repositories["me/tiny"]
     assert repository.files("main") == {"README.md": b"before"}
-    assert set(repository.files("trial")) == {"README.md", "w.bin"}
+    assert set(repository.files(branch)) == {"README.md", "w.bin"}
     assert repository.messages[-1] == "a message"
 
 

@@ -9,7 +9,9 @@ from support.commands import called
 from support.hub_server import TOKEN
 
 from converters.publish.licences import permission
+from u2net_zoo.cli.publish import _destination
 from u2net_zoo.errors import OptionError, OutputError
+from u2net_zoo.hub.hub_name import HubName
 
 
 def test_what_is_not_proved_is_not_published(publish, hub, folder_to_publish):
@@ -139,6 +141,18 @@ def test_the_profile_is_asked_for(publish, small_file):
 def test_a_destination_is_a_repository(to, tmp_path):
     done = called("publish", tmp_path, "--to", to)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+
+
+@pytest.mark.parametrize("revision", ["", "@feature%2Fx"])
+def test_a_branch_with_a_slash_is_that_branch(revision):
+    named = _destination(f"hf:me/tiny{revision}", "feature/x")
+    assert (named, str(named)) == (HubName("me/tiny", "", "feature/x"), "hf:me/tiny@feature%2Fx")
+
+
+@pytest.mark.parametrize("revision", ["a b", "../x", "x/", "a@{b", "-x"])
+def test_a_branch_that_is_none(revision, tmp_path):
+    done = called("publish", tmp_path, "--to", "hf:me/tiny", f"--revision={revision}")
+    assert (done.returncode, "is no revision; allowed" in done.stderr) == (2, True)
 
 
 def test_a_folder_that_is_there_is_not_written_into(publish, hub, folder_to_publish):

@@ -1,5 +1,6 @@
 """`u2zoo publish`."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -87,14 +88,17 @@ def publish(
 
 
 def _destination(to: str, revision: str | None) -> "HubName":
-    from ..hub.hub_name import MAIN, HubName, hub_name
+    from ..hub.hub_name import MAIN, check_revision, hub_name
 
     name = hub_name(to)
     if name is None or name.file:
         raise OptionError(f"--to {to}: allowed is hf:OWNER/NAME")
     if revision and name.revision not in (MAIN, revision):
         raise OptionError(f"--revision {revision}: --to says {name.revision}; name one of them")
-    return hub_name(f"hf:{name.repo}@{revision}") or name if revision else HubName(name.repo, "", name.revision)
+    if not revision:
+        return name
+    check_revision(revision, f"--revision {revision}")
+    return replace(name, revision=revision)
 
 
 def _opened(name: "HubName", private: bool) -> "Destination":

@@ -61,14 +61,14 @@ def fetch_from_hub(name: HubName, *, refresh: bool = False, progress: Progress =
     """The model that `name` means, from the cache or from the hub.
 
     Args:
-        refresh: ask the hub what a branch or tag is now, though it is known what it was.
+        refresh: ask the hub what a branch or tag is now, though it is known what it was; U2ZOO_OFFLINE forbids it.
 
     Raises:
         InputError: the repository has no such file, several, or none that may be a network.
         DownloadError: the hub does not give it, what came is not what it says, or U2ZOO_OFFLINE forbids to ask.
         OutputError: the cache cannot be written. MissingExtraError: the hub's library is not installed.
     """
-    commit = None if refresh else known_commit(name)
+    commit = None if refresh and not offline() else known_commit(name)
     if commit and (found := _cached(name, commit)):
         return found
     if offline():
