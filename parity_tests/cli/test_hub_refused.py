@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from support.commands import called, left, u2zoo
@@ -104,12 +105,47 @@ def test_an_unknown_revision(hub):
         fetch_from_hub(hub_name("hf:me/nano@v9"))
 
 
-@pytest.mark.parametrize("path", ["../x.pth", "a/../../x.pth", "/x.pth", "a\\..\\x.pth", "C:x.pth", "con.pth/. "])
-def test_a_repository_cannot_write_elsewhere(hub, home, path):
+ODD = [
+    "../x.pth",
+    "a/../../x.pth",
+    "/x.pth",
+    "a\\..\\x.pth",
+    "C:x.pth",
+    "con.pth/. ",
+    "shots/12:00.png",
+    "nul.pth",
+    "A/COM1",
+]
+
+
+@pytest.mark.parametrize("path", ODD)
+def test_an_odd_name_is_passed_over_and_never_fetched(hub, home, path):
     hub.add("me/nano", {path: OTHER, "w.pth": OTHER})
+    assert fetch_from_hub(hub_name("hf:me/nano")).name.file == "w.pth"
+    hub.add("me/odd", {path: OTHER})
+    with pytest.raises(InputError, match="no file of a kind that can be read; it has nothing"):
+        fetch_from_hub(hub_name("hf:me/odd"))
+    assert {Path(file).name for file in left(home)} <= {"w.pth", "commit.json", "refs.json", "choice.txt"}
+
+
+@pytest.mark.parametrize("path", ODD)
+def test_an_odd_name_in_a_folder_that_is_fetched_is_refused(hub, home, path):
+    hub.add("me/nano", {"n.mlpackage/Manifest.json": b"{}", f"n.mlpackage/{path}": OTHER})
     with pytest.raises(InputError, match=r"refused: .* is no path inside a repository"):
         fetch_from_hub(hub_name("hf:me/nano"))
     assert left(home) == []
+
+
+def test_a_folder_is_bounded_as_a_file_is(hub, home, monkeypatch):
+    hub.add("me/nano", {"n.mlpackage/Manifest.json": b"{}", "n.mlpackage/a": OTHER, "n.mlpackage/b": OTHER})
+    monkeypatch.setattr("u2net_zoo.hub.hub_files.LARGEST", 2 * len(OTHER))
+    with pytest.raises(DownloadError, match=r"n\.mlpackage: 10242 bytes, no network of the family has more than 10240"):
+        fetch_from_hub(hub_name("hf:me/nano"))
+    monkeypatch.setattr("u2net_zoo.hub.hub_files.LARGEST", 3 * len(OTHER))
+    monkeypatch.setattr("u2net_zoo.hub.hub_files.MOST_FILES", 2)
+    with pytest.raises(DownloadError, match=r"n\.mlpackage: 3 files, no network of the family has more than 2"):
+        fetch_from_hub(hub_name("hf:me/nano"))
+    assert (left(home), any("/resolve/" in path for path in hub.asked())) == ([], False)
 
 
 def test_what_is_larger_than_any_network_is_not_fetched(hub, monkeypatch):

@@ -8,7 +8,7 @@ from urllib.parse import quote, unquote
 
 from ..errors import InputError
 
-__all__ = ["MAIN", "HubName", "check_path", "check_revision", "hub_name"]
+__all__ = ["MAIN", "HubName", "check_path", "check_revision", "hub_name", "is_path"]
 
 PREFIX = "hf:"
 MAIN = "main"
@@ -17,7 +17,9 @@ PART = r"[A-Za-z0-9][\w.-]{0,95}"
 PULLED = r"refs/pr/\d+|refs/convert/[\w.-]+"
 NAME = re.compile(rf"({PART}/{PART})(?:@({PULLED}|[^/]+))?(?:/(.+))?", re.ASCII)
 SYNTAX = "hf:OWNER/NAME, hf:OWNER/NAME/FILE, either with @REVISION at its end"
-NOT_IN_NAMES = re.compile(r'[\x00-\x1f<>:"|?*\\]|[. ]$')  # what some system has no file for
+# What some system has no file for; the devices are those of Windows, with any ending.
+DEVICES = r"^(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³]) *(\.|$)"
+NOT_IN_NAMES = re.compile(rf'[\x00-\x1f\x7f<>:"|?*\\]|[. ]$|{DEVICES}', re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -79,8 +81,12 @@ def check_revision(revision: str, source: str) -> None:
         raise InputError(f"{source}: {revision!r} is no revision; allowed: a branch, a tag or a commit")
 
 
+def is_path(path: str) -> bool:
+    """Whether every system has a file for `path` inside of a folder."""
+    return not any(part in ("", ".", "..") or NOT_IN_NAMES.search(part) for part in path.split("/"))
+
+
 def check_path(path: str, source: str) -> None:
     """Raises InputError where `path`, from the hub or from a person, would lie outside of a folder, or nowhere."""
-    parts = path.split("/")
-    if any(part in ("", ".", "..") or NOT_IN_NAMES.search(part) for part in parts):
+    if not is_path(path):
         raise InputError(f"{source}: refused: {path!r} is no path inside a repository that every system can keep")
