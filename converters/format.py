@@ -13,6 +13,7 @@ from u2net_zoo.errors import (
     OutputError,
     UnknownNameError,
 )
+from u2net_zoo.files import shown_in
 from u2net_zoo.preprocessing import PROFILES
 
 from .embedded import embedded_of
@@ -143,8 +144,8 @@ class Format(Runnable):
         return ""
 
     def files(self, path: Path) -> list[Path]:
-        """Every file of the artifact, for its checksum."""
-        return [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
+        """Every file of the artifact, for its checksum; without hidden ones, which some system has put there."""
+        return [path] if path.is_file() else sorted(file for file in shown_in(path) if file.is_file())
 
     def target(self, folder: Path, stem: str) -> Path:
         return folder / f"{stem}{self.suffix}"

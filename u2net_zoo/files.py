@@ -15,7 +15,7 @@ from filelock import FileLock, Timeout
 from .errors import OutputError
 from .system import replace
 
-__all__ = ["SUFFIX", "check_writable", "staged", "staged_in"]
+__all__ = ["SUFFIX", "check_writable", "shown_in", "staged", "staged_in"]
 
 SUFFIX = ".partial"
 REPLACED = "replaced"
@@ -117,3 +117,10 @@ def _sweep(target: Path) -> None:
                 if not target.exists() and (folder / REPLACED).exists():
                     replace(folder / REPLACED, target)  # killed between the two renames of `_publish`
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def shown_in(folder: Path) -> Iterator[Path]:
+    """Everything in `folder`, at any depth, but what is hidden: `.DS_Store`, `.git`."""
+    for path in folder.rglob("*"):
+        if not any(part.startswith(".") for part in path.relative_to(folder).parts):
+            yield path

@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from html.parser import HTMLParser
+from http import HTTPStatus
 from typing import IO, Any
 from urllib.parse import urljoin
 
@@ -93,7 +94,7 @@ class Downloader:
             page = self._page(response)
         form = confirmation(page, response.url) if self.drive else None
         if form is None:
-            raise DownloadError(f"the server sent a web page instead of the file: {_title(page)!r}")
+            raise DownloadError(f"the server sent a web page instead of the file: {self._title(page)!r}")
         response = self._get(session, form[0], form[1])
         if _is_page(response):
             with response:
@@ -120,13 +121,20 @@ class Downloader:
         if response.status_code >= 400:
             response.close()
             cause = self.causes.get(response.status_code, "the server is in trouble; try again later")
-            raise DownloadError(f"HTTP {response.status_code} {response.reason}: {cause}")
+            raise DownloadError(f"HTTP {_status(response.status_code)}: {cause}")
         return response
 
     def _sign(self, request: Any) -> Any:
         """Adds the token. requests takes it off again where a redirect leads to another host."""
         request.headers["Authorization"] = f"Bearer {self.bearer}"
         return request
+
+    def _title(self, page: str) -> str:
+        """What a page says it is, without the token: a server may send back what it was sent."""
+        found = re.search(r"<title[^>]*>(.*?)</title>", page, re.IGNORECASE | re.DOTALL)
+        text = html.unescape(found[1]) if found else re.sub(r"<[^>]*>", " ", page)
+        text = text.replace(self.bearer, "…") if self.bearer else text
+        return _without_keys(" ".join(text.split()))[:80]
 
     def _receive(self, response: Any, file: IO[bytes]) -> None:
         most, declared = self.expected or self.limit, _declared(response)
@@ -140,7 +148,7 @@ class Downloader:
         for chunk in self._chunks(response, ends_early=total is not None):
             if not done and looks_like_html(chunk):
                 raise DownloadError(
-                    f"the server sent a web page instead of the file: {_title(chunk.decode('utf-8', 'replace'))!r}"
+                    f"the server sent a web page instead of the file: {self._title(chunk.decode('utf-8', 'replace'))!r}"
                 )
             done += len(chunk)
             if done > most:
@@ -185,7 +193,18 @@ def _cause(error: BaseException) -> str:
     while inner := _inner(chain[-1]):
         chain.append(inner)
     words = [link.strerror for link in chain if isinstance(link, OSError) and link.strerror]
-    return words[-1] if words else one_line(chain[-1], 120)
+    return words[-1] if words else _without_keys(one_line(chain[-1], 4000))[:120]
+
+
+def _without_keys(text: str) -> str:
+    """Without names and queries of addresses: either may be a key to the file."""
+    return re.sub(r"\?[^\s'\"<>]+", "", re.sub(r"//[^\s/@]+@", "//", text))
+
+
+def _status(status: int) -> str:
+    """It and what it is called; a server's own words may be anything."""
+    known = [each.phrase for each in HTTPStatus if each == status]
+    return " ".join([str(status), *known])
 
 
 def _inner(error: BaseException) -> BaseException | None:
@@ -205,12 +224,6 @@ def _is_page(response: Any) -> bool:
 def looks_like_html(start: bytes) -> bool:
     """Whether a body begins as a web page does; no format of weights begins with an angle bracket."""
     return bool(re.match(rb"\s*<(!doctype|html|head|\?xml)", start[:256], re.IGNORECASE))
-
-
-def _title(page: str) -> str:
-    found = re.search(r"<title[^>]*>(.*?)</title>", page, re.IGNORECASE | re.DOTALL)
-    text = html.unescape(found[1]) if found else re.sub(r"<[^>]*>", " ", page)
-    return " ".join(text.split())[:80]
 
 
 def confirmation(page: str, url: str) -> tuple[str, dict[str, str]] | None:

@@ -17,8 +17,9 @@ from .proving import ProvedFile
 from .repository_layout import Layout
 from .usage import browser_lines, preparation_lines, usage_of
 
-__all__ = ["Card"]
+__all__ = ["OF_CARDS", "Card"]
 
+OF_CARDS = "u2zoo"  # what the metadata of a card has, and that of no other
 TASK = "image-segmentation"
 TAGS = ("u2net", "salient-object-detection", "background-removal", "u2net-zoo")
 LEGEND = (
@@ -53,7 +54,7 @@ class Card:
             "pipeline_tag": TASK,
             "tags": tags,
             **({"base_model": hub.name.repo} if hub and hub.name.repo != self.repo else {}),
-            "u2zoo": {"version": __version__, "profile": self.origin.profile.name},
+            OF_CARDS: {"version": __version__, "profile": self.origin.profile.name},
         }
         # JSON is YAML, and needs no rules for what has to be quoted.
         return "\n".join(["---", *(f"{key}: {json.dumps(value)}" for key, value in fields.items()), "---"])
@@ -62,7 +63,7 @@ class Card:
         entry, arch = self.origin.located.entry, self.origin.checkpoint.arch
         finds = f" that finds {entry.purpose.partition(',')[0]}" if entry else ""
         network = f"`{arch.name}` of the U²-Net family, {arch.parameters():,} parameters"
-        return f"{network}{finds}. u2net-zoo {__version__} ran every file here and compared it with its weights."
+        return f"{network}{finds}. u2net-zoo {__version__} ran every file listed here and compared it with its weights."
 
     def _figures(self) -> str:
         rows = [

@@ -7,9 +7,11 @@ from pathlib import Path
 from u2net_zoo.catalog import load_catalog
 from u2net_zoo.checkpoint import Checkpoint
 from u2net_zoo.errors import InputError, OptionError, U2ZooError
+from u2net_zoo.files import shown_in
 from u2net_zoo.preprocessing import PROFILES, Profile, get_profile
 from u2net_zoo.sources import Located
 
+from ..format import Format
 from ..loading import format_of, open_source
 
 __all__ = ["Origin", "artifacts_in", "origin_of", "source_named_by"]
@@ -40,18 +42,33 @@ def artifacts_in(paths: Sequence[Path]) -> dict[Path, tuple[Path, ...]]:
     """Every artifact that is named, or lies in a folder that is; with the text files that belong beside it.
 
     Raises:
-        InputError: something there is neither, or there is nothing.
+        InputError: something there is neither, or a link to what may lie anywhere; or there is nothing.
     """
     listed = [child for path in paths for child in (_children(path) if _is_a_folder_of_files(path) else [path])]
     found: dict[Path, tuple[Path, ...]] = {}
     for path in dict.fromkeys(listed):
         companion = _companion_of(path, listed)
         if companion is None:
-            format_of(path)
+            fmt = format_of(path)
+            _check_links(path, fmt, named=path in paths)
             found[path] = tuple(other for other in listed if _companion_of(other, listed) == path)
+        elif path.is_symlink():
+            raise _link(path)
     if not found:
         raise InputError(f"{', '.join(map(str, paths))}: holds nothing that `u2zoo convert` writes")
     return found
+
+
+def _check_links(path: Path, fmt: Format, named: bool) -> None:
+    """Raises InputError: a link that nobody named."""
+    inside = shown_in(path) if path.is_dir() else fmt.files(path)
+    for each in inside if named else (path, *inside):
+        if each.is_symlink() and not (named and each == path):
+            raise _link(each)
+
+
+def _link(path: Path) -> InputError:
+    return InputError(f"{path}: a link, to {path.readlink()}, is not published; put the file itself there")
 
 
 def source_named_by(paths: Iterable[Path]) -> str:

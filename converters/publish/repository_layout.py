@@ -7,6 +7,7 @@ from pathlib import Path
 
 from u2net_zoo.arch import Architecture
 from u2net_zoo.errors import InputError
+from u2net_zoo.files import shown_in
 from u2net_zoo.preprocessing import Profile
 
 from .browser_config import FILES, configs, obstacle
@@ -71,7 +72,7 @@ def _place(file: ProvedFile) -> str:
 def _expanded(file: ProvedFile, place: str) -> dict[str, Path]:
     """Path in the repository -> file, of an artifact and what stands beside it."""
     if file.path.is_dir():
-        inside = sorted(path for path in file.path.rglob("*") if path.is_file())
+        inside = sorted(path for path in shown_in(file.path) if path.is_file())
         found = {f"{place}/{path.relative_to(file.path).as_posix()}": path for path in inside}
     else:
         found = {place: file.path}

@@ -13,6 +13,8 @@ from u2net_zoo.errors import OptionError, OutputError
 from u2net_zoo.hub.hub_client import LOG_IN, client, endpoint, errors_of_the_hub
 from u2net_zoo.hub.hub_name import MAIN, HubName
 
+from .model_card import OF_CARDS
+
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
@@ -37,13 +39,15 @@ class Destination:
     Args:
         name: OWNER/NAME and the branch.
         private: it is to be seen by its owner alone; refused where it is public already.
+        replace_readme: whatever README.md is there gives way to the card; otherwise only a card of `u2zoo publish`.
 
     Raises:
-        OutputError: nobody is logged in, the token may not write, the repository is public and should not be, or the
-            hub does not answer. OptionError: U2ZOO_OFFLINE is set. MissingExtraError: the library is not installed.
+        OutputError: nobody is logged in, the token may not write, the repository is public and should not be, its
+            README.md is somebody's own, or the hub does not answer. OptionError: U2ZOO_OFFLINE is set.
+            MissingExtraError: the library is not installed.
     """
 
-    def __init__(self, name: HubName, private: bool):
+    def __init__(self, name: HubName, private: bool, replace_readme: bool = False):
         if offline():
             raise OptionError("U2ZOO_OFFLINE is set; publishing needs a network (--dry-run does not)")
         self.name, self.private = name, private
@@ -51,6 +55,8 @@ class Destination:
         with self._patient():
             self._check_token()
             self._check_visibility()
+            if not replace_readme:
+                self._check_readme()
 
     def commit(
         self, contents: Mapping[str, Path | str], message: str, progress: Progress = lambda path, sent: None
@@ -94,6 +100,26 @@ class Destination:
             return
         if not found.private:
             raise OutputError(f"{self.name}: is public; --private makes a new repository so, name another")
+
+    def _check_readme(self) -> None:
+        """A card that this tool wrote says so in its metadata, in the line `u2zoo:`."""
+        from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
+
+        for revision in dict.fromkeys((self.name.revision, MAIN)):  # a new branch begins as main is
+            try:
+                found = self.api.model_info(self.name.repo, revision=revision, timeout=patience())
+            except RepositoryNotFoundError:
+                return
+            except RevisionNotFoundError:
+                continue
+            files = [each.rfilename for each in found.siblings or ()]
+            card = found.card_data.to_dict() if found.card_data else {}
+            if "README.md" in files and OF_CARDS not in card:
+                raise OutputError(
+                    f"{self.name}: README.md there was not written by `u2zoo publish`;"
+                    " --replace-readme replaces it, or name another repository"
+                )
+            return
 
     @contextmanager
     def _patient(self) -> Iterator[None]:

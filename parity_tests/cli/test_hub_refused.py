@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from support.commands import called, left, u2zoo
@@ -38,6 +39,12 @@ FAULTS = {
     "slow": (("file", "slow"), "the connection has stalled"),
     "silent": (("file", "silent"), "no answer for 0.5 s"),
     "file 401": (("file", 401), f"HTTP 401 Unauthorized: {GATED}"),
+    "token as reason": (("resolve", "reason"), f"HTTP 403 Forbidden: {GATED}"),
+    "token as title": (("resolve", "title"), "a web page instead of the file: 'x+ Bearer …'$"),
+    "key in an address": (
+        ("resolve", "ftp"),
+        r"the connection failed \(InvalidSchema: No connection adapters .*ftp://x/y'\)",
+    ),
     "file 404": (("file", 404), "HTTP 404 Not Found: the repository has lost this file"),
     "file 429": (("file", 429), "HTTP 429 Too Many Requests: too many downloads; try again later"),
     "no answer": (("info", "silent"), r"the hub did not answer in time \(U2ZOO_TIMEOUT\)"),
@@ -64,7 +71,7 @@ def test_a_bad_answer_is_one_error_without_the_token_and_leaves_nothing(hub, hom
     assert last.startswith("error: hf:me/nano")
     assert re.search(message, last), last
     assert bool(traceback) == bool(debug)
-    assert TOKEN not in done.stderr
+    assert TOKEN[:12] not in done.stderr
     assert "secretkeyofthefile" not in done.stderr
     assert left(home) == []
 
@@ -98,12 +105,47 @@ def test_an_unknown_revision(hub):
         fetch_from_hub(hub_name("hf:me/nano@v9"))
 
 
-@pytest.mark.parametrize("path", ["../x.pth", "a/../../x.pth", "/x.pth", "a\\..\\x.pth", "C:x.pth", "con.pth/. "])
-def test_a_repository_cannot_write_elsewhere(hub, home, path):
+ODD = [
+    "../x.pth",
+    "a/../../x.pth",
+    "/x.pth",
+    "a\\..\\x.pth",
+    "C:x.pth",
+    "con.pth/. ",
+    "shots/12:00.png",
+    "nul.pth",
+    "A/COM1",
+]
+
+
+@pytest.mark.parametrize("path", ODD)
+def test_an_odd_name_is_passed_over_and_never_fetched(hub, home, path):
     hub.add("me/nano", {path: OTHER, "w.pth": OTHER})
+    assert fetch_from_hub(hub_name("hf:me/nano")).name.file == "w.pth"
+    hub.add("me/odd", {path: OTHER})
+    with pytest.raises(InputError, match="no file of a kind that can be read; it has nothing"):
+        fetch_from_hub(hub_name("hf:me/odd"))
+    assert {Path(file).name for file in left(home)} <= {"w.pth", "commit.json", "refs.json", "choice.txt"}
+
+
+@pytest.mark.parametrize("path", ODD)
+def test_an_odd_name_in_a_folder_that_is_fetched_is_refused(hub, home, path):
+    hub.add("me/nano", {"n.mlpackage/Manifest.json": b"{}", f"n.mlpackage/{path}": OTHER})
     with pytest.raises(InputError, match=r"refused: .* is no path inside a repository"):
         fetch_from_hub(hub_name("hf:me/nano"))
     assert left(home) == []
+
+
+def test_a_folder_is_bounded_as_a_file_is(hub, home, monkeypatch):
+    hub.add("me/nano", {"n.mlpackage/Manifest.json": b"{}", "n.mlpackage/a": OTHER, "n.mlpackage/b": OTHER})
+    monkeypatch.setattr("u2net_zoo.hub.hub_files.LARGEST", 2 * len(OTHER))
+    with pytest.raises(DownloadError, match=r"n\.mlpackage: 10242 bytes, no network of the family has more than 10240"):
+        fetch_from_hub(hub_name("hf:me/nano"))
+    monkeypatch.setattr("u2net_zoo.hub.hub_files.LARGEST", 3 * len(OTHER))
+    monkeypatch.setattr("u2net_zoo.hub.hub_files.MOST_FILES", 2)
+    with pytest.raises(DownloadError, match=r"n\.mlpackage: 3 files, no network of the family has more than 2"):
+        fetch_from_hub(hub_name("hf:me/nano"))
+    assert (left(home), any("/resolve/" in path for path in hub.asked())) == ([], False)
 
 
 def test_what_is_larger_than_any_network_is_not_fetched(hub, monkeypatch):

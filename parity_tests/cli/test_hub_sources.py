@@ -84,6 +84,7 @@ def test_offline_uses_what_is_there(hub, home, monkeypatch):
     monkeypatch.setenv("U2ZOO_OFFLINE", "1")
     found = fetch_from_hub(hub_name("hf:me/nano"))
     assert found.cached
+    assert fetch_from_hub(hub_name("hf:me/nano"), refresh=True) == found
     found.path.write_bytes(bytes(len(OTHER)))
     with pytest.raises(DownloadError, match="U2ZOO_OFFLINE"):
         fetch_from_hub(hub_name("hf:me/nano"))
@@ -161,10 +162,13 @@ def test_two_processes_fetch_once(hub):
     ("hf:o/n@refs/pr/3/f.pth", HubName("o/n", "f.pth", "refs/pr/3")),
     ("hf:o/n@main/a@b.pth", HubName("o/n", "a@b.pth")),
     ("hf:o/n@a%2Fb", HubName("o/n", "", "a/b")),
+    ("hf:o/n/f.pth@a%2540b", HubName("o/n", "f.pth", "a%40b")),
+    ("hf:o/n/f.pth@a%40b", HubName("o/n", "f.pth", "a@b")),
     ("u2netp", None),
 ])  # fmt: skip
 def test_names(text, name):
     assert hub_name(text) == name
+    assert name is None or hub_name(str(name)) == name
 
 
 @pytest.mark.parametrize("text", ["hf:", "hf:o", "hf:o/..", "hf:o/n/../x", "hf:o/n@..", "hf:o/n@a b", "hf:../n"])

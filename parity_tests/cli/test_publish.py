@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import yaml
@@ -14,9 +15,11 @@ from support.commands import called
 from support.data import NANO, ROOT
 from support.publishing import PLACES
 
-from converters.loading import open_source
+from converters.loading import format_of, open_source
 from converters.publish.browser_config import configs, obstacle
 from converters.publish.provenance import artifacts_in
+from converters.publish.proving import ProvedFile
+from converters.publish.repository_layout import _expanded
 from u2net_zoo.arch import U2NETP
 from u2net_zoo.errors import InputError, OutputError
 from u2net_zoo.preprocessing import PROFILES
@@ -87,12 +90,13 @@ def test_a_dry_run_writes_the_same_and_sends_nothing(publish, hub, tmp_path):
     assert hub.requests == []
 
 
-def test_a_branch_of_ones_own(send_to_hub, hub):
+@pytest.mark.parametrize("branch", ["trial", "feature/x"])
+def test_a_branch_of_ones_own(send_to_hub, hub, branch):
     hub.add("me/tiny", {"README.md": b"before"})
-    send_to_hub(revision="trial")
+    send_to_hub(revision=branch)
     repository = hub.repositories["me/tiny"]
     assert repository.files("main") == {"README.md": b"before"}
-    assert set(repository.files("trial")) == {"README.md", "w.bin"}
+    assert set(repository.files(branch)) == {"README.md", "w.bin"}
     assert repository.messages[-1] == "a message"
 
 
@@ -135,6 +139,45 @@ def test_a_text_file_goes_with_its_artifact(tmp_path):
     (tmp_path / "o.swift").write_text("")
     with pytest.raises(InputError, match=r"o\.swift"):
         artifacts_in([tmp_path])
+
+
+def package_with(tmp_path: Path, name: str) -> Path:
+    package = tmp_path / "out" / "n.mlpackage"
+    (package / "Data" / name).parent.mkdir(parents=True)
+    (package / "Manifest.json").write_text("{}")
+    return package / "Data" / name
+
+
+@pytest.mark.parametrize("name", [".DS_Store", ".git/config"])
+def test_hidden_files_in_a_package_stay_here(tmp_path, name):
+    stray = package_with(tmp_path, name)
+    stray.write_text("secret")
+    package = tmp_path / "out" / "n.mlpackage"
+    fmt = format_of(package)
+    assert fmt.files(package) == [package / "Manifest.json"]
+    assert list(_expanded(ProvedFile(package, fmt, None, ""), "n")) == ["n/Manifest.json"]
+
+
+@pytest.mark.parametrize("target", ["secret.txt", "secrets"])
+def test_a_link_is_refused(tmp_path, target):
+    (tmp_path / "secret.txt").write_text("secret")
+    (tmp_path / "secrets").mkdir()
+    inside = package_with(tmp_path, "link")
+    inside.symlink_to(tmp_path / target)
+    for paths in ([tmp_path / "out"], [tmp_path / "out" / "n.mlpackage"]):
+        with pytest.raises(InputError, match=r"link: a link, to .*secret.*, is not published"):
+            artifacts_in(paths)
+    inside.unlink()
+    (tmp_path / "out" / "n.swift").symlink_to(tmp_path / target)
+    with pytest.raises(InputError, match=r"n\.swift: a link"):
+        artifacts_in([tmp_path / "out"])
+
+
+def test_a_link_to_a_file_is_published_where_it_is_named(tmp_path):
+    (tmp_path / "n.safetensors").symlink_to(NANO)
+    with pytest.raises(InputError, match="a link"):
+        artifacts_in([tmp_path])
+    assert list(artifacts_in([tmp_path / "n.safetensors"])) == [tmp_path / "n.safetensors"]
 
 
 def test_transformers_js_is_told_how_to_prepare():

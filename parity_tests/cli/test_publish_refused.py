@@ -9,7 +9,9 @@ from support.commands import called
 from support.hub_server import TOKEN
 
 from converters.publish.licences import permission
+from u2net_zoo.cli.publish import _destination
 from u2net_zoo.errors import OptionError, OutputError
+from u2net_zoo.hub.hub_name import HubName
 
 
 def test_what_is_not_proved_is_not_published(publish, hub, folder_to_publish):
@@ -139,6 +141,35 @@ def test_the_profile_is_asked_for(publish, small_file):
 def test_a_destination_is_a_repository(to, tmp_path):
     done = called("publish", tmp_path, "--to", to)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+
+
+@pytest.mark.parametrize("branch", ["main", "new"])
+def test_a_readme_of_somebodys_own_is_not_replaced(send_to_hub, hub, branch):
+    held = hub.add("me/tiny", {"README.md": b"---\nlicense: mit\n---\n# mine"})
+    with pytest.raises(OutputError, match=r"README\.md there was not written by `u2zoo publish`; --replace-readme"):
+        send_to_hub(revision=branch, replace_readme=False)
+    assert (len(held.commits), list(held.refs)) == (1, ["main"])
+    send_to_hub(revision=branch, replace_readme=True)
+    assert b"mine" not in held.files(branch)["README.md"]
+
+
+@pytest.mark.parametrize("files", [{"w.bin": b"1"}, {"README.md": b"---\nu2zoo: {version: 0.1.0}\n---\n# a card"}])
+def test_a_card_of_an_earlier_publication_is_replaced(send_to_hub, hub, files):
+    held = hub.add("me/tiny", {**files, "old.onnx": b"1"})
+    send_to_hub(replace_readme=False)
+    assert (b"a card" in held.files()["README.md"], "old.onnx" in held.files()) == (False, True)
+
+
+@pytest.mark.parametrize("revision", ["", "@feature%2Fx"])
+def test_a_branch_with_a_slash_is_that_branch(revision):
+    named = _destination(f"hf:me/tiny{revision}", "feature/x")
+    assert (named, str(named)) == (HubName("me/tiny", "", "feature/x"), "hf:me/tiny@feature%2Fx")
+
+
+@pytest.mark.parametrize("revision", ["a b", "../x", "x/", "a@{b", "-x"])
+def test_a_branch_that_is_none(revision, tmp_path):
+    done = called("publish", tmp_path, "--to", "hf:me/tiny", f"--revision={revision}")
+    assert (done.returncode, "is no revision; allowed" in done.stderr) == (2, True)
 
 
 def test_a_folder_that_is_there_is_not_written_into(publish, hub, folder_to_publish):

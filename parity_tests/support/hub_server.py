@@ -24,8 +24,8 @@ class Hub:
     """The servers. `repositories` is what they hold, `requests` what they were asked: (method, path, token or None).
 
     Attributes:
-        fault: `(place, manner)`: at `info`, `file`, `whoami`, `create`, `preupload`, `batch`, `put` or `commit` it
-            answers with a status (an int) or misbehaves as the method `_NAME` of `_Handler` does.
+        fault: `(place, manner)`: at `info`, `resolve`, `file`, `whoami`, `create`, `preupload`, `batch`, `put` or
+            `commit` it answers with a status (an int) or misbehaves as the method `_NAME` of `_Handler` does.
         role: of the token: `write` or `read`.
     """
 
@@ -139,6 +139,21 @@ class _Handler(Writing, BaseHTTPRequestHandler):
         self._send(200, f"<html>{self.headers.get('Authorization')}</html>".encode(), kind="text/html")
         return True
 
+    def _reason(self) -> bool:
+        self.send_response(403, self.headers.get("Authorization"))
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+        return True
+
+    def _title(self) -> bool:
+        page = f"<html><title>{'x' * 60} {self.headers.get('Authorization')}</title></html>"
+        self._send(200, page.encode(), kind="text/html")
+        return True
+
+    def _ftp(self) -> bool:
+        self._send(302, Location="ftp://x/y?X-Amz-Signature=secretkeyofthefile")
+        return True
+
     # --- reading
 
     def _repository(self, repo: str, revision: str | None) -> Repository | None:
@@ -164,7 +179,7 @@ class _Handler(Writing, BaseHTTPRequestHandler):
         return self._json({**named, "siblings": siblings, "cardData": card, "tags": []})
 
     def _resolve(self, repo: str, revision: str, file: str) -> None:
-        held = self._repository(repo, revision)
+        held = None if self._fault("resolve") else self._repository(repo, revision)
         if held is None:
             return
         if held.gated and self.headers.get("Authorization") != f"Bearer {TOKEN}":

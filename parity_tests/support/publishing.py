@@ -98,8 +98,9 @@ def send_to_hub(hub, home, tmp_path, monkeypatch):
     monkeypatch.setenv("HF_TOKEN", TOKEN)
     (tmp_path / "w.bin").write_bytes(bytes(5000))
 
-    def run(private: bool = False, revision: str = "main", **progress):
+    def run(private: bool = False, revision: str = "main", replace_readme: bool = True, **progress):
         contents = {"README.md": "---\nlicense: mit\n---\n", "w.bin": tmp_path / "w.bin"}
-        return Destination(HubName("me/tiny", "", revision), private).commit(contents, "a message", **progress)
+        destination = Destination(HubName("me/tiny", "", revision), private, replace_readme)
+        return destination.commit(contents, "a message", **progress)
 
     return run

@@ -37,7 +37,8 @@ def fetch(
 
     They are stored in the cache; U2ZOO_HOME names another folder.
 
-    What a branch of the hub meant once it goes on to mean; this command asks the hub anew.
+    Other commands keep to the commit that a branch of the hub had when it was first fetched. This command updates it
+    to the newest one.
     """
     state.json = json
     jobs = [(name, _job(name, refresh=True)) for name in dict.fromkeys(names)]

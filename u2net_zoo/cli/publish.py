@@ -1,5 +1,6 @@
 """`u2zoo publish`."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -49,6 +50,9 @@ def publish(
     ] = None,
     private: Annotated[bool, typer.Option("--private", help="Make the repository so that only you see it.")] = False,
     revision: Annotated[str | None, typer.Option(help="Branch; main if not given.")] = None,
+    replace_readme: Annotated[
+        bool, typer.Option("--replace-readme", help="Replace a README.md that this command did not write.")
+    ] = False,
     message: Annotated[str | None, typer.Option("-m", "--message", help="Of the commit.")] = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
@@ -71,7 +75,7 @@ def publish(
         fetch_source(source)
     with state.quiet(), state.progress(total=None) as bar:
         plan = Plan.of(paths, source, profile, licence)
-        destination = None if dry_run else _opened(name, private)
+        destination = None if dry_run else _opened(name, private, replace_readme)
         bar.update(bar.task_ids[0], total=len(plan.artifacts))
 
         def started(file: str) -> None:
@@ -87,20 +91,23 @@ def publish(
 
 
 def _destination(to: str, revision: str | None) -> "HubName":
-    from ..hub.hub_name import MAIN, HubName, hub_name
+    from ..hub.hub_name import MAIN, check_revision, hub_name
 
     name = hub_name(to)
     if name is None or name.file:
         raise OptionError(f"--to {to}: allowed is hf:OWNER/NAME")
     if revision and name.revision not in (MAIN, revision):
         raise OptionError(f"--revision {revision}: --to says {name.revision}; name one of them")
-    return hub_name(f"hf:{name.repo}@{revision}") or name if revision else HubName(name.repo, "", name.revision)
+    if not revision:
+        return name
+    check_revision(revision, f"--revision {revision}")
+    return replace(name, revision=revision)
 
 
-def _opened(name: "HubName", private: bool) -> "Destination":
+def _opened(name: "HubName", private: bool, replace_readme: bool) -> "Destination":
     from converters.publish.uploading import Destination
 
-    return Destination(name, private)
+    return Destination(name, private, replace_readme)
 
 
 def _send(destination: "Destination", publication: "Publication", message: str | None) -> "Uploaded":

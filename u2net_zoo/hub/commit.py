@@ -72,7 +72,8 @@ class Commit:
         if not COMMIT.fullmatch(commit):
             raise ValueError(f"no commit: {commit[:60]!r}")
         for file in files:
-            check_path(file.path, f"hf:{repo}")
+            if not isinstance(file.path, str):
+                raise TypeError(f"no path: {file.path!r}")
             if file.sha256 is not None and not SHA256.fullmatch(file.sha256):
                 raise ValueError(f"no sha256: {file.sha256[:80]!r}")
         return cls(repo, commit, files, document.get("licence"), document.get("profile"))
@@ -86,7 +87,8 @@ class Commit:
         return not path or any(file.path == path or file.path.startswith(f"{path}/") for file in self.files)
 
     def place(self, path: str) -> Path:
-        """Where a file or folder of it lies in the cache, or will lie."""
+        """Where a file or folder of it lies in the cache, or will lie. Raises InputError: it would lie elsewhere."""
+        check_path(path, f"hf:{self.repo}")
         return self.folder / "files" / path
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ..errors import InputError
 from ..identify import shortlist
 from .commit import Commit, RemoteFile
-from .hub_name import HubName
+from .hub_name import HubName, is_path
 
 __all__ = ["ORDER", "Model", "choose", "named_model"]
 
@@ -45,8 +45,7 @@ def named_model(name: HubName, commit: Commit) -> Model:
     found = next((model for model in models if model.path == name.file), None)
     if found:
         return found
-    inside = tuple(file for file in commit.files if file.path.startswith(f"{name.file}/"))
-    if inside:
+    if inside := _inside(commit, name.file):
         return Model(name.file, inside)
     held = shortlist(sorted(model.path for model in _models(commit))) or "none that is a model"
     raise InputError(f"{name}: the repository has no such file; it has {held}")
@@ -74,16 +73,21 @@ def choose(name: HubName, commit: Commit, is_network: Callable[[str], bool | Non
             raise InputError(f"{name}: the repository has {len(found)} models; name one of {names}")
     if others:
         raise InputError(f"{name}: no U²-Net: {shortlist(model.path for model in others)} hold other tensors")
-    held = shortlist(sorted(file.path for file in commit.files)) or "nothing"
+    held = shortlist(sorted(file.path for file in commit.files if is_path(file.path))) or "nothing"
     raise InputError(f"{name}: the repository has no file of a kind that can be read; it has {held}")
+
+
+def _inside(commit: Commit, folder: str) -> tuple[RemoteFile, ...]:
+    """All of a folder, names that no system can keep too: without them it would be another folder."""
+    return tuple(file for file in commit.files if file.path.startswith(f"{folder}/"))
 
 
 def _models(commit: Commit) -> Iterator[Model]:
     """Every model, once: a folder counts as one, and so do files that belong together."""
-    by_path = {file.path: file for file in commit.files}
+    by_path = {file.path: file for file in commit.files if is_path(file.path)}
     packages = sorted({found[0] for path in by_path if (found := re.match(r"(?:.*?/)?[^/]+\.mlpackage(?=/)", path))})
     for folder in packages:
-        yield Model(folder, tuple(file for path, file in by_path.items() if path.startswith(f"{folder}/")))
+        yield Model(folder, _inside(commit, folder))
     for path, file in by_path.items():
         if path.startswith(tuple(f"{folder}/" for folder in packages)):
             continue

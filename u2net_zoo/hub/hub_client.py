@@ -16,7 +16,17 @@ from ..errors import DownloadError, InputError, MissingExtraError, U2ZooError, o
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
-__all__ = ["LOG_IN", "SWITCH", "client", "endpoint", "errors_of_the_hub", "log_in", "token", "unreported_hub"]
+__all__ = [
+    "LOG_IN",
+    "SWITCH",
+    "client",
+    "endpoint",
+    "errors_of_the_hub",
+    "log_in",
+    "token",
+    "unreported_hub",
+    "without_secrets",
+]
 
 SWITCH = "HF_HUB_DISABLE_TELEMETRY"  # read once, at the import; without it the first call asks for a list of programs
 ENDPOINT = "https://huggingface.co"
@@ -84,7 +94,7 @@ def errors_of_the_hub(what: str, kind: type[U2ZooError] = DownloadError) -> Iter
     except U2ZooError:
         raise
     except Exception as error:  # the library raises its own errors, those of its transport, and ValueError
-        raise kind(f"{what}: {_without_secrets(_reason(error))}") from None
+        raise kind(f"{what}: {without_secrets(_reason(error))}") from None
 
 
 def _reason(error: Exception) -> str:
@@ -133,7 +143,7 @@ def _of_status(status: int, response: Any) -> str:
     return f"HTTP {status}" + (f": {' '.join(said.split())[:160]}" if said else "")
 
 
-def _without_secrets(text: str) -> str:
+def without_secrets(text: str) -> str:
     """A server may send back what it was sent."""
     from huggingface_hub import get_token
 
@@ -141,4 +151,4 @@ def _without_secrets(text: str) -> str:
         for secret in (os.environ.get("HF_TOKEN"), os.environ.get("HUGGING_FACE_HUB_TOKEN"), get_token()):
             text = text.replace(secret, "…") if secret else text
     text = re.sub(r"\b(hf|api_org|hf_oauth)_[A-Za-z0-9._-]{8,}", "…", text)
-    return re.sub(r"(https?://[^\s?'\"]+)\?[^\s'\"]+", r"\1", text)
+    return re.sub(r"([a-z][a-z0-9+.-]*://[^\s?'\"]+)\?[^\s'\"]+", r"\1", text)

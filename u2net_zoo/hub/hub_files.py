@@ -18,11 +18,12 @@ from ..preprocessing import PROFILES
 from ..transport import CAUSES, Downloader, Progress, silent
 from .commit import Commit, RemoteFile, folder_of, known_commit, remember, sha256_once
 from .file_choice import Model, choose, named_model
-from .hub_client import client, endpoint, errors_of_the_hub, log_in, token
-from .hub_name import HubName, check_path
+from .hub_client import client, endpoint, errors_of_the_hub, log_in, token, without_secrets
+from .hub_name import HubName
 
 __all__ = ["HubModel", "fetch_from_hub", "is_cached"]
 
+MOST_FILES = 200  # of a folder; a SavedModel has 4, an .mlpackage 3 (2026-11-26)
 USED_FOR = "reading from the Hugging Face Hub"
 GENERIC = {"model", "pytorch_model", "weights", "checkpoint", "saved_model"}
 
@@ -61,14 +62,14 @@ def fetch_from_hub(name: HubName, *, refresh: bool = False, progress: Progress =
     """The model that `name` means, from the cache or from the hub.
 
     Args:
-        refresh: ask the hub what a branch or tag is now, though it is known what it was.
+        refresh: ask the hub what a branch or tag is now, though it is known what it was; U2ZOO_OFFLINE forbids it.
 
     Raises:
         InputError: the repository has no such file, several, or none that may be a network.
         DownloadError: the hub does not give it, what came is not what it says, or U2ZOO_OFFLINE forbids to ask.
         OutputError: the cache cannot be written. MissingExtraError: the hub's library is not installed.
     """
-    commit = None if refresh else known_commit(name)
+    commit = None if refresh and not offline() else known_commit(name)
     if commit and (found := _cached(name, commit)):
         return found
     if offline():
@@ -77,6 +78,7 @@ def fetch_from_hub(name: HubName, *, refresh: bool = False, progress: Progress =
     if commit is None or not commit.has(name.file):  # a branch may have got the file since then
         commit = _ask(api, name)
     model = _chosen(api, name, commit)
+    _check_size(name, model)
     try:
         folder = folder_of(name.repo)
         folder.mkdir(parents=True, exist_ok=True)
@@ -176,18 +178,22 @@ def _is_network(api: Any, name: HubName) -> bool | None:
     return True
 
 
+def _check_size(name: HubName, model: Model) -> None:
+    size, count = sum(file.bytes or 0 for file in model.files), len(model.files)
+    if size > LARGEST:
+        raise DownloadError(f"{name.of(model.path)}: {size} bytes, no network of the family has more than {LARGEST}")
+    if count > MOST_FILES:
+        raise DownloadError(
+            f"{name.of(model.path)}: {count} files, no network of the family has more than {MOST_FILES}"
+        )
+
+
 def _fetch(name: HubName, commit: Commit, files: list[RemoteFile], partial: Path, progress: Progress) -> None:
     """`files` into the cache, when all of them are there."""
     total = sum(file.bytes or 0 for file in files) if all(file.bytes for file in files) else None
     done = 0
     for file in files:
-        check_path(file.path, str(name))
-        if (file.bytes or 0) > LARGEST:
-            raise DownloadError(
-                f"{name.of(file.path)}: {file.bytes} bytes, no network of the family has more than {LARGEST}"
-            )
-        _download(name.of(file.path), commit, file, partial, _after(done, total, progress))
-        done += file.bytes or 0
+        done += _download(name.of(file.path), commit, file, partial, LARGEST - done, _after(done, total, progress))
     for file in files:
         target = commit.place(file.path)
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -199,23 +205,24 @@ def _after(before: int, total: int | None, progress: Progress) -> Progress:
     return lambda done, _: progress(before + done, total)
 
 
-def _download(name: HubName, commit: Commit, file: RemoteFile, partial: Path, progress: Progress) -> None:
-    """One file in `partial`, its content as the hub's list says."""
+def _download(name: HubName, commit: Commit, file: RemoteFile, partial: Path, most: int, progress: Progress) -> int:
+    """One file in `partial`, its content as the hub's list says; at most `most` bytes. Returns how many it has."""
     from huggingface_hub import hf_hub_url
 
     url = hf_hub_url(commit.repo, file.path, revision=commit.commit, endpoint=endpoint())
     bearer = token(USED_FOR)
     downloader = Downloader(
-        file.bytes, file.bytes or LARGEST, patience(), progress=progress, bearer=bearer, causes=_causes()
+        file.bytes, file.bytes or most, patience(), progress=progress, bearer=bearer, causes=_causes()
     )
     place = PurePosixPath(file.path)
     wanted = File(url, place.name, file.bytes, file.sha256)
     try:
         path = retrieve(wanted, partial / place.parent, downloader)
     except DownloadError as error:
-        raise DownloadError(f"{name}: not fetched: {error}") from None
+        raise DownloadError(f"{name}: not fetched: {without_secrets(str(error))}") from None
     if not file.is_intact(path):
         raise DownloadError(f"{name}: not fetched: its content is not the one that the hub lists; try again")
+    return path.stat().st_size
 
 
 def _causes() -> dict[int, str]:
