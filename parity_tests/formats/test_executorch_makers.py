@@ -19,6 +19,7 @@ from converters.loading import read_source
 from converters.torch_predictor import TorchPredictor
 from converters.verify.self_check import inspect
 from u2net_zoo.checkpoint import Checkpoint
+from u2net_zoo.dilation import BLOCKS, kinds_of
 from u2net_zoo.errors import ExportError, OptionError
 
 pytestmark = pytest.mark.full  # ExecuTorch's exporter takes from 10 to 40 s for a network
@@ -33,14 +34,20 @@ def tiny() -> Checkpoint:
 
 
 @pytest.fixture(scope="module")
-def makers(tiny, tmp_path_factory) -> Path:
-    """A folder of files that ExecuTorch's tools made of a network of other modules."""
+def tiny_file(tiny, tmp_path_factory) -> Path:
     from safetensors.numpy import save_file
 
+    path = tmp_path_factory.mktemp("tiny") / "tiny.safetensors"
+    save_file(tiny.full_state(), path, metadata={BLOCKS: kinds_of(tiny.arch)})
+    return path
+
+
+@pytest.fixture(scope="module")
+def makers(tiny_file, tmp_path_factory) -> Path:
+    """A folder of files that ExecuTorch's tools made of a network of other modules."""
     folder = tmp_path_factory.mktemp("makers")
-    save_file(tiny.full_state(), folder / "tiny.safetensors")
     script = ROOT / "parity_tests" / "support" / "executorch_makers.py"
-    command = [sys.executable, str(script), str(folder / "tiny.safetensors"), str(folder), str(SIDE)]
+    command = [sys.executable, str(script), str(tiny_file), str(folder), str(SIDE)]
     subprocess.run(command, check=True, capture_output=True, timeout=580)
     return folder
 
@@ -167,17 +174,17 @@ def watched(code: str, source: Path, target: Path) -> "subprocess.CompletedProce
     return subprocess.run(command, capture_output=True, text=True, timeout=300)
 
 
-def test_writing_running_and_reading_call_nobody_and_start_nothing(small_file, tmp_path):
-    done = watched(ALONE, small_file, tmp_path / "small.pte")
+def test_writing_running_and_reading_call_nobody_and_start_nothing(tiny_file, tmp_path):
+    done = watched(ALONE, tiny_file, tmp_path / "tiny.pte")
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "seen []"
 
 
-def test_the_watch_sees_the_vendors_compiler_of_tables(small_file, tmp_path):
+def test_the_watch_sees_the_vendors_compiler_of_tables(tiny_file, tmp_path):
     loud = ALONE.replace("Options(size=(64, 64))", "Options(size=(64, 64), via='executorch')").replace(
         "assert not [", "["
     )
-    assert "subprocess.Popen" in watched(loud, small_file, tmp_path / "small.pte").stdout
+    assert "subprocess.Popen" in watched(loud, tiny_file, tmp_path / "tiny.pte").stdout
 
 
 def test_it_opens_by_the_documented_interface(made, x):

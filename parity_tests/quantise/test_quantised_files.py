@@ -170,7 +170,7 @@ def test_verify_holds_a_file_to_the_precision_that_it_names(written, key, networ
 
 @pytest.mark.parametrize("key", [*WRITTEN, *SLOW])
 def test_fewer_bits_are_read_back(written, key):
-    """What a reader finds is what the plan rounded; ONNX and ExecuTorch hold the equalised network."""
+    """What a reader finds is what the plan rounded; those of integers hold the equalised network."""
     artifact = written(key)
     checkpoint, found = artifact.plan.checkpoint, read_source(artifact.path).fold()
     for unit in checkpoint.arch.units():

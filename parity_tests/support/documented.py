@@ -56,6 +56,8 @@ class Page:
             self._python(block)
         elif block.language == "swift":
             snippets.check_swift(block, self.folder)
+        elif block.language == "kotlin":
+            snippets.check_kotlin(block)
         elif block.language in DATA:
             DATA[block.language](block.text)
         else:

@@ -54,6 +54,13 @@ def check_swift(block: Block, folder: Path) -> None:
     )
 
 
+def check_kotlin(block: Block) -> None:
+    from tree_sitter import Language, Parser
+    from tree_sitter_kotlin import language
+
+    assert not Parser(Language(language())).parse(block.text.encode()).root_node.has_error, f"{block.place}: no Kotlin"
+
+
 @contextlib.contextmanager
 def registry_of(line: str, folder: Path) -> Iterator[None]:
     """A registry on this machine, whose onnxruntime-web is a few bytes, for lines that fetch it."""

@@ -75,7 +75,7 @@ class Crop(RefinedApplication):
     margin: float = field(
         default=0.05, metadata={"help": "Space around the object, as a share of its longer side, from 0 to 10."}
     )
-    square: bool = field(default=False, metadata={"help": "As wide as high."})
+    square: bool = field(default=False, metadata={"help": "As wide as high, where the photograph has room for it."})
 
     def __post_init__(self) -> None:
         super().__post_init__()

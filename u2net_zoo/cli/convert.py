@@ -51,7 +51,9 @@ def convert(
         ),
     ] = None,
     batch: Annotated[str | None, typer.Option(help="Batch size, or dynamic.")] = None,
-    precision: Annotated[str | None, typer.Option(help="fp32, fp16, int8, palette8 …; see `u2zoo formats`.")] = None,
+    precision: Annotated[
+        str | None, typer.Option(help="fp32, fp16, int8, w8a8, palette8 …; see `u2zoo formats`.")
+    ] = None,
     calibration: Annotated[
         Path | None, typer.Option(help="Calibration set of int8 and palettes: a folder; by default six photographs.")
     ] = None,

@@ -150,7 +150,7 @@ def _rows(document: dict[str, Any], unread: str) -> dict[str, object]:
 def _input_line(given: dict[str, Any]) -> str:
     size = "{}x{}".format(*given["size"]) if given["size"] else "any size"
     batch = f"batch {given['batch']}" if given["batch"] else "any batch"
-    takes = f"{given['takes'] or 'of what the file does not say'}"
+    takes = f"{given['takes'] or 'normalised or pixels: the file does not say'}"
     return f"{size}, {batch}, {takes}" + (f" (profile {given['profile']} is in its graph)" if given["profile"] else "")
 
 

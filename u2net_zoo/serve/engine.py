@@ -119,7 +119,9 @@ class Engine:
             task.exception()  # seen: the one who waited may have gone
 
     def _timeout_refusal(self) -> RefusalError:
-        return RefusalError(504, f"not finished within {self.limits.timeout:g} s; send a smaller photograph")
+        return RefusalError(
+            504, f"not finished within {self.limits.timeout:g} s; try again, or send a smaller photograph"
+        )
 
     async def _turn(self, job: Job, started: asyncio.Event) -> Answer:
         async with self.turns:
