@@ -3,6 +3,7 @@
 import shutil
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -31,8 +32,9 @@ def convert_with_litert_torch(checkpoint: Checkpoint, path: Path, options: Optio
     if place is None or place.origin is None:
         raise MissingExtraError("--via litert-torch", "torch", "torch")
     folded = checkpoint.fold()
+    arrays: dict[str, Any] = dict(folded.state)
     with scratch_folder() as folder, open_tool("litert-torch") as tool:
-        np.savez(Path(folder, "state.npz"), **folded.state)
+        np.savez(Path(folder, "state.npz"), **arrays)
         report("litert-torch: converting")
         request = {
             "folder": folder,

@@ -43,7 +43,7 @@ def convert(folder: str, packages: str, blocks: str, final: str, shape: Sequence
         shape: of the input, channels last.
         names: of the outputs, in order.
     """
-    sys.meta_path.append(_Borrowed(packages))  # type: ignore[arg-type]
+    sys.meta_path.append(_Borrowed(packages))
     import litert_torch
     import torch
 

@@ -81,7 +81,7 @@ class _Writer:
             Subgraph.outputs: np.array(list(outputs.values()), "<i4"),
             Subgraph.operators: self.operators,
         }
-        entry = {Entry.called: ENTRY, Entry.index: np.uint32(self.buffer(packed_words(words)))}
+        entry: dict[int, Any] = {Entry.called: ENTRY, Entry.index: np.uint32(self.buffer(packed_words(words)))}
         fields: dict[int, Any] = {
             Model.version: SCHEMA,
             Model.codes: [
@@ -208,7 +208,7 @@ class _Writer:
         key = unit.conv_path
         kernel = self.constant(f"{key}.weight", codes, scale=found.scale)
         bias = self.constant(f"{key}.bias", found.whole_bias, scale=found.scale * np.float32(found.given.scale))
-        fields = {
+        fields: dict[int, Any] = {
             ConvField.padding: padding,
             ConvField.stride_x: unit.stride,
             ConvField.stride_y: unit.stride,
@@ -230,7 +230,7 @@ class _Writer:
 
     def pool(self, x: _Map) -> _Map:
         height, width = (-(-side // POOL) for side in x.size)
-        fields = {PoolField.padding: SAME}
+        fields: dict[int, Any] = {PoolField.padding: SAME}
         fields |= dict.fromkeys((PoolField.stride_x, PoolField.stride_y, PoolField.width, PoolField.height), POOL)
         like = replace(x, size=(height, width))
         name = f"{self.names[x.tensor]}.pool"
@@ -240,9 +240,16 @@ class _Writer:
         if x.size == like.size:
             return x
         size = self.constant(f"{self.names[x.tensor]}.size", np.array(like.size, "<i4"))
-        options = (Table.ResizeBilinear, {ResizeField.half_pixel_centers: True})
+        fields: dict[int, Any] = {ResizeField.half_pixel_centers: True}
         result = replace(x, size=like.size)
-        return self.emit(Kind.RESIZE_BILINEAR, f"{self.names[x.tensor]}.up", [x, size], result, x.steps, options)
+        return self.emit(
+            Kind.RESIZE_BILINEAR,
+            f"{self.names[x.tensor]}.up",
+            [x, size],
+            result,
+            x.steps,
+            (Table.ResizeBilinear, fields),
+        )
 
     def concat(self, *maps: _Map) -> _Map:
         """Of maps in the finest of their steps."""

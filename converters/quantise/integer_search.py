@@ -87,7 +87,8 @@ class _Search:
     """Attributes: `found`, `networks`: by how many of the most costly units are in 16 bits."""
 
     def __init__(self, checkpoint: Checkpoint, options: Options, embedded: EmbeddedPreprocessing | None):
-        self.options, self.profile = options, embedded and embedded.profile
+        self.options = options
+        self.profile = embedded.profile if embedded else None
         folded = checkpoint.fold()
         given = to_pixels(folded, self.profile) if self.profile else folded
         self.inputs = self._inputs(given, options.size or DEFAULT_SIZE)
