@@ -8,21 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from u2net_zoo.checkpoint import Checkpoint
-from u2net_zoo.errors import (
-    ArtifactError,
-    ExportError,
-    OptionError,
-    OutputError,
-    U2ZooError,
-    UnknownNameError,
-    one_line,
-)
+from u2net_zoo.errors import ArtifactError, ExportError, OutputError, U2ZooError, one_line
 from u2net_zoo.files import staged
-from u2net_zoo.preprocessing import get_profile
-from u2net_zoo.sources import Located, in_catalog
+from u2net_zoo.sources import Located
 
-from . import sample_images
-from .embedded import embedded_of
 from .format import Format
 from .loading import format_of, name_of, open_source
 from .memory import release_memory, trim_memory
@@ -30,13 +19,14 @@ from .options import DEFAULT_SIZE, Options
 from .parity.gate import prove
 from .parity.reference import Reference
 from .parity_report import Report
+from .planning.targets import Target, at_the_size_of, check_options, formats_named, target_of
+from .planning.times import remember
 from .progress import Watcher, watched
 from .quantise.mixed_precision import Plan
-from .registry import FORMATS
 from .verify.known_inputs import keep
 from .verify.self_check import Agreement, agreement
 
-__all__ = ["Artifact", "check_options", "convert", "formats_named"]
+__all__ = ["Artifact", "convert"]
 
 LEAST_FREE = 1 << 16  # bytes; with less, an exporter's error is taken for a full disk, whatever it says
 
@@ -89,34 +79,6 @@ class Artifact:
         }
 
 
-def formats_named(names: Sequence[str] | str) -> list[Format]:
-    """Formats of a list or of a comma-separated string; `all` stands for every one that needs no network.
-
-    Raises:
-        UnknownNameError: there is no such format.
-    """
-    wanted = names.split(",") if isinstance(names, str) else list(names)
-    wanted = [name.strip().lower() for name in wanted if name.strip()]
-    every = [name for name, fmt in FORMATS.items() if not fmt.downloads] if "all" in wanted else []
-    chosen = every + [name for name in wanted if name != "all"]
-    for name in chosen or [""]:
-        if name not in FORMATS:
-            raise UnknownNameError("format", name, FORMATS)
-    return [FORMATS[name] for name in dict.fromkeys(chosen)]
-
-
-def check_options(formats: Sequence[Format], options: Options) -> None:
-    """What can be said before any work, a download among it.
-
-    Raises:
-        UsageError: a format cannot honour an option. InputError: the calibration folder holds no photographs.
-    """
-    for fmt in formats:
-        fmt.settle(options)
-    if options.calibration is not None:
-        sample_images.listed(options.calibration)
-
-
 def convert(
     source: str | Path | Checkpoint,
     to: Sequence[str] | str,
@@ -157,15 +119,17 @@ def convert(
         ExportError: a framework's exporter broke.
     """
     formats = formats_named(to)
-    asked = _sized(source, options or Options())
+    asked = at_the_size_of(source, options or Options())
     check_options(formats, asked)
     for fmt in formats:
         fmt.require()
     checkpoint, located = open_source(source, key, arch)
     stem = name or name_of(located, checkpoint)
-    jobs = [_job(fmt, asked, checkpoint, located, fmt.target(Path(out), stem)) for fmt in formats]
+    targets = [target_of(fmt, asked, checkpoint, located, fmt.target(Path(out), stem)) for fmt in formats]
+    for target in targets:
+        target.fmt.prepare()
     proof = _source_proof(located, checkpoint, trust_weights)
-    reference = Reference(checkpoint, jobs[0].options.size or DEFAULT_SIZE, asked.calibration)
+    reference = Reference(checkpoint, targets[0].options.size or DEFAULT_SIZE, asked.calibration)
     artifacts = []
 
     def ready() -> None:
@@ -173,38 +137,13 @@ def convert(
         referenced()
 
     with reference.beside(ready):
-        for job in jobs:
-            started(job.fmt.name)
+        for target in targets:
+            started(target.fmt.name)
             with watched(doing):
-                artifacts.append(replace(_make(job.fmt, checkpoint, job.target, job.options, reference), source=proof))
+                artifacts.append(replace(_make(target, checkpoint, reference), source=proof))
             release_memory()
             finished(artifacts[-1])
     return artifacts
-
-
-@dataclass(frozen=True)
-class _Job:
-    fmt: Format
-    options: Options
-    target: Path
-
-
-def _job(fmt: Format, asked: Options, checkpoint: Checkpoint, located: Located | None, target: Path) -> _Job:
-    """One format's options in force, checked against the network and against what lies at `target`."""
-    options = _fall_back_to_tensor(fmt, asked, _with_profile(fmt, fmt.settle(asked), located), checkpoint)
-    fmt.check(checkpoint, options)
-    fmt.check_target(target)
-    if located and target.exists() and target.samefile(located.path):
-        raise OutputError(f"{target}: would replace the source itself; name another folder with -o")
-    for file, text in fmt.companions(target, checkpoint, options).items():
-        _check_beside(file, text, target)
-    return _Job(fmt, options, target)
-
-
-def _check_beside(file: Path, text: str, target: Path) -> None:
-    """Raises OutputError where `file` is somebody else's: its first line says what it was made for."""
-    if file.is_dir() or (file.exists() and not file.read_bytes().startswith(text.partition("\n")[0].encode())):
-        raise OutputError(f"{file}: was not written for {target.name}; move it or name another folder with -o")
 
 
 def _source_proof(located: Located | None, checkpoint: Checkpoint, trusted: bool) -> Agreement | None:
@@ -219,59 +158,34 @@ def _source_proof(located: Located | None, checkpoint: Checkpoint, trusted: bool
     found = agreement(fmt, located.path, checkpoint)
     if found.ok or found.skipped or trusted:
         return found
-    raise ArtifactError(f"{located.path}: {found.summary()}; --trust-weights converts its weights all the same")
+    raise ArtifactError(f"{located.path}: {found.summary()}; --trust-weights converts its weights anyway")
 
 
-def _sized(source: str | Path | Checkpoint, options: Options) -> Options:
-    """`options`, at the size that the catalog's weights were trained for when no other was asked for."""
-    entry = None if isinstance(source, Checkpoint) else in_catalog(source)
-    if entry is None or options.size is not None:
-        return options
-    side = get_profile(entry.profile).size
-    return replace(options, size=(side, side))
-
-
-def _with_profile(fmt: Format, options: Options, located: Located | None) -> Options:
-    """The profile that an artifact gets which prepares pictures: what was asked for, or what belongs to the weights."""
-    if (options.io != "image" and not fmt.prepares) or options.profile:
-        return options
-    return replace(options, profile=(located.profile if located else None) or "paper")
-
-
-def _fall_back_to_tensor(fmt: Format, asked: Options, chosen: Options, checkpoint: Checkpoint) -> Options:
-    """The tensor, where pictures are a format's default but not for this network: grey ones, classes without names."""
-    if chosen.io != "image" or (asked.io, asked.profile, asked.stretch) != (None, None, None):
-        return chosen
-    try:
-        embedded_of(checkpoint.arch, chosen)
-    except OptionError:
-        return fmt.settle(replace(asked, io="tensor"))
-    return chosen
-
-
-def _make(fmt: Format, checkpoint: Checkpoint, target: Path, options: Options, reference: Reference) -> Artifact:
+def _make(target: Target, checkpoint: Checkpoint, reference: Reference) -> Artifact:
     start = time.perf_counter()
-    beside = fmt.companions(target, checkpoint, options)
-    with staged(target) as path:
+    fmt, options = target.fmt, target.options
+    with staged(target.path) as path:
         plan = _write(fmt, checkpoint, path, options)
         written = time.perf_counter()
         report = prove(fmt, path, options, reference)
         proof = time.perf_counter() - written
         fmt.finish(path, checkpoint, options, report)
         size = _bytes(path)
-        for file, text in beside.items():
+        for file, text in target.beside.items():
             with staged(file) as companion:
                 companion.write_text(text, encoding="utf-8", newline="\n")
     if fmt.has_graph and options.io != "image":
-        keep(fmt, target, "normalised")
+        keep(fmt, target.path, "normalised")
+    seconds = time.perf_counter() - start
+    remember(fmt, checkpoint.arch, options, seconds)
     return Artifact(
         fmt.name,
-        target,
+        target.path,
         size,
-        time.perf_counter() - start,
+        seconds,
         options,
         report,
-        tuple(beside),
+        tuple(target.beside),
         plan,
         assumed=checkpoint.assumed,
         proof_seconds=proof,

@@ -13,6 +13,7 @@ from u2net_zoo.errors import (
     OutputError,
     UnknownNameError,
 )
+from u2net_zoo.files import shown_in
 from u2net_zoo.preprocessing import PROFILES
 
 from .embedded import embedded_of
@@ -79,9 +80,12 @@ class Format(Runnable):
         multiple: sides are multiples of this; others would not stay within the bounds.
         by_stride: sides are multiples of the network's own stride, too.
         flexible: whether one artifact can take several sizes.
-        prepares: whether it prepares photographs itself, outside of the graph, and so has a profile with `--io tensor`.
+        prepares: whether it prepares photographs itself, outside of the graph, or says how (see `profile_in`), and so
+            has a profile with `--io tensor`.
         downloads: whether writing it may need a network; `all` leaves it out then.
         bounds: for each reduced precision; float32 is held to the noise floor.
+        unit_bytes: what a file holds beside its weights (names, shapes, the graph), by units of the network; measured.
+        writing_seconds: rough time of writing a network of 119 units, its framework's start included; measured.
     """
 
     suffix: ClassVar[str]
@@ -99,6 +103,8 @@ class Format(Runnable):
     lanes: ClassVar[tuple[Lane, ...]] = ()
     choices: ClassVar[Mapping[str, tuple[object, ...]]]
     bounds: ClassVar[Mapping[str, MaskBound]] = {}
+    unit_bytes: ClassVar[int] = 1000
+    writing_seconds: ClassVar[float] = 5
     multiple: ClassVar[int] = 1
     by_stride: ClassVar[bool] = False
     flexible: ClassVar[bool] = False
@@ -133,9 +139,13 @@ class Format(Runnable):
             raise OptionError(f"{path}: {self.title} says itself which blocks are dilated; leave --arch out")
         return self.read(path)
 
+    def profile_in(self, path: Path) -> str:
+        """Whose preparation the file asks for, outside of its graph; empty where it names none."""
+        return ""
+
     def files(self, path: Path) -> list[Path]:
-        """Every file of the artifact, for its checksum."""
-        return [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
+        """Every file of the artifact, for its checksum; without hidden ones, which some system has put there."""
+        return [path] if path.is_file() else sorted(file for file in shown_in(path) if file.is_file())
 
     def target(self, folder: Path, stem: str) -> Path:
         return folder / f"{stem}{self.suffix}"
@@ -217,6 +227,19 @@ class Format(Runnable):
                 raise OptionError(
                     f"size {describe(size)}: sizes of one file are multiples of {stride} for this network"
                 )
+
+    def expected_bytes(self, weights: int, units: int) -> int:
+        """Size of an artifact.
+
+        Args:
+            weights: bytes of the weights.
+            units: of the network.
+        """
+        return weights + units * self.unit_bytes
+
+    def prepare(self) -> None:
+        """Fetches what writing needs beside its packages: nothing, unless `downloads`. Raises DownloadError."""
+        return
 
     def bound(self, precision: str) -> MaskBound | None:
         """How near a file of this precision has to come; None: as near as float32."""

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from u2net_zoo.checkpoint import Checkpoint
-from u2net_zoo.containers import content_of, refuse_no_model
+from u2net_zoo.containers import Content, content_of, refuse_no_model
 from u2net_zoo.errors import (
     ArtifactError,
     CheckpointError,
@@ -16,13 +16,23 @@ from u2net_zoo.errors import (
     U2ZooError,
     one_line,
 )
+from u2net_zoo.preprocessing import PROFILES
 from u2net_zoo.sources import Located, locate
 
 from .format import Format
 from .formats import unread
 from .registry import FORMATS
 
-__all__ = ["format_of", "name_of", "open_source", "read_source", "sha256_of_all", "stem_of"]
+__all__ = [
+    "format_of",
+    "name_of",
+    "open_source",
+    "profile_in",
+    "read_source",
+    "sha256_of_all",
+    "stem_of",
+    "with_catalog_notes",
+]
 
 OF_ARTIFACTS = ("u2zoo.", "classes")  # metadata of the file, not of the weights in it
 
@@ -37,6 +47,8 @@ def format_of(path: str | Path) -> Format:
         raise InputError(f"{path}: {unread.reason(path) or 'no such file'}")
     refuse_no_model(path)
     content = content_of(path)
+    if named := _named_and_signed(path, content):
+        return named
     signed = [fmt for fmt in FORMATS.values() if fmt.signature and fmt.signature.fits(content)]
     if signed:
         return max(signed, key=lambda fmt: len(fmt.signature.members) if fmt.signature else 0)
@@ -55,6 +67,23 @@ def format_of(path: str | Path) -> Format:
     raise ArtifactError(
         f"{path}: {'a folder that is ' if path.is_dir() else ''}not a model of a known kind; allowed: {suffixes}"
     )
+
+
+def _named_and_signed(path: Path, content: Content) -> Format | None:
+    """Where name and content agree, no other format has to be imported to ask."""
+    name = path.suffix.lower().removeprefix(".")
+    signature = FORMATS[name].signature if name in FORMATS else None
+    agree = signature and not content.members and signature.fits(content)
+    return FORMATS[name] if agree else None
+
+
+def profile_in(path: str | Path) -> str | None:
+    """The profile by which photographs are prepared for a model, where its file names one outside of its graph."""
+    try:
+        said = format_of(path).profile_in(Path(path)) if Path(path).exists() else ""
+    except (U2ZooError, OSError):  # whoever opens it is told
+        return None
+    return said if said in PROFILES else None
 
 
 def read_source(path: str | Path, key: str | None = None, arch: str | None = None) -> Checkpoint:
@@ -97,27 +126,29 @@ def read_source(path: str | Path, key: str | None = None, arch: str | None = Non
 def open_source(
     source: str | Path | Checkpoint, key: str | None, arch: str | None
 ) -> tuple[Checkpoint, Located | None]:
-    """The checkpoint of a file or of a name in the catalog, and where it lies; raises as `locate` and `read_source`."""
+    """The checkpoint of a file or a name (see `locate`), and where it lies; raises as `locate` and `read_source`."""
     if isinstance(source, Checkpoint):
         return source, None
     located = locate(source)
-    return _with_catalog_notes(read_source(located.path, key, arch), located), located
+    return with_catalog_notes(read_source(located.path, key, arch), located), located
 
 
-def _with_catalog_notes(checkpoint: Checkpoint, located: Located) -> Checkpoint:
-    """With what the catalog knows of the weights, for the artifacts' metadata."""
+def with_catalog_notes(checkpoint: Checkpoint, located: Located) -> Checkpoint:
+    """With what the catalog or the hub knows of the weights, for the artifacts' metadata."""
     entry = located.entry
-    if entry is None:
-        return checkpoint
-    classes = {"classes": json.dumps(entry.classes)} if entry.classes else {}
-    return checkpoint.with_meta(licence=entry.licence, **classes)
+    notes = {"classes": json.dumps(entry.classes)} if entry and entry.classes else {}
+    if located.hub:
+        notes["source"] = str(located.hub.name)
+    if located.licence:
+        notes["licence"] = located.licence
+    return checkpoint.with_meta(**notes)
 
 
 def name_of(located: Located | None, checkpoint: Checkpoint) -> str:
-    """What artifacts are called after: the catalog's name, the file's, or the architecture's."""
+    """What artifacts are called after: the catalog's name, the file's, its repository's, or the architecture's."""
     if located is None:
         return checkpoint.arch.name
-    return located.entry.name if located.entry else stem_of(located.path)
+    return located.name or stem_of(located.path)
 
 
 def stem_of(path: str | Path) -> str:

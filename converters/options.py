@@ -19,7 +19,7 @@ __all__ = [
 
 W8A8 = "w8a8"  # a precision: weights and feature maps are integers, and so is what is computed
 DYNAMIC = 0  # a batch of any size
-DEFAULT_SIZE = (320, 320)  # what the authors feed
+DEFAULT_SIZE = (320, 320)  # the authors' input size
 UNLISTED = ("size", "sizes", "span", "profile", "stretch", "calibration")  # options that have rules instead of choices
 LARGEST_SIDE = 2048  # the float64 reference of u2net takes 11 GB there, in 64 channels at full size
 LARGEST_BATCH = 64

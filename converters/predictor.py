@@ -22,7 +22,7 @@ Outputs = dict[str, np.ndarray]
 class Predictor(ABC):
     """A model that is ready to run, of whatever format. Channels first outside, whatever it is inside.
 
-    Threads may share one: each call answers as if it came alone. Where the runtime itself cannot do that, one call
+    Threads may share one: each call is answered as if it were alone. Where the runtime itself cannot do that, one call
     waits for the other.
 
     Attributes:
@@ -40,7 +40,7 @@ class Predictor(ABC):
         computes: the reduced precision in which its hardware may compute whatever the file holds; empty: the file's.
         stated: what of a photograph the file says that it takes, a name in `INPUTS`; None where it does not say.
         takes: the type in which the file itself takes its input, of files of integers: `int8, scale 0.02, zero point
-            -4`; empty for floats. It is fed the same float32 tensor.
+            -4`; empty for floats. It gets the same float32 tensor.
     """
 
     concurrent: ClassVar[bool] = False

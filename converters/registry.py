@@ -50,5 +50,6 @@ FORMATS = _Registry(
     openvino="formats.openvino_format:OpenVINO",
     ncnn="formats.ncnn_format:Ncnn",
     mnn="formats.mnn_format:Mnn",
+    executorch="formats.executorch_format:ExecuTorch",
     web="formats.web:Web",
 )

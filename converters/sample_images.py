@@ -17,7 +17,7 @@ __all__ = ["BUNDLED", "LIMIT", "bundled", "images", "listed", "tensors"]
 
 BUNDLED = ("astronaut", "camera", "chelsea", "clock", "coffee", "rocket")
 LIMIT = 24  # photographs of a folder that are used: more cost time and change little
-LARGE = 2048  # pixels: longer sides are brought down to this; networks are fed a fraction of it
+LARGE = 2048  # pixels: longer sides are brought down to this; networks see a fraction of it
 
 
 def listed(folder: Path) -> list[Path]:

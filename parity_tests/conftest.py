@@ -13,8 +13,16 @@ from support import webserver
 from support.artifacts import Made, Store
 from support.data import DATA, NANO, needs
 from support.goldens import Golden
+from support.hub_server import Hub
 from support.networks import SMALL, hard_checkpoint
 from support.photographs import cat, mask, mixed  # noqa: F401 - fixtures
+from support.publishing import (  # noqa: F401 - fixtures
+    folder_to_publish,
+    photograph_file,
+    publish,
+    published,
+    send_to_hub,
+)
 from support.reporting import (  # noqa: F401 - hooks
     pytest_collection_modifyitems,
     pytest_sessionfinish,
@@ -36,6 +44,9 @@ if WORKERS := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "0")):
 if "U2ZOO_HOME" not in os.environ:
     RECORDS = tempfile.TemporaryDirectory(prefix="u2zoo-tests-")
     os.environ["U2ZOO_HOME"] = RECORDS.name
+
+# Nobody is logged in at the Hugging Face Hub, whoever runs the tests.
+os.environ["HF_HOME"] = str(Path(os.environ["U2ZOO_HOME"]) / "huggingface")
 
 # What tests import directly reports nothing either; that the project's own imports do not is a test of its own.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
@@ -118,6 +129,18 @@ def server(tmp_path):
     (tmp_path / "www").mkdir()
     (tmp_path / "www" / "w.bin").write_bytes(webserver.BODY)
     served = webserver.Server(tmp_path / "www").start()
+    yield served
+    served.close()
+
+
+@pytest.fixture
+def hub(monkeypatch):
+    """The hub that HF_ENDPOINT names, and nobody logged in."""
+    pytest.importorskip("huggingface_hub")
+    served = Hub().start()
+    monkeypatch.setenv("HF_ENDPOINT", served.address)
+    for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
     yield served
     served.close()
 

@@ -71,7 +71,8 @@ class Session(MaskSession):
 
     Args:
         source: a weight file, an artifact of any format, a name in the catalog, or a checkpoint.
-        profile: a name in `PROFILES`; by default the one that belongs to the catalog's weights, otherwise `paper`.
+        profile: a name in `PROFILES`; by default the one that belongs to the catalog's weights or that the file names,
+            otherwise `paper`.
         runtime: `auto`: an artifact runs in its own runtime; weights, and what the catalog names, run in the fastest
             one that is installed, which is tried once for each architecture and size and kept in the cache (`u2zoo
             engines`). A format's name: weights, and what the catalog names, are converted to it first, at the profile's
@@ -102,11 +103,17 @@ class Session(MaskSession):
         chosen = get_profile(profile) if profile else None
         located = source if isinstance(source, Checkpoint) else locate(source)
         if isinstance(located, Located):
-            chosen = chosen or get_profile(located.profile or "paper")
+            chosen = chosen or get_profile(located.profile or _profile_in(located.path) or "paper")
         chosen = chosen or get_profile("paper")
         opened = _opened(located, runtime or AUTO, chosen, takes, get_device(device))
         self.engine = opened.engine
         super().__init__(opened.predictor, chosen, takes=opened.takes)
+
+
+def _profile_in(path: Path) -> str | None:
+    from converters.loading import profile_in
+
+    return profile_in(path)
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ BARE = r"[A-Za-z0-9][\w.-]*"  # a file's name, never a path
 
 @dataclass(frozen=True)
 class File:
-    """One file at one address.
+    """One file at one URL.
 
     Attributes:
         url: empty for a file that comes with the package.
@@ -51,7 +51,7 @@ class Source(File):
     Attributes:
         kind: `http`; `gdrive`: Google Drive, which asks for a confirmation before it sends a large file; `bundled`: it
             comes with the package.
-        beside: further files, fetched from addresses of the same kind.
+        beside: further files, fetched from URLs of the same kind.
     """
 
     kind: str = "http"

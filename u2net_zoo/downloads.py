@@ -25,7 +25,7 @@ from .errors import DownloadError, InputError, OptionError, OutputError
 from .reading import read_checkpoint, sha256_of
 from .transport import Downloader, Progress, silent
 
-__all__ = ["Fetched", "fetch", "fetch_pinned", "offline"]
+__all__ = ["LARGEST", "Fetched", "fetch", "fetch_pinned", "locked", "offline", "patience", "retrieve"]
 
 SEEN = ".sha256"  # beside a file whose hash is not published: the hash that it had when it was accepted
 SPARE = 1 << 20  # what a container may add to the tensors
@@ -39,7 +39,7 @@ class Fetched:
     Attributes:
         path: the file to read.
         bytes, sha256: of that file.
-        source: where it came from: an address, or `bundled`.
+        source: where it came from: a URL, or `bundled`.
         verified: the hash is the published one; False: none is published, the file reads as the right architecture.
         cached: it was here already.
     """
@@ -68,7 +68,7 @@ def fetch(entry: Entry, *, progress: Progress = silent) -> Fetched:
     folder = home() / entry.name
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with _locked(folder):
+        with locked(folder):
             # Somebody else may have fetched it while this process waited.
             return _find_cached(entry) or _fetch_first(entry, folder, progress)
     except OSError as error:
@@ -88,9 +88,9 @@ def fetch_pinned(
         raise DownloadError(f"{what}: not in the cache ({home()}) and U2ZOO_OFFLINE is set; fetch it with a network")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with _locked(folder):
-            downloader = Downloader(file.bytes, file.bytes or LARGEST, _patience(), progress=progress)
-            keep(_retrieve(replace(file, url=url), folder / ".partial", downloader), folder)
+        with locked(folder):
+            downloader = Downloader(file.bytes, file.bytes or LARGEST, patience(), progress=progress)
+            keep(retrieve(replace(file, url=url), folder / ".partial", downloader), folder)
     except DownloadError as error:
         raise DownloadError(f"{what}: not fetched: {urlsplit(url).hostname} ({file.file}): {error}") from None
     except OSError as error:
@@ -102,7 +102,8 @@ def offline() -> bool:
     return os.environ.get("U2ZOO_OFFLINE", "").lower() not in ("", "0", "false", "no")
 
 
-def _patience() -> float:
+def patience() -> float:
+    """Seconds of U2ZOO_TIMEOUT. Raises OptionError."""
     text = os.environ.get("U2ZOO_TIMEOUT") or "30"
     try:
         seconds = float(text)
@@ -114,8 +115,8 @@ def _patience() -> float:
 
 
 @contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """The lock of an entry; the system gives it back when its holder is killed."""
+def locked(folder: Path) -> Iterator[None]:
+    """The lock of a folder of the cache; the system gives it back when its holder is killed."""
     from filelock import FileLock
 
     with FileLock(folder / ".lock"):
@@ -161,7 +162,7 @@ def _describe(entry: Entry, source: Source, path: Path, *, cached: bool) -> Fetc
 
 def _fetch_first(entry: Entry, folder: Path, progress: Progress) -> Fetched:
     """The first source that delivers; one that fails is remembered for the message."""
-    patience = _patience()
+    seconds = patience()
     failures = []
     for source in entry.sources:
         if source.kind == "bundled":
@@ -171,7 +172,7 @@ def _fetch_first(entry: Entry, folder: Path, progress: Progress) -> Fetched:
             for file in source.files:
                 limit = file.bytes or _limit(entry)
                 drive = source.kind == "gdrive"
-                downloader = Downloader(file.bytes, limit, patience, drive=drive, progress=progress)
+                downloader = Downloader(file.bytes, limit, seconds, drive=drive, progress=progress)
                 _download(entry, file, folder / ".partial", downloader)
             _publish(source, folder)
             return _describe(entry, source, folder / source.file, cached=False)
@@ -188,12 +189,12 @@ def _not_as_bundled(entry: Entry, source: Source) -> str:
 
 def _download(entry: Entry, file: File, folder: Path, downloader: Downloader) -> None:
     """`file` in `folder`, verified: by its hash, or by what it holds."""
-    path = _retrieve(file, folder, downloader)
+    path = retrieve(file, folder, downloader)
     if file.sha256 is None:
         _check_weights(entry, path)
 
 
-def _retrieve(file: File, folder: Path, downloader: Downloader) -> Path:
+def retrieve(file: File, folder: Path, downloader: Downloader) -> Path:
     """`file` in `folder`. pooch writes to a temporary name, compares the hash, and only then renames."""
     with _silence_pooch() as pooch:
         try:

@@ -1,6 +1,6 @@
 """Every error that this project raises on purpose.
 
-    U2ZooError                what came, what is allowed, what to do next: one line
+    U2ZooError                what was given, what is allowed, what to do next: one line
     ├── UsageError            the request cannot be met as it stands
     │   ├── UnknownNameError  no such format, profile, …: names the choices and the nearest one
     │   ├── OptionError       an option's value is wrong, or the format cannot honour it

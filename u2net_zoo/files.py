@@ -1,7 +1,9 @@
 """Results are written whole or not at all: beside the target, then renamed."""
 
 import contextlib
+import errno
 import glob
+import os
 import secrets
 import shutil
 import time
@@ -13,7 +15,7 @@ from filelock import FileLock, Timeout
 from .errors import OutputError
 from .system import replace
 
-__all__ = ["SUFFIX", "staged", "staged_in"]
+__all__ = ["SUFFIX", "check_writable", "shown_in", "staged", "staged_in"]
 
 SUFFIX = ".partial"
 REPLACED = "replaced"
@@ -55,16 +57,31 @@ def staged_in(room: Path, target: Path) -> Iterator[Path]:
     results they would cost more than the results.
     """
     path = room / f"{secrets.token_hex(8)}{SUFFIX}"  # no clock: those of some systems tick 64 times a second
+    made = False
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
+        made = True
         yield path
         replace(path, target)
     except OSError as error:
-        if error.filename and not str(error.filename).startswith(str(room)):
+        if made and error.filename and not str(error.filename).startswith(str(room)):
             raise
         raise OutputError(f"{target}: cannot write there: {error.strerror or error}") from error
     finally:
         path.unlink(missing_ok=True)
+
+
+def check_writable(target: Path) -> None:
+    """Raises OutputError where `staged` would, as far as that can be seen without writing."""
+    folder = target.parent.absolute()
+    lowest = next(place for place in (folder, *folder.parents) if place.exists())
+    code = 0
+    if not lowest.is_dir():
+        code = errno.EEXIST if lowest == folder else errno.ENOTDIR
+    elif not os.access(lowest, os.W_OK | os.X_OK):
+        code = errno.EACCES
+    if code:
+        raise OutputError(f"{target}: cannot write there: {os.strerror(code)}")
 
 
 def _make(folder: Path, target: Path) -> None:
@@ -100,3 +117,10 @@ def _sweep(target: Path) -> None:
                 if not target.exists() and (folder / REPLACED).exists():
                     replace(folder / REPLACED, target)  # killed between the two renames of `_publish`
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def shown_in(folder: Path) -> Iterator[Path]:
+    """Everything in `folder`, at any depth, but what is hidden: `.DS_Store`, `.git`."""
+    for path in folder.rglob("*"):
+        if not any(part.startswith(".") for part in path.relative_to(folder).parts):
+            yield path

@@ -1,6 +1,6 @@
 """Profiles: photograph -> input tensor, output map -> mask, as each source really does it. NumPy and Pillow.
 
-A profile belongs to weights: the same network fed by another profile answers differently, which is a common reason for
+A profile belongs to weights: the same network answers differently behind another profile, which is a common reason for
 masks that look almost right.
 """
 
@@ -57,7 +57,7 @@ def probability(output: np.ndarray) -> np.ndarray:
     """x in [0, 1], as it is; logits through the sigmoid.
 
     IS-Net for drawn pictures answers logits, its authors' wrapper and the files exported through it probabilities.
-    Only logits leave [0, 1], so the values tell which came.
+    Only logits leave [0, 1], so the values say which it is.
     """
     if output.min() < 0 or output.max() > 1:
         return 1 / (1 + np.exp(-np.clip(output, -80, 80)))
@@ -78,7 +78,7 @@ class Profile:
     """How one source prepares a photograph and reads the network's answer.
 
     Attributes:
-        size: side of the square that is fed by default.
+        size: side of the network's square input by default.
         resize: (H, W, 3) uint8 and the size (H, W) to (h, w, 3) float64 in [0, 1]; also what has more than 8 bits, as
             it is stored, so that the depth stays until the scaling.
         mean, std: per channel, after the scaling.

@@ -56,16 +56,16 @@ def _mask_among(result: dict[str, np.ndarray], names: Sequence[str], size: tuple
 
 @dataclass(frozen=True)
 class Preparation:
-    """What a model is fed of a photograph and what its answer means: all of a session but the model itself.
+    """The input that a model gets of a photograph, and what its answer means: all of a session but the model itself.
 
     It can be pickled, so that other processes decode and finish photographs while one runs the model.
 
     Attributes:
         profile: how photographs are prepared.
-        size: (H, W) that the network is fed.
+        size: (H, W) of the network's input.
         pixels: the profile is in the model's graph: it takes pixels and answers grey levels or classes.
         classes: how many classes such a graph tells apart; 1: a mask.
-        takes: what a model without a profile in its graph is fed.
+        takes: the input convention of a model without a profile in its graph.
     """
 
     profile: Profile
@@ -103,8 +103,8 @@ class MaskSession:
     Args:
         predictor: the model that runs; a session never goes and finds one.
         profile: how photographs are prepared; it belongs to the weights. A model that has a profile in its graph is
-            fed by that one, so that nothing is normalised twice.
-        size: (H, W) that the model is fed; by default its own, or the profile's where it takes any.
+            prepared by that one, so that nothing is normalised twice.
+        size: (H, W) of the model's input; by default its own, or the profile's where it takes any.
         takes: what a model without a profile in its graph wants of a photograph.
     """
 
@@ -125,7 +125,7 @@ class MaskSession:
 
     @property
     def size(self) -> tuple[int, int]:
-        """(H, W) that the model is fed."""
+        """(H, W) of the model's input."""
         return self.preparation.size
 
     def answer(self, x: np.ndarray) -> np.ndarray:

@@ -1,15 +1,21 @@
-"""What people name as SOURCE: a file, or weights of the catalog, which are fetched when they are first used."""
+"""What people name as SOURCE: a file, or weights of the catalog or of the Hugging Face Hub (`hf:OWNER/NAME`), which are
+fetched when they are first used."""
 
 import difflib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from . import BUNDLED
 from .catalog import Entry, bundled, load_catalog
 from .errors import InputError
+from .hub.hub_name import hub_name
 from .transport import Progress, silent
 
-__all__ = ["Located", "in_catalog", "locate", "profile_of"]
+if TYPE_CHECKING:
+    from .hub.hub_files import HubModel
+
+__all__ = ["Located", "in_catalog", "known_profile", "locate", "on_hub", "profile_of"]
 
 
 @dataclass(frozen=True)
@@ -18,21 +24,30 @@ class Located:
 
     Attributes:
         path: a file or folder that exists.
-        entry: their entry in the catalog; None for a file that was named itself.
+        entry: their entry in the catalog; None for any other.
+        hub: what the Hugging Face Hub says of them, where they are from there.
     """
 
     path: Path
     entry: Entry | None = None
+    hub: "HubModel | None" = None
 
     @property
-    def stem(self) -> str:
-        """What files made from it are called."""
-        return self.entry.name if self.entry else self.path.stem
+    def name(self) -> str | None:
+        """What files made from it are called, where that is not its file's name."""
+        return self.entry.name if self.entry else self.hub.stem if self.hub else None
 
     @property
     def profile(self) -> str | None:
         """The profile that belongs to the weights, where that is known."""
-        return self.entry.profile if self.entry else None
+        known = self.entry or self.hub
+        return known.profile if known else None
+
+    @property
+    def licence(self) -> str | None:
+        """The licence of the weights, where the catalog or their repository says it."""
+        known = self.entry or self.hub
+        return known.licence if known else None
 
 
 def in_catalog(source: str | Path) -> Entry | None:
@@ -40,11 +55,33 @@ def in_catalog(source: str | Path) -> Entry | None:
     return None if Path(source).exists() else load_catalog().get(str(source))
 
 
-def profile_of(source: str | Path, kind: str) -> str:
-    """The name of the profile of a source: a catalog name's own; a file is taken for weights like the entry `kind`.
+def on_hub(source: str | Path, *, progress: Progress = silent) -> "HubModel | None":
+    """The model of the hub that `source` names, fetched where it is not here; None when it names a file, or no such.
 
-    Nothing is opened: a profile in the file's graph is not seen, and wins when the file is run.
+    Raises:
+        InputError, DownloadError, OutputError, MissingExtraError: see `hub_files.fetch_from_hub`.
     """
+    name = None if Path(source).exists() else hub_name(source)
+    if name is None:
+        return None
+    from .hub.hub_files import fetch_from_hub
+
+    return fetch_from_hub(name, progress=progress)
+
+
+def known_profile(source: str | Path) -> str | None:
+    """The profile that the catalog or the hub knows for a name; None for a file."""
+    known = in_catalog(source) or on_hub(source)
+    return known.profile if known else None
+
+
+def profile_of(source: str | Path, kind: str) -> str:
+    """The name of the profile of a source: what is known for a name; a file is taken for weights like the entry `kind`.
+
+    No file is opened: a profile in its graph is not seen, and wins when the file is run.
+    """
+    if (hub := on_hub(source)) and hub.profile:
+        return hub.profile
     entry = None if Path(source).exists() else _entry(str(source))
     entry = entry or _entry(kind)
     return entry.profile if entry else "paper"
@@ -56,10 +93,11 @@ def _entry(name: str) -> Entry | None:
 
 
 def locate(source: str | Path, *, progress: Progress = silent) -> Located:
-    """`source` as a file: one of that name wins, then the bundled weights, then the catalog's, cached or fetched.
+    """`source` as a file: one of that name wins, then the bundled weights, the catalog's, the hub's, cached or fetched.
 
     Raises:
-        InputError: neither. DownloadError: the catalog's weights could not be fetched.
+        InputError: none of these. DownloadError: the weights could not be fetched.
+        MissingExtraError: they are the hub's, and its library is not installed.
     """
     path = Path(source)
     if path.exists():
@@ -70,6 +108,8 @@ def locate(source: str | Path, *, progress: Progress = silent) -> Located:
         from .downloads import fetch
 
         return Located(fetch(entry, progress=progress).path, entry)
+    if hub := on_hub(source, progress=progress):
+        return Located(hub.path, hub=hub)
     near = difflib.get_close_matches(path.stem, load_catalog(), n=1)
     hint = f", nor is it in the catalog — did you mean {near[0]!r}?" if near else ""
     raise InputError(f"{source}: no such file{hint}")

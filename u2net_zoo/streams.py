@@ -16,19 +16,23 @@ def flush_c_streams() -> None:
 
 
 @contextlib.contextmanager
-def silent_output() -> Iterator[None]:
-    """Within the block nothing reaches standard output, whoever prints: for libraries that greet when they load."""
+def silent_output(stream: int = 1) -> Iterator[None]:
+    """Within the block nothing reaches standard output, whoever prints: for libraries that greet when they load.
+
+    Args:
+        stream: 2: standard error.
+    """
     try:
-        saved = os.dup(1)
+        saved = os.dup(stream)
     except OSError:  # a program without a console
         yield
         return
     flush_c_streams()
     with open(os.devnull, "wb") as nothing:
-        os.dup2(nothing.fileno(), 1)
+        os.dup2(nothing.fileno(), stream)
     try:
         yield
     finally:
         flush_c_streams()
-        os.dup2(saved, 1)
+        os.dup2(saved, stream)
         os.close(saved)

@@ -4,8 +4,9 @@ import hashlib
 import html
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from html.parser import HTMLParser
+from http import HTTPStatus
 from typing import IO, Any
 from urllib.parse import urljoin
 
@@ -43,6 +44,8 @@ class Downloader:
         patience: seconds without an answer, or with less than 1 kB/s, after which it gives up.
         drive: answer Google Drive's question whether a large file shall be sent although it was not scanned.
         progress: called as bytes arrive.
+        bearer: a token for the host that is asked, and for no other that it leads to.
+        causes: what a status most likely means, where the usual words do not say it.
 
     Raises:
         DownloadError: what went wrong and its likely cause; the caller names the source.
@@ -56,10 +59,13 @@ class Downloader:
         *,
         drive: bool = False,
         progress: Progress = silent,
+        bearer: str | None = None,
+        causes: Mapping[int, str] = CAUSES,
     ):
         self.expected, self.limit, self.patience = expected, limit, patience
         self.drive, self.progress = drive, progress
-        self.sha256 = ""  # of what came
+        self.bearer, self.causes = bearer, causes
+        self.sha256 = ""  # of what has arrived
 
     def __call__(self, url: str, output_file: Any, pooch: object = None) -> None:
         import requests
@@ -88,7 +94,7 @@ class Downloader:
             page = self._page(response)
         form = confirmation(page, response.url) if self.drive else None
         if form is None:
-            raise DownloadError(f"a web page came instead of the file: {_title(page)!r}")
+            raise DownloadError(f"the server sent a web page instead of the file: {self._title(page)!r}")
         response = self._get(session, form[0], form[1])
         if _is_page(response):
             with response:
@@ -109,12 +115,26 @@ class Downloader:
         # Compressed on the way, a body could be larger than its declared length and the limit would count other bytes.
         headers = {"Accept-Encoding": "identity", "User-Agent": "u2net-zoo"}
         timeout = (self.patience, self.patience)
-        response = session.get(url, params=params, headers=headers, timeout=timeout, stream=True)
+        # Said as `auth`, a token is not replaced by what ~/.netrc has for the host.
+        auth = self._sign if self.bearer else None
+        response = session.get(url, params=params, headers=headers, auth=auth, timeout=timeout, stream=True)
         if response.status_code >= 400:
             response.close()
-            cause = CAUSES.get(response.status_code, "the server is in trouble; try again later")
-            raise DownloadError(f"HTTP {response.status_code} {response.reason}: {cause}")
+            cause = self.causes.get(response.status_code, "the server is in trouble; try again later")
+            raise DownloadError(f"HTTP {_status(response.status_code)}: {cause}")
         return response
+
+    def _sign(self, request: Any) -> Any:
+        """Adds the token. requests takes it off again where a redirect leads to another host."""
+        request.headers["Authorization"] = f"Bearer {self.bearer}"
+        return request
+
+    def _title(self, page: str) -> str:
+        """What a page says it is, without the token: a server may send back what it was sent."""
+        found = re.search(r"<title[^>]*>(.*?)</title>", page, re.IGNORECASE | re.DOTALL)
+        text = html.unescape(found[1]) if found else re.sub(r"<[^>]*>", " ", page)
+        text = text.replace(self.bearer, "…") if self.bearer else text
+        return _without_keys(" ".join(text.split()))[:80]
 
     def _receive(self, response: Any, file: IO[bytes]) -> None:
         most, declared = self.expected or self.limit, _declared(response)
@@ -128,11 +148,11 @@ class Downloader:
         for chunk in self._chunks(response, ends_early=total is not None):
             if not done and looks_like_html(chunk):
                 raise DownloadError(
-                    f"a web page came instead of the file: {_title(chunk.decode('utf-8', 'replace'))!r}"
+                    f"the server sent a web page instead of the file: {self._title(chunk.decode('utf-8', 'replace'))!r}"
                 )
             done += len(chunk)
             if done > most:
-                raise DownloadError(f"expected at most {most} bytes, more came; cut off")
+                raise DownloadError(f"expected at most {most} bytes, the server sends more; stopped")
             file.write(chunk)
             digest.update(chunk)
             self.progress(done, total)
@@ -163,7 +183,7 @@ class Downloader:
             if elapsed < self.patience:
                 continue
             if arrived < SLOWEST * elapsed:
-                raise DownloadError(f"only {arrived} bytes came in {elapsed:.0f} s; the connection has stalled")
+                raise DownloadError(f"only {arrived} bytes arrived in {elapsed:.0f} s; the connection has stalled")
             since, arrived = time.monotonic(), 0
 
 
@@ -173,7 +193,18 @@ def _cause(error: BaseException) -> str:
     while inner := _inner(chain[-1]):
         chain.append(inner)
     words = [link.strerror for link in chain if isinstance(link, OSError) and link.strerror]
-    return words[-1] if words else one_line(chain[-1], 120)
+    return words[-1] if words else _without_keys(one_line(chain[-1], 4000))[:120]
+
+
+def _without_keys(text: str) -> str:
+    """Without names and queries of addresses: either may be a key to the file."""
+    return re.sub(r"\?[^\s'\"<>]+", "", re.sub(r"//[^\s/@]+@", "//", text))
+
+
+def _status(status: int) -> str:
+    """It and what it is called; a server's own words may be anything."""
+    known = [each.phrase for each in HTTPStatus if each == status]
+    return " ".join([str(status), *known])
 
 
 def _inner(error: BaseException) -> BaseException | None:
@@ -193,12 +224,6 @@ def _is_page(response: Any) -> bool:
 def looks_like_html(start: bytes) -> bool:
     """Whether a body begins as a web page does; no format of weights begins with an angle bracket."""
     return bool(re.match(rb"\s*<(!doctype|html|head|\?xml)", start[:256], re.IGNORECASE))
-
-
-def _title(page: str) -> str:
-    found = re.search(r"<title[^>]*>(.*?)</title>", page, re.IGNORECASE | re.DOTALL)
-    text = html.unescape(found[1]) if found else re.sub(r"<[^>]*>", " ", page)
-    return " ".join(text.split())[:80]
 
 
 def confirmation(page: str, url: str) -> tuple[str, dict[str, str]] | None:

@@ -119,7 +119,7 @@ class Race:
             row = replace(row, bytes=_bytes(Path(arguments["path"])))
             predictor = IsolatedPredictor(contestant.opener, arguments, contestant.environment, self.limit)
             ready[contestant.name] = predictor
-            results = predictor(self._fed(predictor))
+            results = predictor(self._input_for(predictor))
             facts = {key: str(value) for key, value in predictor.facts.items()}
             row = replace(row, load=predictor.load, facts=facts)
             return self._judged(row, {k: v[:1] for k, v in results.items()}, predictor.embedded)
@@ -128,7 +128,7 @@ class Race:
                 ready.pop(contestant.name).close()
             return _failed(row, error)
 
-    def _fed(self, predictor: IsolatedPredictor) -> np.ndarray:
+    def _input_for(self, predictor: IsolatedPredictor) -> np.ndarray:
         """The tensor or, for a file that takes pictures, the photograph in 8 bits; as often as its batch asks for."""
         embedded = predictor.embedded
         x = self._pixels(embedded).transpose(2, 0, 1)[None] if embedded else self.x
@@ -166,7 +166,7 @@ class Race:
     ) -> dict[str, list[float]]:
         """Seconds of each run. A first round, which allocates and compiles, is not counted."""
         times: dict[str, list[float]] = {name: [] for name in ready}
-        inputs = {name: self._fed(predictor) for name, predictor in ready.items()}
+        inputs = {name: self._input_for(predictor) for name, predictor in ready.items()}
         for turn in range(runs + 1):
             tell(f"round {turn} of {runs}")
             for name in list(ready):

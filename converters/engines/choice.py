@@ -176,8 +176,8 @@ class _Engine:
                 except U2ZooError as error:
                     rows = [_row(self.found[name], None, str(error)) if row["engine"] == name else row for row in rows]
         if self.device != CPU:
-            told = f"--device {self.device}: "
-            struck = "; ".join(f"{row['runtime']}: {row['error'].removeprefix(told)}" for row in rows)
+            prefix = f"--device {self.device}: "
+            struck = "; ".join(f"{row['runtime']}: {row['error'].removeprefix(prefix)}" for row in rows)
             raise OptionError(f"--device {self.device}: nothing ran there: {struck}")
         return self._opened(self.usual, checkpoint, rows), self._choice(self.usual, rows, new=True)
 

@@ -107,11 +107,13 @@ def runtime_named(name: str) -> str:
 
     Raises UnknownNameError.
     """
+    allowed = (AUTO, TORCH, *FORMATS)
+    if name in allowed:
+        return name
     packages = {Candidate(fmt.name, fmt).runtime: fmt.name for fmt in FORMATS.values() if fmt.engine}
-    found = packages.get(name, name)
-    if found not in (AUTO, TORCH, *FORMATS):
-        raise UnknownNameError("runtime", name, [AUTO, TORCH, *FORMATS])
-    return found
+    if name not in packages:
+        raise UnknownNameError("runtime", name, list(allowed))
+    return packages[name]
 
 
 def candidate(name: str) -> Candidate:

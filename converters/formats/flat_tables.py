@@ -14,6 +14,7 @@ __all__ = ["Aligned", "Packed", "Table", "packed", "root"]
 
 LONGEST_TEXT = 1 << 20  # bytes
 ALIGNMENT = 16  # bytes, of `Aligned`
+MOST_TABLES = 1 << 16  # of one list: entries may lead to the same table, so a file need not be large for many
 
 
 class Table:
@@ -44,11 +45,24 @@ class Table:
     def flag(self, field: int) -> bool:
         return bool(self.byte(field))
 
+    def unsigned(self, field: int, default: int = 0) -> int:
+        return int(self._scalar("<I", field, default))
+
+    def short(self, field: int, default: int = 0) -> int:
+        return int(self._scalar("<h", field, default))
+
+    def long(self, field: int, default: int = 0) -> int:
+        """Of 64 bits without a sign."""
+        return int(self._scalar("<Q", field, default))
+
     def real(self, field: int, default: float = 0.0) -> float:
         return self._scalar("<f", field, default)
 
-    def text(self, field: int) -> str:
-        return self._text(self._target(self.fields[field])) if field in self.fields else ""
+    def double(self, field: int, default: float = 0.0) -> float:
+        return self._scalar("<d", field, default)
+
+    def text(self, field: int, longest: int = LONGEST_TEXT) -> str:
+        return self._text(self._target(self.fields[field]), longest) if field in self.fields else ""
 
     def texts(self, field: int) -> list[str]:
         return [self._text(self._target(place)) for place in self._places(field)]
@@ -59,8 +73,12 @@ class Table:
             raise ValueError(f"field {field} is missing")
         return Table(self.content, self._target(self.fields[field]))
 
-    def tables(self, field: int) -> list["Table"]:
-        return [Table(self.content, self._target(place)) for place in self._places(field)]
+    def tables(self, field: int, most: int = MOST_TABLES) -> list["Table"]:
+        """Raises ValueError where there are more than `most`."""
+        places = self._places(field)
+        if len(places) > most:
+            raise ValueError(f"a list of {len(places)} tables")
+        return [Table(self.content, self._target(place)) for place in places]
 
     def array(self, field: int, dtype: str) -> np.ndarray:
         """A list of numbers, in the file's own memory; empty where there is none."""
@@ -89,9 +107,9 @@ class Table:
     def _target(self, place: int) -> int:
         return place + self._number("<I", place)
 
-    def _text(self, place: int) -> str:
+    def _text(self, place: int, longest: int = LONGEST_TEXT) -> str:
         size = self._number("<I", place)
-        if size > LONGEST_TEXT:
+        if size > longest:
             raise ValueError(f"a text of {size} bytes")
         return bytes(self._bytes(place + 4, size)).decode()
 
@@ -104,7 +122,7 @@ class Table:
         return self.content[place : place + size]
 
 
-def root(content: bytes) -> Table:
+def root(content: bytes | memoryview) -> Table:
     """The outermost table. Raises ValueError."""
     view = memoryview(content)
     if len(view) < 8:
@@ -126,13 +144,13 @@ class Aligned:
     array: np.ndarray
 
 
-def packed(table: Packed, identifier: bytes = b"") -> bytearray:
+def packed(table: Packed, head: bytes = b"") -> bytearray:
     """The file whose outermost table this is; the same on every machine. Lists of numbers are little-endian arrays.
 
     Args:
-        identifier: four bytes by which a kind of file is known; not every kind has one.
+        head: what stands before the tables, behind the offset of the outermost one: an identifier, and more.
     """
-    content = bytearray(4) + identifier
+    content = bytearray(4) + head
     _point(content, 0, _put_table(content, table))
     return content
 
@@ -151,6 +169,8 @@ def _put_table(content: bytearray, table: Packed) -> int:
     content += bytes(len(content) % 2) + struct.pack(f"<{len(fields)}H", *fields)
     start = len(content) - 2 * len(fields)
     content += bytes(-len(content) % 4)
+    if 8 in sizes.values() and len(content) % 8 == 0:  # the first of 64 bits stands 4 behind the table's beginning
+        content += bytes(4)
     place = len(content)
     content += struct.pack("<i", place - start) + bytes(size - 4)
     for field, scalar in scalars.items():
@@ -177,8 +197,13 @@ def _put(content: bytearray, value: Any) -> int:
     """Appends a table, a text or a list; returns its place."""
     if isinstance(value, Packed):
         return _put_table(content, value)
-    content += bytes(-(len(content) + 4) % ALIGNMENT if isinstance(value, Aligned) else -len(content) % 4)
-    value = value.array if isinstance(value, Aligned) else value
+    if isinstance(value, Aligned):
+        content += bytes(-(len(content) + 4) % ALIGNMENT)
+        value = value.array
+    else:
+        content += bytes(-len(content) % 4)
+        if isinstance(value, np.ndarray) and value.itemsize == 8 and len(content) % 8 == 0:
+            content += bytes(4)
     place = len(content)
     if isinstance(value, str):
         text = value.encode()

@@ -75,6 +75,7 @@ class Keras(_KerasFile):
     name = "keras"
     title = "Keras 3"
     suffix = ".keras"
+    unit_bytes, writing_seconds = 14000, 10
     signature = Signature(members=("model.weights.h5", "config.json"))
     extra = "keras"
     packages = ("torch", "keras", "tensorflow")
@@ -93,6 +94,7 @@ class H5(_KerasFile):
     name = "h5"
     title = "Keras HDF5"
     suffix = ".h5"
+    unit_bytes, writing_seconds = 11000, 10
     also = (".hdf5",)
     signature = Signature(re.compile(rb"\x89HDF\r\n\x1a\n"))
     extra = "h5"

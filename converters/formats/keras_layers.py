@@ -69,7 +69,7 @@ def from_layers(
     note = assumed(arch, blocks=blocks)
     meta = {"dilation": note} if note else {}
     found = settled(Checkpoint.from_state(state, arch=arch, meta=meta), [placed.index(n) for n in range(len(placed))])
-    return _noted(found.unfold(), told=epsilon is not None or not norms)
+    return _noted(found.unfold(), stated=epsilon is not None or not norms)
 
 
 def _sorted(convolutions: Sequence[Conv]) -> _Parts:
@@ -115,6 +115,6 @@ def _norm(arrays: Mapping[str, np.ndarray], epsilon: float | None) -> dict[str, 
     return found
 
 
-def _noted(checkpoint: Checkpoint, *, told: bool) -> Checkpoint:
+def _noted(checkpoint: Checkpoint, *, stated: bool) -> Checkpoint:
     found = Checkpoint(named(checkpoint.arch), checkpoint.state, checkpoint.meta)
-    return found if told else found.with_meta(epsilon=UNKNOWN_EPSILON)
+    return found if stated else found.with_meta(epsilon=UNKNOWN_EPSILON)

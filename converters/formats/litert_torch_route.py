@@ -32,9 +32,8 @@ def convert_with_litert_torch(checkpoint: Checkpoint, path: Path, options: Optio
     if place is None or place.origin is None:
         raise MissingExtraError("--via litert-torch", "torch", "torch")
     folded = checkpoint.fold()
-    arrays: dict[str, Any] = dict(folded.state)
     with scratch_folder() as folder, open_tool("litert-torch") as tool:
-        np.savez(Path(folder, "state.npz"), **arrays)
+        np.savez(Path(folder, "state.npz"), **dict[str, Any](folded.state))
         report("litert-torch: converting")
         request = {
             "folder": folder,

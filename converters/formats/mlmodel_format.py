@@ -27,6 +27,7 @@ class MLModel(Format):
     name = "mlmodel"
     title = "Core ML neural network"
     suffix = ".mlmodel"
+    unit_bytes, writing_seconds = 182, 19
     own_notes = ("com.apple.coreml.",)
     extra = "coreml"
     packages = ("torch", "coremltools")

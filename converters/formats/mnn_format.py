@@ -27,6 +27,7 @@ class Mnn(Format):
     name = "mnn"
     title = "MNN model"
     suffix = ".mnn"
+    unit_bytes, writing_seconds = 460, 1
     extra = "mnn"
     packages = ("torch", "MNN")
     running = ("MNN",)

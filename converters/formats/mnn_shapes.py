@@ -125,12 +125,12 @@ def _input(op: Operation, given: list[Shape]) -> Shape:
     table = op.given(Parameter.Input)
     dims = tuple(table.array(0, "<i4").tolist())
     kind, layout = table.integer(1, DataType.float), table.byte(2, Layouts.NC4HW4)
-    _need(not given and len(dims) == 4 and layout in (Layouts.NCHW, Layouts.NC4HW4), op, f"is fed {dims}, {layout}")
+    _need(not given and len(dims) == 4 and layout in (Layouts.NCHW, Layouts.NC4HW4), op, f"gets {dims}, {layout}")
     if kind not in (DataType.float, DataType.uint8):
         raise CheckpointError(f"takes values of type {kind}; float32 or uint8 is needed")
     if any(not 1 <= side <= LARGEST_SIDE for side in dims[2:]):
         raise CheckpointError(f"takes {dims}; one file takes one size here, of sides up to {LARGEST_SIDE}")
-    _need(1 <= dims[1] <= LARGEST_SIDE and dims[0] <= LARGEST_SIDE, op, f"is fed {dims}")
+    _need(1 <= dims[1] <= LARGEST_SIDE and dims[0] <= LARGEST_SIDE, op, f"gets {dims}")
     return max(dims[0], 1), *dims[1:]
 
 
@@ -193,7 +193,7 @@ def _resized(op: Operation, given: list[Shape], wanted: np.ndarray | None) -> Sh
     if len(given) == 2:
         if wanted is None:
             raise CheckpointError(f"{op.name!r}: its size is computed while the model runs; not run here")
-        _need(wanted.size == 4, op, f"is told a size by {wanted.size} numbers")
+        _need(wanted.size == 4, op, f"gets a size of {wanted.size} numbers")
         scaled = wanted.dtype.kind == "f"
         result = [int(n * side) if scaled else int(n) for n, side in zip(wanted[2:], sides, strict=True)]
     else:

@@ -29,6 +29,7 @@ class Ncnn(Format):
     name = "ncnn"
     title = "ncnn model"
     suffix = "_ncnn"
+    unit_bytes, writing_seconds = 240, 1
     also = (".param",)
     is_folder = True
     marker = "model.ncnn.param"

@@ -35,6 +35,7 @@ class Onnx(Format):
     name = "onnx"
     title = "ONNX"
     suffix = ".onnx"
+    unit_bytes, writing_seconds = 570, 1
     signature: ClassVar[Signature | None] = Signature(START)
     extra = "onnx"
     packages = ("torch", "onnx", "onnxruntime")

@@ -31,6 +31,7 @@ class OpenVINO(Format):
     name = "openvino"
     title = "OpenVINO IR"
     suffix = "_openvino"
+    unit_bytes, writing_seconds = 3800, 6
     also = (".xml",)
     is_folder = True
     marker = "model.xml"
@@ -127,7 +128,7 @@ class _Runtime(Predictor):
 
     Args:
         path: an `.xml` file.
-        device: OpenVINO's name of it; another than the processor is fed several photographs at once.
+        device: OpenVINO's name of it; another than the processor gets several photographs at once.
     """
 
     def __init__(self, path: Path, device: str = "CPU"):

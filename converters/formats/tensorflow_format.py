@@ -51,6 +51,7 @@ class SavedModel(TensorFlowFormat):
     name = "savedmodel"
     title = "TensorFlow SavedModel"
     suffix = "_savedmodel"
+    unit_bytes, writing_seconds = 7600, 9
     is_folder = True
     marker = MARKER
     extra = "savedmodel"

@@ -33,6 +33,7 @@ class TFLite(TensorFlowFormat):
     name = "tflite"
     title = "TFLite"
     suffix = ".tflite"
+    unit_bytes, writing_seconds = 860, 12
     companion = ".kt"
     signature = Signature(re.compile(rb".{4}TFL3", re.S))
     extra = "tflite"
@@ -50,7 +51,7 @@ class TFLite(TensorFlowFormat):
     bounds = {
         "fp16": MaskBound(iou=0.990, worst=0.975, mae=0.003),
         "int8": MaskBound(iou=0.990, worst=0.975, mae=0.005),
-        W8A8: MaskBound(iou=0.985, worst=0.95, mae=0.01),
+        W8A8: MaskBound(iou=0.985, worst=0.95, mae=0.01),  # what is asked for; not measured on u2netp yet
     }
 
     def settle(self, asked: Options) -> Options:

@@ -55,6 +55,7 @@ class TorchScript(_TorchFile):
     name = "torchscript"
     title = "TorchScript"
     suffix = ".torchscript"
+    unit_bytes, writing_seconds = 4400, 5
     also = (".pt", ".ptl")
     signature = Signature(members=("/data.pkl", "/constants.pkl"))
 
@@ -101,6 +102,7 @@ class PT2(_TorchFile):
     name = "pt2"
     title = "torch.export"
     suffix = ".pt2"
+    unit_bytes, writing_seconds = 15500, 5
     signature = Signature(members=("/models/model.json", "/archive_format"))
 
     def write(self, checkpoint: Checkpoint, path: Path, options: Options) -> None:

@@ -51,6 +51,7 @@ class Pth(_WeightFile):
     name = "pth"
     title = "Torch state dict"
     suffix = ".pth"
+    unit_bytes, writing_seconds = 1700, 2
     also = (".pt",)
     signature = TORCH
 
@@ -83,6 +84,7 @@ class Safetensors(_WeightFile):
     name = "safetensors"
     title = "safetensors"
     suffix = ".safetensors"
+    unit_bytes, writing_seconds = 650, 1
     signature = SAFETENSORS
     extra = "torch"
     packages = ("safetensors", "torch")

@@ -132,7 +132,7 @@ class Graph:
             return kernel
         reached = self._joined(fusion.inputs[0], sides)
         if sorted(reached) != sorted(sides) or kernel.shape[1] % len(sides):
-            raise CheckpointError("its side outputs are fused in an order that cannot be told")
+            raise CheckpointError("the order in which its side outputs are fused is unknown")
         parts = kernel.reshape(kernel.shape[0], len(sides), -1, *kernel.shape[2:])[:, [reached.index(s) for s in sides]]
         return np.ascontiguousarray(parts.reshape(kernel.shape))
 

@@ -109,15 +109,15 @@ def _accept(door: socket.socket, key: bytes, process: subprocess.Popen, log: IO[
 
 def _has(caller: socket.socket, key: bytes, end: float) -> bool:
     """Whether the first that comes from there is the key."""
-    end, came = min(end, time.monotonic() + PATIENCE), b""
+    end, received = min(end, time.monotonic() + PATIENCE), b""
     with contextlib.suppress(OSError):
-        while len(came) < KEY and (left := end - time.monotonic()) > 0:
+        while len(received) < KEY and (left := end - time.monotonic()) > 0:
             caller.settimeout(left)
-            part = caller.recv(KEY - len(came))
+            part = caller.recv(KEY - len(received))
             if not part:
                 break
-            came += part
-    return hmac.compare_digest(came, key)
+            received += part
+    return hmac.compare_digest(received, key)
 
 
 def _connection(caller: socket.socket) -> Connection:

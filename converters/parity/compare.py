@@ -171,7 +171,7 @@ def divergence(predictor: Predictor, reference: Reference, coarse: bool = False)
     """The first unit whose activation differs by more than rounding explains; None when none can be seen.
 
     Rounding: a relative error (L2) of ten times Torch float32's own against float64, at least 1e-4, or 5e-2 at a
-    reduced precision. A file with a profile in its graph is fed a picture, Torch what the profile makes of it.
+    reduced precision. A file with a profile in its graph gets a picture, Torch what the profile makes of it.
     """
     given = x = reference.inputs[:1]
     if predictor.embedded:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from u2net_zoo.checkpoint import Checkpoint
+from u2net_zoo.preprocessing import Profile
 
 from .. import sample_images
 from ..embedded import EmbeddedPreprocessing
@@ -88,7 +89,7 @@ class _Search:
 
     def __init__(self, checkpoint: Checkpoint, options: Options, embedded: EmbeddedPreprocessing | None):
         self.options = options
-        self.profile = embedded.profile if embedded else None
+        self.profile: Profile | None = embedded.profile if embedded else None
         folded = checkpoint.fold()
         given = to_pixels(folded, self.profile) if self.profile else folded
         self.inputs = self._inputs(given, options.size or DEFAULT_SIZE)

@@ -7,7 +7,18 @@
 (True, 'normalised tensor', None)
 """
 
-from .result import DECADES, PictureError, VerificationResult
-from .verifier import Verifier
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .result import DECADES, PictureError, VerificationResult
+    from .verifier import Verifier
 
 __all__ = ["DECADES", "PictureError", "VerificationResult", "Verifier"]
+
+
+def __getattr__(name: str) -> Any:
+    """Imported when it is asked for: a session asks this package what a file takes, and no more."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(".verifier" if name == "Verifier" else ".result", __name__), name)

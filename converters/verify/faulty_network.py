@@ -58,7 +58,7 @@ class FaultyNetwork:
             runtimes make them. Torch's own float16 takes 120 s for full-size u2net where a processor has none, this
             less than a second (2026-11-26).
         weights: checkpoint -> the checkpoint that the file holds instead.
-        feed: sample -> what is fed instead of its `x`.
+        feed: sample -> the input instead of its `x`.
         final: the final activation, where it is not the checkpoint's own.
         answer: what is done to every map at the end.
     """

@@ -1,4 +1,4 @@
-"""What a file wants to be fed: the normalised tensor, or pixels that it normalises itself. Worked out, not guessed."""
+"""Which input a file takes: the normalised tensor, or pixels that it normalises itself. Worked out, not guessed."""
 
 import functools
 from collections.abc import Iterator, Sequence
@@ -77,7 +77,7 @@ def coloured(image: Image.Image) -> bool:
 
 
 class PixelInputAdapter(WrappedPredictor):
-    """A predictor that takes pixels, fed as one that takes the normalised tensor: the normalisation is undone.
+    """A predictor that takes pixels, called as one that takes the normalised tensor: the normalisation is undone.
 
     Args:
         scale: what a pixel of full brightness is.
@@ -130,7 +130,7 @@ class Run:
 
     @property
     def distance(self) -> float:
-        """Low for how the file wants to be fed, where it shows what is wrong with itself; pixels need a clear lead."""
+        """Low for the file's own convention, where it shows what is wrong with itself; pixels need a clear lead."""
         return round(
             self.mean if self.convention.scale is None else self.mean / CLEARLY, 4
         )  # scales may not matter to it
@@ -151,7 +151,7 @@ def _row(maps: Outputs, n: int) -> Outputs:
 
 
 def runs(predictor: Predictor, reference: Reference, profile: Profile) -> Iterator[Run]:
-    """The file under each way to feed it, the normalised tensor first."""
+    """The file under each input convention, the normalised tensor first."""
     samples = [Sample(x[None], profile=profile) for x in reference.inputs]
     yield Run(predictor, reference, INPUT_CONVENTIONS[0], samples)
     if reference.checkpoint.arch.in_ch != 3:

@@ -16,7 +16,7 @@ from .faulty_network import FaultyNetwork, Sample
 
 __all__ = ["KNOWN_FAULTS", "KnownFault"]
 
-KERAS_EPS = 1e-3  # what Keras' BatchNormalization takes when it is not told
+KERAS_EPS = 1e-3  # what Keras' BatchNormalization takes by default
 
 
 @dataclass(frozen=True)
@@ -78,18 +78,18 @@ def _eps(checkpoint: Checkpoint) -> Checkpoint:
     return replace(checkpoint, state=state)
 
 
-def _fed(change: Callable[[Sample], np.ndarray]) -> FaultyNetwork:
-    """Fed something else; only colour photographs can be."""
+def _with_input(change: Callable[[Sample], np.ndarray]) -> FaultyNetwork:
+    """The network with another input, of colour photographs."""
     return FaultyNetwork(feed=lambda sample: change(sample) if sample.coloured else sample.x)
 
 
 def _one_std(value: float) -> FaultyNetwork:
-    return _fed(lambda s: (s.scaled - s.per_channel(s.profile.mean)) / value)
+    return _with_input(lambda s: (s.scaled - s.per_channel(s.profile.mean)) / value)
 
 
 def _image_type(std: float) -> FaultyNetwork:
     """What Core ML's image inputs can do by themselves: one scale for all channels, and a bias for each."""
-    return _fed(lambda s: (s.scaled * s.peak - s.per_channel(s.profile.mean)) / std)
+    return _with_input(lambda s: (s.scaled * s.peak - s.per_channel(s.profile.mean)) / std)
 
 
 def _sigmoid(x: np.ndarray) -> np.ndarray:
@@ -121,20 +121,20 @@ KNOWN_FAULTS = (
     KnownFault("inverted (1 - mask)", "the output", FaultyNetwork(answer=lambda m: 1 - m)),
     KnownFault("min-max normalised in the file", "the output", FaultyNetwork(answer=_minmax)),
     KnownFault("0..255 instead of 0..1", "the output", FaultyNetwork(answer=lambda m: 255 * m)),
-    KnownFault("red and blue swapped (BGR)", "the input", _fed(lambda s: s.normalised(s.scaled[:, ::-1]))),
-    KnownFault("channels of the first kernel reversed (BGR)", "the input", _fed(lambda s: s.x[:, ::-1])),
+    KnownFault("red and blue swapped (BGR)", "the input", _with_input(lambda s: s.normalised(s.scaled[:, ::-1]))),
+    KnownFault("channels of the first kernel reversed (BGR)", "the input", _with_input(lambda s: s.x[:, ::-1])),
     KnownFault(
-        "divided by 255 instead of by the maximum", "the input", _fed(lambda s: s.normalised(s.scaled * s.peak))
+        "divided by 255 instead of by the maximum", "the input", _with_input(lambda s: s.normalised(s.scaled * s.peak))
     ),
     KnownFault(
         "divided by 255, red and blue swapped (BGR)",
         "the input",
-        _fed(lambda s: s.normalised(s.scaled[:, ::-1] * s.peak)),
+        _with_input(lambda s: s.normalised(s.scaled[:, ::-1] * s.peak)),
     ),
     KnownFault(
         "divided by 255, the standard deviation folded into the first kernel, as OpenVINO does",
         "the input",
-        _fed(lambda s: s.scaled * s.peak - s.per_channel(s.profile.mean)),
+        _with_input(lambda s: s.scaled * s.peak - s.per_channel(s.profile.mean)),
     ),
     KnownFault("one standard deviation for all channels (0.2260)", "the input", _one_std(0.226)),
     KnownFault("one standard deviation for all channels (0.2250)", "the input", _one_std(0.225)),
@@ -142,8 +142,8 @@ KNOWN_FAULTS = (
     KnownFault("divided by 255, one standard deviation (0.2260), as Core ML's scale", "the input", _image_type(0.226)),
     KnownFault("divided by 255, one standard deviation (0.2250), as Core ML's scale", "the input", _image_type(0.225)),
     KnownFault("divided by 255, one standard deviation (0.2290), as Core ML's scale", "the input", _image_type(0.229)),
-    KnownFault("mean and standard deviation left out", "the input", _fed(lambda s: s.scaled)),
-    KnownFault("mean and standard deviation 0.5", "the input", _fed(lambda s: (s.scaled - 0.5) / 0.5)),
+    KnownFault("mean and standard deviation left out", "the input", _with_input(lambda s: s.scaled)),
+    KnownFault("mean and standard deviation 0.5", "the input", _with_input(lambda s: (s.scaled - 0.5) / 0.5)),
     KnownFault(
         "batch norm's epsilon 1e-3 instead of 1e-5 (Keras' default)", "the weights", FaultyNetwork(weights=_eps)
     ),

@@ -41,7 +41,7 @@ class VerificationResult:
     Attributes:
         bytes: size on disk.
         size: (H, W) at which it was run.
-        takes: what it is fed, a name in `INPUT_CONVENTIONS`, and the integers in which it takes it, if it does.
+        takes: its input convention, a name in `INPUT_CONVENTIONS`, and the integers in which it takes it, if it does.
         precision: what it is held to: fp32, or the reduced precision that explains its differences.
         report: the same tensor.
         pictures: the same photographs.

@@ -40,9 +40,9 @@ class Found:
 
 
 class Search:
-    """Suspects against a file under each way to feed it, until one explains the difference or the work is spent.
+    """Suspects against a file under each input convention, until one explains the difference or the work is spent.
 
-    Suspects are tried one by one on the sample on which most differs, under every way to feed the file; then the best
+    Suspects are tried one by one on the sample on which most differs, under every input convention; then the best
     in pairs; then those that make a difference of the same kind. One is believed when it explains the other samples as
     well and its own answer is more than a constant; a pair when it leaves a small part of what one of them leaves.
 
@@ -84,7 +84,7 @@ class Search:
         return None
 
     def _enough(self, trial: "_Trial") -> bool:
-        """More is left where the file is fed wrongly."""
+        """More is left where the input convention is wrong."""
         found = trial.found
         return found is not None and found.explanation.left < max(EXPLAINS * self.mean, trial.run.rounding)
 
@@ -191,7 +191,7 @@ class _Trial:
         return varied
 
     def _matters(self, suspect: KnownFault) -> bool:
-        """False where what would be fed is what is fed: a photograph whose maximum is 255, a network of one channel."""
+        """False where the input would be the same: a photograph whose maximum is 255, a network of one channel."""
         feed, sample = suspect.rules.feed, self.first.sample
         return feed is None or not np.allclose(feed(sample), sample.x, rtol=0, atol=1e-4)
 

@@ -85,7 +85,7 @@ class Agreement:
             return f"agrees with its weights as {self.precision} on {self._outputs()}: {self.masks.summary()}"
         if self.ok:
             return f"agrees with its weights on {self._outputs()}: max|Δ| {self.max_abs:.1e}"
-        text = f"differs from its weights{self._fed()}: max|Δ| {self.max_abs:.1e}, mean {self.mean_abs:.1e}"
+        text = f"differs from its weights{self._input_note()}: max|Δ| {self.max_abs:.1e}, mean {self.mean_abs:.1e}"
         text = f"{text}; {self.masks.summary(self.masks.bound)}" if self.masks else text
         if self.explanation is None:
             passed = f" ({self.untried} were not tried, to keep it short)" if self.untried else ""
@@ -94,10 +94,10 @@ class Agreement:
 
     def _outputs(self) -> str:
         count = len(self.outputs)
-        return f"{count} output{'s' if count > 1 else ''}{self._fed()}"
+        return f"{count} output{'s' if count > 1 else ''}{self._input_note()}"
 
-    def _fed(self) -> str:
-        return "" if self.convention == INPUT_CONVENTIONS[0].name else f", fed {self.convention}"
+    def _input_note(self) -> str:
+        return "" if self.convention == INPUT_CONVENTIONS[0].name else f", input {self.convention}"
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self) | {"summary": self.summary()}
@@ -159,7 +159,7 @@ def _compared(fmt: Format, predictor: Predictor, reference: Reference) -> Agreem
     if reduced.ok or _tells(near) or not near.mean < TELLS:
         known = quantised(checkpoint, near.mean) or blank(near.evidence)
         return reduced if reduced.ok else replace(reduced, explanation=known, untried=search.untried)
-    return replace(reduced, skipped="its weights answer next to the same everywhere, as it does: that tells nothing")
+    return replace(reduced, skipped="its weights answer next to the same everywhere, as it does: that proves nothing")
 
 
 def _tells(run: Run) -> bool:

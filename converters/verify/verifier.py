@@ -111,7 +111,7 @@ class Verifier:
             for fed in runs(remote, reference, self.profile):
                 report = judge(fed.named(fed.names), fed.reference)
                 if report.ok:
-                    return _judged_fed(fed, report, fed.names)
+                    return _judgement(fed, report, fed.names)
                 tried.append((fed, report))
         except ArtifactError as error:
             raise ArtifactError(f"{path}: {str(error).removeprefix(f'{path}: ')}") from None
@@ -123,20 +123,20 @@ class Verifier:
         if bound := fmt.bound(said):
             reduced = judge(near.named(near.names), near.reference, bound)
             if reduced.ok:
-                return _judged_fed(near, reduced, near.names, precision=said)
+                return _judgement(near, reduced, near.names, precision=said)
         weights = self._weights(path)
         if weights.are is Weights.OTHER_NETWORK:  # no rule of a network explains another one
-            return _judged_fed(fed, report, fed.names, diagnosis=Diagnosis(None, None, weights))
+            return _judgement(fed, report, fed.names, diagnosis=Diagnosis(None, None, weights))
         search = Search([one for one, _ in tried], self.checkpoint, work=math.inf)
         if found := search.found:
             return self._explained(fmt, path, found.run, found.explanation, found.names)
         if "fp16" in fmt.bounds and held and self._holds_float16(held):
             half = judge(fed.named(fed.names), fed.reference, fmt.bounds["fp16"])
             if half.ok:
-                return _judged_fed(fed, half, fed.names, precision="fp16")
+                return _judgement(fed, half, fed.names, precision="fp16")
         if held and (known := quantised(held, near.mean)):
             return self._explained(fmt, path, near, known, near.names)
-        return _judged_fed(fed, report, fed.names, diagnosis=self._diagnosis(path, fed, blank(fed.evidence)))
+        return _judgement(fed, report, fed.names, diagnosis=self._diagnosis(path, fed, blank(fed.evidence)))
 
     def _holds_float16(self, held: Checkpoint) -> bool:
         """Whether the file's weights are the checkpoint's, each rounded to float16."""
@@ -161,9 +161,9 @@ class Verifier:
         precision = explanation.precision or "fp32"
         report = judge(fed.named(names), fed.reference, fmt.bounds.get(precision))
         if report.ok:
-            return _judged_fed(fed, report, names, precision=precision)
+            return _judgement(fed, report, names, precision=precision)
         diagnosis = self._diagnosis(path, fed, explanation)
-        return _judged_fed(fed, report, names, precision=precision, diagnosis=diagnosis)
+        return _judgement(fed, report, names, precision=precision, diagnosis=diagnosis)
 
     def _diagnosis(self, path: Path, fed: Run, explanation: Explanation | None) -> Diagnosis:
         coarse = explanation is not None and explanation.precision is not None
@@ -179,7 +179,7 @@ class Verifier:
             return WeightsFound(Weights.UNREADABLE, f" ({error})")
 
     def _own_profile(self, embedded: EmbeddedPreprocessing) -> Profile:
-        """The profile that belongs to the weights; the one in the graph where nobody knows, or both cannot be told."""
+        """The profile that belongs to the weights; the one in the graph where nobody knows, or neither is sure."""
         classes = len(self.profile.palette) or 1
         return self.profile if self.known and classes == embedded.classes else embedded.profile
 
@@ -221,7 +221,7 @@ class Verifier:
 
 @dataclass(frozen=True)
 class _Judged:
-    """How a file was fed, and what came of it; `named` answers under the network's names."""
+    """A file's input convention, and its outputs under it; `named` answers under the network's names."""
 
     takes: str
     named: Predictor
@@ -232,7 +232,7 @@ class _Judged:
     others: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
 
-def _judged_fed(fed: Run, report: Report, names: dict[str, str], **found: Any) -> _Judged:
+def _judgement(fed: Run, report: Report, names: dict[str, str], **found: Any) -> _Judged:
     named = Renamed(fed.raw, names, fed.reference.checkpoint.arch)
     takes = f"{fed.convention.name}, as {fed.raw.takes}" if fed.raw.takes else fed.convention.name
     return _Judged(takes, named, fed.histogram(), report, others=others(fed.evidence[0].results, names), **found)

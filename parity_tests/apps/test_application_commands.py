@@ -105,9 +105,9 @@ def test_a_profile_in_the_graph_and_one_that_is_named_win(pictures, artifact, tm
         assert json.loads(done.stdout)["profile"] == profile
 
 
-def test_help_says_how_files_are_fed():
+def test_help_says_which_profile_a_file_gets():
     text = " ".join(called("sky", "--help", env={**os.environ, "COLUMNS": "400"}).stdout.split())
-    assert "as skyseg is fed (sky) for a file" in text
+    assert "by default the catalog's or the file's own, else sky." in text
 
 
 def test_the_demo_is_fed_as_in_its_own_lines():

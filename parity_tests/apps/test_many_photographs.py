@@ -1,6 +1,8 @@
 """Many photographs: the same results as one by one, whatever breaks, is killed or is interrupted on the way."""
 
+import contextlib
 import csv
+import errno
 import json
 import os
 import signal
@@ -19,9 +21,10 @@ from support.photographs import photograph
 
 from converters import Options
 from u2net_zoo import Session
-from u2net_zoo.apps.batch.jobs import jobs_of
+from u2net_zoo.apps.batch.jobs import Job, jobs_of
 from u2net_zoo.apps.batch.journal import ROOM, journal
 from u2net_zoo.apps.batch.local import run
+from u2net_zoo.apps.batch.work import failure
 from u2net_zoo.apps.mask import Mask
 from u2net_zoo.errors import OptionError, OutputError, U2ZooError
 
@@ -102,6 +105,31 @@ def test_broken_photographs_are_counted_and_named(model, photographs, tmp_path):
     assert rows[0] == ["path", "error"]
     assert sorted(path for path, _ in rows[1:]) == [str(folder / "b.jpg"), str(folder / "c,d.jpg")]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [ROOM, "a.png"]
+
+
+def test_a_target_that_cannot_be_written_is_one_photographs_failure(model, photographs, tmp_path):
+    """A folder stands where b's result goes, a file where the folder of c's does."""
+    folder, out = tmp_path / "in", tmp_path / "out"
+    (folder / "c").mkdir(parents=True)
+    for name in ("a.jpg", "b.jpg", "c/c.jpg", "d.jpg"):
+        (folder / name).write_bytes((photographs / "00.jpg").read_bytes())
+    (out / "b.png").mkdir(parents=True)
+    (out / "c").touch()
+    done = called("mask", folder, "-o", out, "--recursive", "--model", model, "--workers", "1", "--json")
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1] == "error: 2 of 4 photographs failed; the others have their masks"
+    failed = json.loads(done.stdout)["failed"]
+    assert [row["image"] for row in failed] == [str(folder / "b.jpg"), str(folder / "c" / "c.jpg")]
+    assert all("cannot write there" in row["error"] for row in failed)
+    assert sorted(path.name for path in out.iterdir()) == [ROOM, "a.png", "b.png", "c", "d.png"]
+
+
+@pytest.mark.parametrize(("code", "ends"), [(errno.ENOSPC, True), (errno.EIO, True), (errno.EISDIR, False)])
+def test_a_full_disk_ends_a_run(code, ends):
+    error = OutputError("a.png: cannot write there")
+    error.__cause__ = OSError(code, "so")
+    with pytest.raises(OutputError) if ends else contextlib.nullcontext():
+        assert failure(3, Job("a.jpg", "a.png", "a.jpg"), error).error == "a.png: cannot write there"
 
 
 def test_a_killed_worker_is_replaced_and_what_kills_twice_is_an_error(model, photographs, tmp_path):

@@ -13,7 +13,7 @@ from support.commands import called, u2zoo
 from support.data import NANO
 
 from converters import FORMATS, convert
-from converters.conversion import formats_named
+from converters.planning.targets import formats_named
 from u2net_zoo.apps import APPLICATIONS
 
 FRAMEWORKS = (
@@ -60,13 +60,16 @@ COMMANDS = (
     "eval",
     "fetch",
     "formats",
+    "frames",
     "info",
     "list",
+    "publish",
     "serve",
     "tools",
     "train",
     "verify",
     "video",
+    "watch",
 )
 
 
@@ -80,6 +83,8 @@ def test_every_command_starts_and_explains_itself():
         assert code == 0, name
         assert re.search(rf"Usage: .*{name} \[OPTIONS\]", text), name
         assert "--json" in text or name in ("serve", "video", "train"), name
+        assert "Usage: u2zoo" in text, "not `python -m u2net_zoo`: examples and completion go by the program's name"
+        assert re.search(r"Examples:\n\n  # .+\n  u2zoo ", text), name
     assert ",".join(FORMATS) in "".join(said["convert"][1].split())
     for kind in APPLICATIONS.values():
         assert kind.title.rstrip(".") in " ".join(said[kind.name][1].split())
@@ -88,8 +93,20 @@ def test_every_command_starts_and_explains_itself():
 def test_help_names_every_command():
     done = called("--help")
     assert done.returncode == 0
-    listed = {line.split()[1] for line in done.stdout.splitlines() if re.match("│ [a-z]", line)}
-    assert listed == {*COMMANDS, *APPLICATIONS}
+    listed = [line.split()[1] for line in done.stdout.splitlines() if re.match("│ [a-z]", line)]
+    assert len(listed) == len(set(listed))
+    assert set(listed) == {*COMMANDS, *APPLICATIONS}
+
+
+def test_help_is_grouped_by_what_people_want():
+    lines = called("--help").stdout.splitlines()
+    panels = [line.strip("╭─╮ ") for line in lines if line.startswith("╭")]
+    assert panels == ["Options", "Convert and prove", "Use masks", "Train", "Serve"]
+    starts = {name: at for at, line in enumerate(lines) for name in panels if line.startswith(f"╭─ {name} ")}
+    place = {line.split()[1]: at for at, line in enumerate(lines) if re.match("│ [a-z]", line)}
+    assert starts["Use masks"] < min(place[name] for name in (*APPLICATIONS, "video"))
+    assert max(place[name] for name in (*APPLICATIONS, "video")) < starts["Train"] < place["train"] < starts["Serve"]
+    assert starts["Convert and prove"] < place["convert"] < place["verify"] < starts["Use masks"]
 
 
 def test_version_is_one_line():
@@ -229,10 +246,16 @@ def test_debug_shows_the_traceback(tmp_path):
     assert "Traceback" in done.stderr
 
 
-def test_without_a_command_the_help_is_enough():
+def test_the_programs_name_alone_says_what_it_is_and_how_to_begin():
     done = called()
-    assert (done.returncode, done.stderr) == (2, "")
-    assert "convert" in done.stdout
+    assert (done.returncode, done.stderr) == (0, "")
+    first, *_, last = done.stdout.splitlines()
+    assert first.endswith(".")
+    assert "U²-Net" in first
+    begun = [line.split()[1] for line in done.stdout.splitlines() if line.startswith("  u2zoo ")]
+    assert begun == ["convert", "mask", "verify"]
+    assert "u2zoo --help" in last
+    assert len(done.stdout.splitlines()) <= 15
 
 
 def test_every_weight_file_can_be_read_by_those_who_may_read_the_others(tmp_path):

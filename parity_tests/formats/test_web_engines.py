@@ -117,7 +117,7 @@ def mask(opened, photograph: Path) -> np.ndarray:
     opened.evaluate("document.getElementById('file').value = ''")  # choosing the same file again is no change
     opened.choose("#file", photograph)
     error = "document.getElementById('error')"
-    opened.wait_for(f"document.getElementById('facts').childNodes.length || !{error}.hidden", 300)
+    opened.wait_for(f"document.getElementById('facts').childNodes.length || {error}.textContent", 300)
     assert opened.evaluate(f"{error}.textContent") == ""
     return np.array(opened.evaluate("Array.from(u2zoo.mask())"), np.int16)
 
@@ -224,7 +224,7 @@ def test_threads_that_do_not_start_leave_one(browser, folder, session, astronaut
         assert is_the_networks(browser, session, astronaut)
         runs, note, said = browser.evaluate(ENGINE)
     assert runs == "wasm, one thread"
-    assert re.fullmatch(r"Several threads do not start \(.+ timeout: 300ms\); one does the work\.", note)
+    assert re.fullmatch(r"Several threads do not start \(.+ timeout: 300ms\); one thread does the work\.", note)
     assert said == note
 
 
@@ -261,7 +261,7 @@ def test_an_answer_that_is_not_the_networks_is_not_shown(with_card, tiny, tiny_f
         runs, note, said = with_card.evaluate(ENGINE)
     assert runs.startswith("wasm")
     reason = r"its answer is off by 0\.00\d+; 0\.002 is allowed"
-    assert re.fullmatch(rf"The graphics card is not used \({reason}\); the processor does it instead\.", note)
+    assert re.fullmatch(rf"The graphics card is not used \({reason}\); the processor is used instead\.", note)
     assert said == note
 
 

@@ -17,10 +17,10 @@ from support.npm import CONTENTS, small_registry
 from support.photographs import photograph
 
 from converters import FORMATS, Options, convert
-from converters.conversion import formats_named
 from converters.formats.web.onnxruntime_web import ARCHIVE, ENGINES, MEMBERS, _unpack, runtime
 from converters.formats.web.probe import BOUND, picture
 from converters.loading import format_of, read_source
+from converters.planning.targets import formats_named
 from u2net_zoo import Session
 from u2net_zoo.errors import DownloadError, OptionError
 

@@ -78,7 +78,7 @@ def levels(browser, photograph: Path) -> np.ndarray:
     browser.evaluate("document.getElementById('facts').replaceChildren()")
     browser.choose("#file", photograph)
     error = "document.getElementById('error')"
-    browser.wait_for(f"document.getElementById('facts').childNodes.length || !{error}.hidden", 60)
+    browser.wait_for(f"document.getElementById('facts').childNodes.length || {error}.textContent", 60)
     assert browser.evaluate(f"{error}.textContent") == ""
     return np.array(browser.evaluate("Array.from(u2zoo.mask())"), np.int16)
 

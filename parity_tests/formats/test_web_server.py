@@ -69,5 +69,5 @@ def test_what_is_no_port_is_one_line(folder, text):
 
 def test_more_than_a_port_is_one_line(folder):
     assert refused(folder, "8000", "127.0.0.1") == (
-        "error: 2 arguments came; python3 serve.py takes one, a port from 0 to 65535\n"
+        "error: 2 arguments; python3 serve.py takes one, a port from 0 to 65535\n"
     )

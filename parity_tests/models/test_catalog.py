@@ -18,8 +18,8 @@ from support.data import DATA, NANO, ROOT, needs
 from support.photographs import photograph
 
 from converters import convert
-from converters.conversion import _sized
 from converters.options import Options
+from converters.planning.targets import at_the_size_of
 from u2net_zoo import Session, catalog, load_torch
 from u2net_zoo.catalog import bundled, load_catalog
 from u2net_zoo.downloads import fetch
@@ -264,9 +264,9 @@ def test_a_name_is_a_source_everywhere(mine, tmp_path):
 
 
 def test_weights_convert_at_their_profiles_size(mine):
-    assert _sized("mine", Options()).size == (512, 512)
-    assert _sized("mine", Options(size=(64, 32))).size == (64, 32)
-    assert _sized(mine, Options()).size is None
+    assert at_the_size_of("mine", Options()).size == (512, 512)
+    assert at_the_size_of("mine", Options(size=(64, 32))).size == (64, 32)
+    assert at_the_size_of(mine, Options()).size is None
 
 
 def test_commands_take_names_too(mine, tmp_path):

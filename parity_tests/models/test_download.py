@@ -47,16 +47,16 @@ BAD = {
     "announces-more": "expected 300000 bytes, the server announces 300100; the file was replaced",
     "announces-less": "expected 300000 bytes, the server announces 299900; the file was replaced",
     "flipped": f"expected sha256 {SHA}, got (?!{SHA})[0-9a-f]{{64}}; the file was replaced, or damaged",
-    "endless": "expected at most 300000 bytes, more came; cut off",
+    "endless": "expected at most 300000 bytes, the server sends more; stopped",
     "missing": "HTTP 404 Not Found: the file has moved or is gone",
     "broken": "HTTP 500 Internal Server Error: the server is in trouble",
-    "page": "a web page came instead of the file: 'Sign in & go on'",
-    "disguised-page": "a web page came instead of the file: 'Sign in & go on'",
+    "page": "the server sent a web page instead of the file: 'Sign in & go on'",
+    "disguised-page": "the server sent a web page instead of the file: 'Sign in & go on'",
     "stalls": "no answer for 0.5 s",
     "silent": "no answer for 0.5 s",
-    "trickles": "bytes came in .* s; the connection has stalled",
+    "trickles": "bytes arrived in .* s; the connection has stalled",
     "circle": "TooManyRedirects",
-    "quota": "a web page came instead of the file: 'Google Drive - Quota exceeded'",
+    "quota": "the server sent a web page instead of the file: 'Google Drive - Quota exceeded'",
 }
 
 
@@ -104,7 +104,9 @@ def test_google_drives_warning_page_is_confirmed(server, home):
 
 
 def test_only_google_drive_is_confirmed(server):
-    with pytest.raises(DownloadError, match="a web page came instead of the file: 'Google Drive - Virus scan warning'"):
+    with pytest.raises(
+        DownloadError, match="the server sent a web page instead of the file: 'Google Drive - Virus scan warning'"
+    ):
         fetch(entry(source(f"{server.base}/uc?export=download&id=w.bin")))
     assert len(server.requests) == 1
 

@@ -11,9 +11,9 @@ from support.commands import called
 from support.data import NANO
 
 from converters import FORMATS, Options, convert, sample_images
-from converters.conversion import check_options
 from converters.formats.onnx_graph import onnx_bytes
 from converters.mask_errors import MaskBound, MaskErrors
+from converters.planning.targets import check_options
 from converters.quantise.equalise import equalised
 from converters.quantise.mixed_precision import fewest, ranked, ranking_size, stricter
 from converters.quantise.onnx_qdq import quantised

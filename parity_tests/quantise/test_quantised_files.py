@@ -15,10 +15,10 @@ from converters.formats.coreml_format import converted
 from converters.loading import read_source
 from converters.mask_errors import MaskBound, MaskErrors
 from converters.mil import Package
-from converters.quantise import onnx_int8 as onnx_plan
+from converters.quantise import integer_layers as integer_plan
 from converters.quantise.coreml_weights import compressed
+from converters.quantise.integer_layers import SMALL
 from converters.quantise.mixed_precision import Plan, plan_weights, replaced, stricter
-from converters.quantise.onnx_int8 import SMALL
 from converters.quantise.rounding import BITS, rounded
 from converters.quantise.sensitivity import LayerCost, SensitivityAnalysis
 from converters.verify import verifier as verify
@@ -28,10 +28,11 @@ from u2net_zoo.errors import ParityError
 from u2net_zoo.preprocessing import PROFILES
 
 SIZE = (128, 128)  # from here on the bundled network keeps the bounds: at 64x64 a pixel is too much of a mask
-WRITTEN = [("coreml", "palette4"), ("tflite", "int8"), ("onnx", "int8")]
+WRITTEN = [("coreml", "palette4"), ("tflite", "int8"), ("onnx", "int8"), ("executorch", "int8")]
 # Every one of these takes coremltools 12 s; quick: the plan, and how a kernel is stored.
 SLOW = [pytest.param(("coreml", scheme), marks=pytest.mark.full) for scheme in ("int8", "palette8", "palette6")]
 WEIGHTS_ONLY = ("coreml", "tflite")
+INTEGERS = ("onnx", "executorch")
 
 
 def bound(key: tuple[str, str]) -> MaskBound:
@@ -169,13 +170,13 @@ def test_verify_holds_a_file_to_the_precision_that_it_names(written, key, networ
 
 @pytest.mark.parametrize("key", [*WRITTEN, *SLOW])
 def test_fewer_bits_are_read_back(written, key):
-    """What a reader finds is what the plan rounded; ONNX holds the equalised network, which computes the same."""
+    """What a reader finds is what the plan rounded; ONNX and ExecuTorch hold the equalised network."""
     artifact = written(key)
     checkpoint, found = artifact.plan.checkpoint, read_source(artifact.path).fold()
     for unit in checkpoint.arch.units():
         name = f"{unit.conv_path}.weight"
         step = np.abs(checkpoint.state[name]).max() / 127
-        allowed = 0.51 * step if key[0] == "onnx" else step * 127 / 1024  # a unit of float16 in the last place
+        allowed = 0.51 * step if key[0] in INTEGERS else step * 127 / 1024  # a unit of float16 in the last place
         assert np.abs(found.state[name] - checkpoint.state[name]).max() <= allowed, unit.path
 
 
@@ -229,7 +230,7 @@ def test_a_bound_that_cannot_be_met_fails_and_says_how_close_it_came(network, tm
 
 def test_a_file_beyond_its_bound_is_refused_whatever_its_plan_says(tmp_path, monkeypatch):
     """The search is told that every layer may be rounded; the file's own runtime shows otherwise."""
-    monkeypatch.setattr(onnx_plan, "fewest", lambda *_: ((), MaskErrors(1.0, 1.0, 0.0)))
+    monkeypatch.setattr(integer_plan, "fewest", lambda *_: ((), MaskErrors(1.0, 1.0, 0.0)))
     with few_photographs(), pytest.raises(ParityError, match=r"IoU 0\.\d+ .*needed: IoU 0\.985"):
         convert(few_layers(), "onnx", tmp_path, options=Options((64, 64), precision="int8"))
     assert list(tmp_path.iterdir()) == []

@@ -167,7 +167,7 @@ def test_a_camera_that_is_taken_away_is_said(page, address):
     where = {"permission": {"name": "camera"}, "origin": address.rstrip("/")}
     page.send("Browser.setPermission", setting="denied", **where)
     try:
-        assert "the camera was taken away" in page.wait_for(COMPLAINT)
+        assert "The camera stopped" in page.wait_for(COMPLAINT)
         assert page.evaluate(OFF)
     finally:
         page.send("Browser.setPermission", setting="granted", **where)

@@ -36,7 +36,7 @@ def opened(address, folder, *flags):
 
 @pytest.mark.parametrize(
     ("flags", "words"),
-    [((FAKE, REFUSED), "the camera was refused; allow it"), ((ASKED,), "no camera was found; connect")],
+    [((FAKE, REFUSED), "The camera was refused; allow it"), ((ASKED,), "No camera was found; connect")],
 )
 def test_a_camera_that_is_refused_or_missing_is_said(server, tmp_path, flags, words):
     with opened(server, tmp_path, *flags) as other:
@@ -59,7 +59,7 @@ def test_a_page_to_which_no_browser_gives_a_camera_says_so(browser, server):
     browser.open(server)
     browser.evaluate("Object.defineProperty(navigator, 'mediaDevices', {value: undefined})")  # as on http elsewhere
     click(browser, "start")
-    assert "only to pages of https, or of this machine" in browser.wait_for(COMPLAINT)
+    assert "only on https pages and on this machine" in browser.wait_for(COMPLAINT)
 
 
 def test_another_camera_can_be_chosen(browser, server):

@@ -96,7 +96,7 @@ def test_who_accepts_json_alone_gets_the_facts(server):
 
 def test_every_application_is_an_address(server):
     paths = server.get("/openapi.json").json()["paths"]
-    assert {f"/api/{name}" for name in APPLICATIONS} | {"/health"} == set(paths)
+    assert {f"/api/{name}" for name in (*APPLICATIONS, "remove")} | {"/health"} == set(paths)
     assert server.get("/health").json()["applications"] == list(APPLICATIONS)
     assert all(f"POST /api/{name}" in server.get("/docs").text for name in APPLICATIONS)
 
@@ -109,7 +109,7 @@ BROKEN = {
     "an SVG with an address in it": (b'<svg xmlns="x"><image href="http://a/b"/></svg>', "", 400, "not a photograph"),
     "an EPS program": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n(x) run", "", 400, "not a photograph"),
     "a bomb of pixels": (png_of_zeros(30_000, 3000), "", 413, "30000x3000"),
-    "30,000 pixels wide": (png_of_zeros(30_000, 1), "", 413, "sides from 1 to 20000"),
+    "30,000 pixels wide": (png_of_zeros(30_000, 1), "", 413, "sides of 1 to 20000"),
     "too many pixels": (png_of_zeros(1001, 1000), "", 413, "1000000 are allowed"),
     "too many bytes": (bytes(3_000_000), "", 413, "2000000 bytes"),
     "an option that is none": (JPEG, "?matting=1", 422, "unknown option 'matting'"),
@@ -135,9 +135,9 @@ def test_a_body_without_a_length_is_cut_off_too(server):
 @pytest.mark.parametrize(
     ("parts", "words"),
     [
-        ({"files": {"photo": JPEG}}, "it needs one file 'image'"),
-        ({"files": {"image": JPEG}, "data": {"margin": "1"}}, "options belong into the query"),
-        ({"files": [("image", JPEG), ("image", JPEG)]}, "each name once"),
+        ({"files": {"photo": JPEG}}, "send one file 'image'"),
+        ({"files": {"image": JPEG}, "data": {"margin": "1"}}, "options go into the query"),
+        ({"files": [("image", JPEG), ("image", JPEG)]}, "each name only once"),
         ({"data": b"--x", "headers": {"Content-Type": "multipart/form-data; boundary=y"}}, "cannot be read"),
         ({"data": b"--x", "headers": {"Content-Type": "multipart/form-data"}}, "cannot be read"),
     ],

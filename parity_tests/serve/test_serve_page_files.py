@@ -156,7 +156,7 @@ def test_an_applications_options_are_the_apis_and_the_reference_pages(name, api)
     text = asked("/docs")[2]
     section = text[text.index(f"POST /api/{name}<") :]
     section = section[: section.index("</section>")]
-    rows = re.findall(r"<tr><td><code>(\w+)</code></td><td>([^<]*)</td><td>([^<]*)</td>", section)
+    rows = re.findall(r"<tr><th scope=\"row\"><code>(\w+)</code></th><td>([^<]*)</td><td>([^<]*)</td>", section)
     assert {row[0] for row in rows} == sent - {"picture"}
     assert set(re.findall(r"File of the form: <code>(\w+)</code>", section)) == parts - {"image"}
     for parameter in operation["parameters"]:

@@ -11,8 +11,8 @@ from filelock import FileLock
 from support.data import NANO
 
 from converters import FORMATS, Artifact, Options, convert
-from converters.conversion import formats_named
 from converters.loading import read_source
+from converters.planning.targets import formats_named
 from u2net_zoo.checkpoint import Checkpoint
 from u2net_zoo.errors import OptionError
 

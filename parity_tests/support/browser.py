@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,11 @@ def executable() -> str:
     """The browser's path (CHROME, or one of `NAMES`: `apt-get install chromium`), or a skip."""
     found = os.environ.get("CHROME") or next((p for name in NAMES if (p := shutil.which(name))), None)
     return found or pytest.skip("needs Chromium")
+
+
+CODES = {"Tab": 9, "Enter": 13, "Space": 32, "End": 35, "Home": 36, "ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39,
+         "ArrowDown": 40}  # fmt: skip
+WRITTEN = {"Enter": "\r", "Space": " "}
 
 
 class Browser:
@@ -88,13 +94,18 @@ class Browser:
         assert "exceptionDetails" not in result, result["exceptionDetails"]
         return result["result"].get("value")
 
-    def screen(self, width: int, height: int, mobile: bool = False) -> None:
-        self.send("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=mobile)
+    def screen(self, width: int, height: int, mobile: bool = False, scale: int = 1) -> None:
+        size = {"width": width, "height": height, "deviceScaleFactor": scale}
+        self.send("Emulation.setDeviceMetricsOverride", mobile=mobile, **size)
         self.send("Emulation.setTouchEmulationEnabled", enabled=mobile)
 
     def scheme(self, name: str) -> None:
         """`light` or `dark`."""
-        self.send("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": name}])
+        self.prefers("color-scheme", name)
+
+    def prefers(self, what: str, value: str) -> None:
+        """One preference of its user, `color-scheme` or `reduced-motion`; others are the browser's own again."""
+        self.send("Emulation.setEmulatedMedia", features=[{"name": f"prefers-{what}", "value": value}])
 
     def mouse(self, kind: str, x: float, y: float) -> None:
         down = 0 if kind == "mouseReleased" else 1
@@ -103,10 +114,25 @@ class Browser:
     def touch(self, kind: str, *points: tuple[float, float]) -> None:
         self.send("Input.dispatchTouchEvent", type=kind, touchPoints=[{"x": x, "y": y} for x, y in points])
 
-    def key(self, name: str, code: int) -> None:
-        text = {"text": "\r"} if name == "Enter" else {}  # a key that writes nothing presses no button
-        for kind in ("keyDown" if text else "rawKeyDown", "keyUp"):
-            self.send("Input.dispatchKeyEvent", type=kind, key=name, code=name, windowsVirtualKeyCode=code, **text)
+    def key(self, name: str, code: int = 0, shift: bool = False) -> None:
+        """A key goes down and up: real events, of which the browser makes what it makes of a person's."""
+        written = WRITTEN.get(name)  # a key that writes nothing presses no button
+        how = {"text": written} if written else {}
+        how |= {"modifiers": 8 if shift else 0, "windowsVirtualKeyCode": code or CODES[name], "code": name}
+        for kind in ("keyDown" if written else "rawKeyDown", "keyUp"):
+            self.send("Input.dispatchKeyEvent", type=kind, key=" " if name == "Space" else name, **how)
+
+    def choose_in_dialog(self, file: Path, ask: Callable[[], None]) -> None:
+        """`ask` makes the browser open its dialog for files, which answers with `file`. Fails where none opens."""
+        self.send("Page.setInterceptFileChooserDialog", enabled=True)
+        before = len(self.events)
+        ask()
+        end = time.monotonic() + 10
+        while not (asked := [e for e in self.events[before:] if e.get("method") == "Page.fileChooserOpened"]):
+            assert time.monotonic() < end, "no dialog for files was opened"
+            self.evaluate("null")  # what the browser reports comes with an answer
+        self.send("DOM.setFileInputFiles", files=[str(file)], backendNodeId=asked[0]["params"]["backendNodeId"])
+        self.send("Page.setInterceptFileChooserDialog", enabled=False)
 
     def choose(self, selector: str, file: Path) -> None:
         """Puts `file` into an input, as the dialog would."""

@@ -9,7 +9,7 @@ from support.browser import Browser
 STATUS = "document.getElementById('status').textContent"
 ON = f"!document.getElementById('filming').hidden && {STATUS} === 'The camera is on.'"
 OFF = "u2zoo.camera.stream === null && document.getElementById('video').srcObject === null"
-COMPLAINT = "!document.getElementById('error').hidden && document.getElementById('error').textContent"
+COMPLAINT = "document.getElementById('error').textContent"
 ASKED = "--use-fake-ui-for-media-stream"  # every question is answered with yes
 REFUSED = "--deny-permission-prompts"
 FAKE = "--use-fake-device-for-media-stream"

@@ -7,8 +7,8 @@ import pytest
 from support.hard_weights import hard_weights
 
 from converters import sample_images
+from converters.quantise import integer_layers as integer_plan
 from converters.quantise import mixed_precision as plan
-from converters.quantise import onnx_int8 as onnx_plan
 from u2net_zoo.arch import two_level
 from u2net_zoo.checkpoint import Checkpoint
 
@@ -18,7 +18,7 @@ def few_photographs(count: int = 2) -> Iterator[None]:
     """Layers are measured on one photograph, and the search and the proof take the first `count`."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sample_images, "BUNDLED", sample_images.BUNDLED[:count])
-        for module in (plan, onnx_plan):
+        for module in (plan, integer_plan):
             patch.setattr(module, "RANKED_ON", 1)
         yield
 

@@ -7,7 +7,15 @@ import pytest
 from support.data import DATA, LACKING
 
 # Files that take longest, first: a worker that is left with one of them at the end makes all the others wait.
-LONGEST = ("test_goldens", "test_train_keras", "test_every_format", "test_foreign_files", "test_diagnosis", "test_cli")
+LONGEST = (
+    "test_pages",
+    "test_goldens",
+    "test_train_keras",
+    "test_every_format",
+    "test_foreign_files",
+    "test_diagnosis",
+    "test_cli",
+)
 
 # What a machine may lack where everything else is installed: hardware, rights, other people's servers.
 BEYOND = (
@@ -15,6 +23,7 @@ BEYOND = (
     "needs the right to",
     "needs a package index",
     "needs onnxruntime-web",
+    "needs axe-core",
     "needs macOS",
     "needs actionlint",
 )

@@ -219,8 +219,10 @@ def test_the_list_of_tools_fits_a_narrow_terminal(home):
     assert (done.returncode, done.stderr) == (0, "")
     assert max(map(len, done.stdout.splitlines())) <= 80
     assert "absent" in done.stdout
-    (row,) = json.loads(called("tools", "--json", env=os.environ).stdout)["tools"]
-    assert (row["name"], row["state"], row["bytes"], row["for"]) == ("onnx2tf", "absent", 0, "--via onnx2tf")
+    rows = json.loads(called("tools", "--json", env=os.environ).stdout)["tools"]
+    assert [(row["name"], row["state"], row["bytes"], row["for"]) for row in rows] == [
+        (name, "absent", 0, f"--via {name}") for name in ("onnx2tf", "litert-torch")
+    ]
     assert not home.exists()
 
 
@@ -228,7 +230,7 @@ def test_an_unknown_tool_is_one_line(home):
     done = called("tools", "make", "onx2tf", env=os.environ)
     assert (done.returncode, done.stderr) == (
         2,
-        "error: unknown tool 'onx2tf'; tools: onnx2tf — did you mean 'onnx2tf'?\n",
+        "error: unknown tool 'onx2tf'; tools: litert-torch, onnx2tf — did you mean 'onnx2tf'?\n",
     )
 
 

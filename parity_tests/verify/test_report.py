@@ -113,7 +113,7 @@ def test_a_card_lists_every_output_beside_its_noise(tree, reported):
 
 
 def test_it_says_what_is_wrong_and_where(tree, reported):
-    assert tree.all("p", "verdict")[0].text.strip() == "1 of 2 artifacts differs"
+    assert tree.all("p", "result")[0].text.strip() == "1 of 2 artifacts differs"
     (card,) = tree.all("article", "wide")
     assert card.all("h3")[0].text == "wrong.onnx"
     (why,) = tree.all("div", "why")
@@ -145,7 +145,7 @@ def test_every_control_has_a_name(tree):
     assert len(sliders) == PHOTOGRAPHS
     for slider in sliders:
         assert (slider.attributes["type"], slider.attributes["min"], slider.attributes["max"]) == ("range", "0", "100")
-        assert slider.attributes["aria-label"].startswith("Photograph to mask: photo & <")
+        assert slider.attributes["aria-label"].startswith("Divider between photograph and mask: photo & <")
     assert all(button.text.strip() for button in tree.all("button"))
     assert all("alt" in picture.attributes for picture in tree.all("img"))
 

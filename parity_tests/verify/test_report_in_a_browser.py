@@ -105,7 +105,7 @@ def test_it_says_what_is_wrong_and_where(browser):
     text = browser.evaluate("document.querySelector('.card.wide').textContent")
     assert "align_corners=True" in text
     assert "stage1.rebnconv5d" in text
-    assert browser.evaluate("document.querySelector('.verdict').textContent.trim()") == "1 of 2 artifacts differs"
+    assert browser.evaluate("document.querySelector('.result').textContent.trim()") == "1 of 2 artifacts differs"
 
 
 def test_names_are_text_and_not_markup(browser):

@@ -68,7 +68,7 @@ def test_a_session_finds_out_what_a_file_takes(recipe, nano, tmp_path):
 
 def test_it_is_found_out_once(file, monkeypatch):
     assert Session(file).preparation.takes is INPUTS["pixels"]
-    monkeypatch.setattr("converters.verify.known_inputs._found_out", None)  # it cannot be found out again
+    monkeypatch.setattr("converters.verify.input_search.found_input", None)  # it cannot be found out again
     assert Session(file).preparation.takes is INPUTS["pixels"]
 
 
@@ -76,7 +76,7 @@ def test_our_onnx_files_say_it_themselves(nano, tmp_path, monkeypatch):
     """Where Torch is not there to find it out, and nothing is recorded."""
     path = convert(nano, "onnx", tmp_path, options=Options(size=SIZE))[0].path
     monkeypatch.setenv("U2ZOO_HOME", str(tmp_path / "another machine"))
-    monkeypatch.setattr("converters.verify.known_inputs._found_out", None)
+    monkeypatch.setattr("converters.verify.input_search.found_input", None)
     assert Session(path).preparation.takes is INPUTS["normalised"]
 
 
@@ -108,7 +108,9 @@ def test_what_cannot_be_told_is_refused_with_the_option_that_decides(nano, tmp_p
         if node.op_type == "Sigmoid":
             node.op_type = "Exp"
     onnx.save(model, str(path))
-    with pytest.raises(ArtifactError, match=r"what it takes cannot be told: .*; say it with --input \(normalised, "):
+    with pytest.raises(
+        ArtifactError, match=r"its input convention is unknown: .*; name it with --input \(normalised, "
+    ):
         Session(path)
     assert Session(path, takes="pixels").preparation.takes is INPUTS["pixels"]
 

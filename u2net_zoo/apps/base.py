@@ -3,13 +3,16 @@
 import os
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from PIL import Image
 
 from .. import BUNDLED
+
+if TYPE_CHECKING:
+    from ..session import MaskSession
 
 __all__ = ["Application", "Result"]
 
@@ -33,12 +36,13 @@ class Application(ABC):
     """Base of the applications; each is a frozen dataclass that can be pickled.
 
     Its fields are its options: commands, the server and the documentation enumerate them. A field's metadata holds
-    `help`, one sentence for people; `file` where a text may be a file's path, which the server takes as an upload only,
-    and `words`, a pattern of what else it may be.
+    `help`, one sentence for people; `short`, by which the server takes it as well; `file` where a text may be a file's
+    path, which the server takes as an upload only, and `words`, a pattern of what else it may be.
     """
 
     name: ClassVar[str]
-    title: ClassVar[str]  # one sentence: what goes in and what comes out
+    title: ClassVar[str]  # one sentence that begins with a verb: what it does for people
+    examples: ClassVar[Mapping[str, str]] = {}  # what a command line does -> the line: the end of its help
     model: ClassVar[str] = BUNDLED  # the weights that are used unless others are named
     plural: ClassVar[str] = "results"  # what its results are called together
     suffixes: ClassVar[tuple[str, ...]] = (".png", ".webp", ".tif", ".tiff", ".jpg", ".jpeg")  # kinds of its files
@@ -52,6 +56,15 @@ class Application(ABC):
             own: the weights' own; see `sources.profile_of`.
         """
         return own
+
+    @classmethod
+    def fed(cls, session: "MaskSession", source: str) -> "MaskSession":
+        """The session as this application feeds it, where nobody has named a profile.
+
+        Args:
+            source: the weights, as they were named.
+        """
+        return session
 
     def before(self, image: Image.Image) -> Image.Image:
         """What the network and `after` see of the upright photograph."""

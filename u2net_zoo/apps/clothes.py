@@ -22,7 +22,11 @@ class Clothes(Application):
     """Class maps of clothes, in the colours of cloth-segmentation, and one mask for each garment."""
 
     name = "clothes"
-    title = "Photographs of people in, a map of their clothes and a mask for each kind of garment out."
+    title = "Find clothes: a map of them, and a mask of each kind."
+    examples = {
+        "The map and the masks of one photograph": "u2zoo clothes person.jpg -o clothes.png",
+        "Of every photograph in a folder": "u2zoo clothes photos -o clothes",
+    }
     model = "u2net_cloth_seg"
     plural = "class maps"
     beside = ("_upper_body", "_lower_body", "_full_body")

@@ -68,7 +68,11 @@ class Composite(Application):
     """
 
     name = "composite"
-    title = "Photographs of people in, blurred photographs with a pencil drawing over them out."
+    title = "Lay a pencil portrait over a blurred photograph."
+    examples = {
+        "A drawing over the photograph": "u2zoo composite person.jpg -o composite.png",
+        "More of the photograph, less blurred": "u2zoo composite person.jpg -o composite.png --alpha 0.7 --sigma 4",
+    }
     model = "u2net_portrait"
 
     sigma: float = field(default=20.0, metadata={"help": "How far the photograph is blurred, in pixels."})

@@ -65,7 +65,11 @@ class Crop(RefinedApplication):
     """The part of the photograph that holds the object, in the photograph's own mode, with its mask alongside."""
 
     name = "crop"
-    title = "Photographs in, cut down to their object out, with the mask alongside."
+    title = "Crop photographs to their main object."
+    examples = {
+        "Cut a photograph down to its object": "u2zoo crop cat.jpg -o cropped.jpg",
+        "Square pictures of a folder, with more room": "u2zoo crop photos -o squares --square --margin 0.2",
+    }
     beside = ("_mask",)
 
     margin: float = field(

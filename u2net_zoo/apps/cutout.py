@@ -62,7 +62,12 @@ class Cutout(RefinedApplication):
     """Transparent pictures of the object."""
 
     name = "cutout"
-    title = "Photographs in, the object on a transparent background out."
+    title = "Cut out the main object: everything else becomes transparent."
+    examples = {
+        "Cut out one photograph": "u2zoo cutout cat.jpg -o cat.png",
+        "A folder, with fine edges for hair and fur": "u2zoo cutout photos -o cutouts --matting closed-form",
+        "As WebP": "u2zoo cutout cat.jpg -o cat.webp",
+    }
     plural = "cut-outs"
     suffixes = (".png", ".webp", ".tif", ".tiff")
 

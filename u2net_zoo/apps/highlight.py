@@ -33,7 +33,11 @@ class Highlight(RefinedApplication):
     """Pictures in which the object stands out."""
 
     name = "highlight"
-    title = "Photographs in, the object in colour and the rest grey or dimmed out."
+    title = "Keep the main object in colour and turn the rest grey or dim."
+    examples = {
+        "A grey background": "u2zoo highlight cat.jpg -o colour.png",
+        "A darker background that keeps its colours": "u2zoo highlight cat.jpg -o dimmed.png --no-grey --dim 0.6",
+    }
 
     grey: bool = field(default=True, metadata={"help": "Take the colour out of the rest."})
     dim: float = field(default=0.0, metadata={"help": "Share of its brightness that the rest loses, from 0 to 1."})

@@ -16,7 +16,13 @@ class Mask(RefinedApplication):
     """Greyscale masks, or class maps."""
 
     name = "mask"
-    title = "Photographs in, greyscale PNG masks out, at the photographs' own size and the right way up."
+    title = "Make greyscale masks of the main object."
+    examples = {
+        "A mask of one photograph": "u2zoo mask cat.jpg -o mask.png",
+        "Black and white masks of a folder; go on if cut off": "u2zoo mask photos -o masks --threshold 0.5 --resume",
+        "In a pipe": "u2zoo mask - -o - < cat.jpg > mask.png",
+        "With a converted model": "u2zoo mask cat.jpg -o mask.png --model u2net_nano.onnx",
+    }
     plural = "masks"
     suffixes = (".png",)
     photographic = False
@@ -37,7 +43,11 @@ class Human(Mask):
     """Masks of people, by the weights of the authors' u2net_human_seg_test.py."""
 
     name = "human"
-    title = "Photographs in, masks of the people in them out."
+    title = "Make masks of people."
+    examples = {
+        "A mask of the people in a photograph": "u2zoo human group.jpg -o people.png",
+        "Of every photograph in a folder": "u2zoo human photos -o people",
+    }
     model = "u2net_human_seg"
 
 
@@ -46,5 +56,9 @@ class Sky(Mask):
     """Masks of the sky."""
 
     name = "sky"
-    title = "Photographs in, masks of their sky out."
+    title = "Make masks of the sky."
+    examples = {
+        "A mask of the sky": "u2zoo sky beach.jpg -o sky.png",
+        "Of every photograph in a folder and in its folders": "u2zoo sky photos -o skies --recursive",
+    }
     model = "skyseg"

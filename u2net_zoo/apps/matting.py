@@ -12,7 +12,7 @@ from .bands import bands, enlarged, floats, working
 from .optional import pymatting, scipy
 from .refine import thresholded
 
-__all__ = ["METHODS", "Trimap", "check_matting", "guided_filter", "matted"]
+__all__ = ["METHODS", "Trimap", "check_matting", "closed_form", "guided_filter", "matted"]
 
 METHODS = ("closed-form", "guided")
 UNKNOWN = np.float32(0.5)
@@ -105,14 +105,18 @@ def matted(photograph: Image.Image, mask: Image.Image, method: str, trimap: Trim
         slopes = guided_filter(floats(small), hard, WINDOW, SMOOTHING)
         return _enlarge_alpha(photograph, np.dstack([slopes, hard, hard >= 0]))
     known = trimap.of(np.asarray(levels))
-    found = _closed_form(small, known)
+    found = closed_form(small, known)
     if found is None or small is photograph:
         return found if found is None else _to_image(found)
     layers = guided_filter(floats(small), found.astype(np.float32), FITTED, EXACT)
     return _enlarge_alpha(photograph, np.dstack([layers, found.astype(np.float32), known == UNKNOWN]))
 
 
-def _closed_form(photograph: Image.Image, known: np.ndarray) -> np.ndarray | None:
+def closed_form(photograph: Image.Image, known: np.ndarray) -> np.ndarray | None:
+    """Alpha (h, w), float64 in [0, 1], of a photograph ("RGB") and what `Trimap.of` knows; None: it has no answer.
+
+    Raises MissingExtraError: PyMatting is not installed.
+    """
     package = pymatting("--matting closed-form")
     with contextlib.redirect_stdout(io.StringIO()):  # it prints when its preconditioner needs a second attempt
         try:

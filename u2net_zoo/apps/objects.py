@@ -101,7 +101,11 @@ class Boxes(MaskApplication):
     """Bounding boxes."""
 
     name = "boxes"
-    title = "Photographs in, bounding boxes of their objects out: drawn, and as JSON, COCO and CSV."
+    title = "Find objects and draw a box around each; also as JSON, COCO and CSV."
+    examples = {
+        "Draw boxes; boxes.json (COCO) and boxes.csv stand beside the picture": "u2zoo boxes cat.jpg -o boxes.png",
+        "Of a folder, without specks": "u2zoo boxes photos -o boxed --minimum 0.01",
+    }
 
     minimum: float = field(
         default=0.001, metadata={"help": "Pass over objects that take less than this share of the photograph."}

@@ -83,7 +83,11 @@ class Portrait(Application):
     """
 
     name = "portrait"
-    title = "Photographs of people in, pencil drawings of their faces out."
+    title = "Draw faces as pencil portraits."
+    examples = {
+        "Find the face in a photograph and draw it": "u2zoo portrait person.jpg -o drawing.png",
+        "Pictures that are square faces already": "u2zoo portrait faces -o drawings --ready",
+    }
     model = "u2net_portrait"
     plural = "drawings"
     photographic = False

@@ -122,7 +122,12 @@ class Replace(RefinedApplication):
     """Pictures of the object before another background."""
 
     name = "replace"
-    title = "Photographs in, the object before another background out."
+    title = "Put another background behind the main object."
+    examples = {
+        "A plain colour": "u2zoo replace cat.jpg -o white.png --background white",
+        "Another picture": "u2zoo replace cat.jpg -o moved.jpg --background beach.jpg",
+        "Blur the background": "u2zoo replace photos -o blurred --background blur:12",
+    }
 
     background: str = field(
         default="white",

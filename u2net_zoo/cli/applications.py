@@ -8,16 +8,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
-from ..conventions import INPUTS
 from ..devices import AUTO, CPU
-from .runtime_options import DeviceOption, RuntimeOption
+from . import completion
+from .help_pages import PANELS, USE, Command, Group, epilog_of
+from .runtime_options import PANEL, DeviceOption, InputOption, ModelOption, RuntimeOption
 
 if TYPE_CHECKING:
     from ..apps.base import Application
+    from .run_application import Request
 
-__all__ = ["Commands", "command_of"]
+    Run = Callable[[Application, Request], None]
+
+__all__ = ["Commands", "command_of", "parser_of"]
+
+MANY = "Many photographs"
 
 COMMON: dict[str, tuple[Any, Any]] = {
     "images": (
@@ -25,51 +30,65 @@ COMMON: dict[str, tuple[Any, Any]] = {
         inspect.Parameter.empty,
     ),
     "out": (
-        Annotated[str, typer.Option("-o", "--out", help="The result, or a folder for results; - is standard output.")],
+        Annotated[str, typer.Option("-o", "--out", help="File or folder of results; - is standard output.")],
         inspect.Parameter.empty,
     ),
-    "model": (Annotated[Path, typer.Option(help="Weights, an artifact of any format, or a catalog name.")], None),
-    "profile": (Annotated[str | None, typer.Option(help="How photographs are prepared.")], None),
+    "model": (ModelOption, None),
+    "profile": (Annotated[str | None, typer.Option(rich_help_panel=PANEL)], None),
     "runtime": (RuntimeOption, AUTO),
     "device": (DeviceOption, CPU),
-    "input": (
-        Annotated[
-            str | None,
-            typer.Option("--input", help=f"What the artifact takes, if that cannot be found out: {', '.join(INPUTS)}."),
-        ],
-        None,
+    "input": (InputOption, None),
+    "recursive": (
+        Annotated[bool, typer.Option("--recursive", rich_help_panel=MANY, help="Look into subfolders too.")],
+        False,
     ),
-    "recursive": (Annotated[bool, typer.Option("--recursive", help="Look into the folders of folders too.")], False),
     "resume": (
         Annotated[
             bool,
-            typer.Option(
-                "--resume", help="Skip what a run before finished: one interrupted, failed in part, or with --resume."
-            ),
+            typer.Option("--resume", rich_help_panel=MANY, help="Go on with an earlier run: skip what it finished."),
         ],
         False,
     ),
-    "errors": (Annotated[Path | None, typer.Option(help="A CSV file for photographs that failed, and why.")], None),
-    "workers": (
+    "errors": (
         Annotated[
-            int | None,
-            typer.Option(min=1, max=256, help="Processes that decode and encode; with Ray: that run the model."),
+            Path | None, typer.Option(rich_help_panel=MANY, help="Write a CSV file of failed photographs, and why.")
         ],
         None,
     ),
-    "engine": (Annotated[str, typer.Option(help="What runs many photographs: local or ray.")], "local"),
-    "address": (Annotated[str | None, typer.Option(help="The Ray cluster; by default one is started here.")], None),
+    "workers": (
+        Annotated[
+            int | None,
+            typer.Option(
+                min=1,
+                max=256,
+                rich_help_panel=MANY,
+                help="Processes that decode and encode; with Ray: that run the model.",
+            ),
+        ],
+        None,
+    ),
+    "engine": (Annotated[str, typer.Option(rich_help_panel=MANY, help="local or ray.")], "local"),
+    "address": (
+        Annotated[
+            str | None, typer.Option(rich_help_panel=MANY, help="A Ray cluster; by default one is started here.")
+        ],
+        None,
+    ),
     "json": (Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")], False),
 }  # fmt: skip
 
 
-class Commands(TyperGroup):
+class Commands(Group):
     """The commands of `u2zoo`. Applications are imported when one of them is called, or all are listed."""
 
     def list_commands(self, ctx: Any) -> list[str]:
+        """Panel by panel, in each the applications first."""
         from ..apps.registry import APPLICATIONS
 
-        return sorted({*super().list_commands(ctx), *APPLICATIONS})
+        panels = dict.fromkeys(APPLICATIONS, USE) | {
+            name: getattr(command, "rich_help_panel", None) for name, command in self.commands.items()
+        }
+        return sorted(panels, key=lambda name: [*PANELS, panels[name]].index(panels[name]))
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         if found := super().get_command(ctx, cmd_name):
@@ -78,19 +97,28 @@ class Commands(TyperGroup):
 
         if cmd_name not in APPLICATIONS:
             return None
-        alone = typer.Typer(add_completion=False)
-        alone.command(cmd_name)(command_of(APPLICATIONS[cmd_name]))
-        return typer.main.get_command(alone)
+        return parser_of(APPLICATIONS[cmd_name])
 
 
-def command_of(kind: "type[Application]") -> Callable[..., None]:
-    """The function behind a command: its parameters are the common ones and the application's fields."""
+def parser_of(kind: "type[Application]", run: "Run | None" = None) -> Any:
+    """The command of an application as Typer has it; see `command_of`."""
+    alone = typer.Typer(add_completion=False)
+    alone.command(kind.name, cls=Command, rich_help_panel=USE, epilog=epilog_of(kind.examples))(command_of(kind, run))
+    return typer.main.get_command(alone)
+
+
+def command_of(kind: "type[Application]", run: "Run | None" = None) -> Callable[..., None]:
+    """The function behind a command: its parameters are the common ones and the application's fields.
+
+    Args:
+        run: what it does with them; None: `run_request`.
+    """
 
     def command(**values: Any) -> None:
         from .run_application import Request, run_request
 
         own = {field.name: values.pop(field.name) for field in fields(kind)}
-        run_request(kind(**own), Request(**values))
+        (run or run_request)(kind(**own), Request(**values))
 
     common = {**COMMON, "model": (COMMON["model"][0], Path(kind.model)), "profile": (_profile(kind), None)}
     both = {**common, **_own_options(kind)}
@@ -109,11 +137,8 @@ def _profile(kind: "type[Application]") -> Any:
     from ..sources import profile_of
 
     usual = kind().profile(profile_of(kind.model, kind.model))
-    text = "How photographs are prepared: paper, rembg …; by default as the catalog says for a name, and as"
-    return Annotated[
-        str | None,
-        typer.Option(help=f"{text} {kind.model} is fed ({usual}) for a file without a profile in its graph."),
-    ]
+    text = f"Preprocessing profile: paper, rembg …; by default the catalog's or the file's own, else {usual}."
+    return Annotated[str | None, typer.Option(rich_help_panel=PANEL, help=text, autocompletion=completion.profiles)]
 
 
 def _own_options(kind: "type[Application]") -> dict[str, tuple[Any, Any]]:

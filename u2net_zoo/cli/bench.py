@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import InputError, OptionError, OutputError
+from . import completion
 from .console import state
 from .fetch import fetch_source
 from .options import parse_size
@@ -17,28 +18,41 @@ if TYPE_CHECKING:
     from converters.bench.contestants import Contestant
     from converters.bench.race import Row
 
-__all__ = ["bench"]
+__all__ = ["EXAMPLES", "bench"]
+
+EXAMPLES = {
+    "Every installed runtime, with a chart": "u2zoo bench u2netp --plot speed.png",
+    "A quick look at two runtimes": "u2zoo bench u2net_nano --only ncnn,mnn --runs 3",
+}
 
 DEVICES = ("cpu", "cuda")
 
 
 def bench(
     sources: Annotated[
-        list[Path], typer.Argument(help="One file of weights (every runtime), artifacts of it (their own runtime).")
+        list[Path],
+        typer.Argument(
+            help="Weights, which every runtime runs, or models converted from them, which run in their own.",
+            autocompletion=completion.sources,
+        ),
     ],
     size: Annotated[
-        str | None, typer.Option(help="Input size, N or HxW; if not given the artifacts', the catalog's, or 320.")
+        str | None, typer.Option(help="Input size, N or HxW; by default the models', the catalog's, or 320.")
     ] = None,
-    runs: Annotated[int, typer.Option(min=1, help="Runs of each, in alternation.")] = 10,
+    runs: Annotated[int, typer.Option(min=1, help="Runs of each; runtimes take turns.")] = 10,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
-    only: Annotated[str, typer.Option(help="Runtimes whose names contain one of these words, by commas.")] = "",
-    limit: Annotated[float, typer.Option(min=1, help="Seconds for one answer; a slower runtime is stopped.")] = 600,
-    bf16: Annotated[bool, typer.Option("--bf16", help="On the CPU also in bfloat16, which is not exact.")] = False,
-    plot: Annotated[Path | None, typer.Option(help="Also draw FILE.png or FILE.svg.")] = None,
+    only: Annotated[
+        str, typer.Option(help="Only runtimes whose names contain one of these words, comma-separated.")
+    ] = "",
+    limit: Annotated[
+        float, typer.Option(min=1, help="Time limit of one run in seconds; a slower runtime is stopped.")
+    ] = 600,
+    bf16: Annotated[bool, typer.Option("--bf16", help="Also in bfloat16 on the CPU, which is not exact.")] = False,
+    plot: Annotated[Path | None, typer.Option(help="Also draw a chart, FILE.png or FILE.svg.")] = None,
     markdown: Annotated[Path | None, typer.Option(help="Also write the table as FILE.md.")] = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
-    """Time every installed runtime on the same tensor, and say how exact each is."""
+    """Time every installed runtime, and measure how exact it is."""
     state.json = json
     wanted = parse_size(size) if size is not None else None
     if device not in DEVICES:

@@ -1,5 +1,6 @@
 """The commands together, and what becomes of errors."""
 
+import gc
 import signal
 import sys
 from typing import Annotated
@@ -9,48 +10,93 @@ import typer
 from .. import __version__
 from ..errors import U2ZooError, install_hint, one_line
 from ..system import ending_signals
-from . import bench, convert, engines, eval, fetch, formats, info, serve, tools, train, verify, video
+from . import (
+    bench,
+    convert,
+    engines,
+    eval,
+    fetch,
+    formats,
+    frames,
+    info,
+    publish,
+    serve,
+    tools,
+    train,
+    verify,
+    video,
+    watching,
+)
 from . import list as listing
 from .applications import Commands
 from .console import say_anything, state
+from .help_pages import CONVERT, SERVE, TRAIN, USE, Command, Group, epilog_of
+from .terminal import Whole
 
 __all__ = ["main"]
 
 INTERRUPTED = 130  # what shells call a process that Ctrl-C ended
+NAME = "u2zoo"  # in usage, in examples and for completion, however the program was started
+ABOUT = "Convert U²-Net weights to any format, prove each file, and use it: masks, cut-outs, videos."
 
 app = typer.Typer(
-    name="u2zoo",
+    name=NAME,
     cls=Commands,  # adds a command for each application
-    help="A model zoo and converter for the U²-Net family: every conversion is proved before it is kept.",
-    no_args_is_help=True,
-    add_completion=False,
+    help=ABOUT,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("bench")(bench.bench)
-app.command("convert")(convert.convert)
-app.command("engines")(engines.engines)
-app.command("eval")(eval.evaluate)
-app.command("fetch")(fetch.fetch)
-app.command("formats")(formats.formats)
-app.command("info")(info.info)
-app.command("list")(listing.list_weights)
-app.command("serve")(serve.serve)
-app.add_typer(tools.app, name="tools")
-app.command("train")(train.train)
-app.command("verify")(verify.verify)
-app.command("video")(video.video)
+# The order of help, panel by panel.
+TABLE = (
+    ("convert", convert.convert, CONVERT, convert.EXAMPLES),
+    ("verify", verify.verify, CONVERT, verify.EXAMPLES),
+    ("info", info.info, CONVERT, info.EXAMPLES),
+    ("formats", formats.formats, CONVERT, formats.EXAMPLES),
+    ("bench", bench.bench, CONVERT, bench.EXAMPLES),
+    ("list", listing.list_weights, CONVERT, listing.EXAMPLES),
+    ("fetch", fetch.fetch, CONVERT, fetch.EXAMPLES),
+    ("publish", publish.publish, CONVERT, publish.EXAMPLES),
+    ("video", video.video, USE, video.EXAMPLES),
+    ("frames", frames.frames, USE, frames.EXAMPLES),
+    ("watch", watching.watch, USE, watching.EXAMPLES),
+    ("engines", engines.engines, USE, engines.EXAMPLES),
+    ("train", train.train, TRAIN, train.EXAMPLES),
+    ("eval", eval.evaluate, TRAIN, eval.EXAMPLES),
+    ("serve", serve.serve, SERVE, serve.EXAMPLES),
+)
+PASSES_ON = {"watch": watching.PASSES_ON}
+for name, function, panel, examples in TABLE:
+    settings = PASSES_ON.get(name)
+    app.command(name, cls=Command, rich_help_panel=panel, epilog=epilog_of(examples), context_settings=settings)(
+        function
+    )
+app.add_typer(tools.app, name="tools", cls=Group, rich_help_panel=CONVERT, epilog=epilog_of(tools.EXAMPLES))
 
 
 @app.callback(invoke_without_command=True)
 def options(
+    context: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks and what the frameworks print.")] = False,
 ) -> None:
+    gc.freeze()  # what the imports left is here to stay
+    gc.enable()
     state.debug = debug
     if version:
-        print(f"u2zoo {__version__}")
-        raise typer.Exit
+        print(f"{NAME} {__version__}")
+    elif context.invoked_subcommand is None:
+        _introduce()
+
+
+def _introduce() -> None:
+    """What is said to somebody who types the program's name alone: what it is, and how to begin."""
+    from ..apps.mask import Mask
+
+    state.result(ABOUT)
+    for examples in (convert.EXAMPLES, Mask.examples, verify.EXAMPLES):
+        what, line = next(iter(examples.items()))
+        state.result(Whole(f"\n  # {what}\n  {line}"))
+    state.result(f"\n{NAME} --help lists all commands; {NAME} COMMAND --help shows a command's options and examples.")
 
 
 def _end_politely() -> None:
@@ -65,13 +111,11 @@ def main() -> None:
     _end_politely()
     say_anything()
     try:
-        code = app(standalone_mode=False) or 0
+        code = app(standalone_mode=False, prog_name=NAME) or 0
         if code == INTERRUPTED:  # typer has taken the KeyboardInterrupt for itself
             raise KeyboardInterrupt
         sys.exit(code)
     except typer.TyperException as error:
-        if not error.format_message():  # no command at all: its help was shown
-            sys.exit(2)
         state.fail(error.format_message(), error, code=2)
     except U2ZooError as error:
         state.fail(str(error), error, code=error.exit_code)

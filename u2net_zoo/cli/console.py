@@ -57,6 +57,11 @@ class State:
         if self.json:
             print(json.dumps(_finite_values(value), indent=2, allow_nan=False), file=self.out or sys.stdout, flush=True)
 
+    def line(self, value: Any) -> None:
+        """One of many JSON objects on stdout, each on a line of its own, under --json."""
+        if self.json:
+            print(json.dumps(_finite_values(value), allow_nan=False), file=self.out or sys.stdout, flush=True)
+
     def warn(self, text: str) -> None:
         self.note(f"warning: {text}")
 

@@ -9,70 +9,97 @@ import typer
 from converters.registry import FORMATS
 
 from ..errors import OptionError
+from . import completion
 from .clock import STARTED
 from .console import human_bytes, state
 from .fetch import fetch_source
 from .options import parse_batch, parse_sizes
+from .runtime_options import MODEL
 from .terminal import Whole
 
 if TYPE_CHECKING:
-    from converters import Artifact
+    from converters import Artifact, Options
     from converters.verify.self_check import Agreement
 
-__all__ = ["convert"]
+__all__ = ["EXAMPLES", "convert"]
+
+EXAMPLES = {
+    "An ONNX file, proved against its weights": "u2zoo convert u2net_nano --to onnx",
+    "Several formats into a folder": "u2zoo convert u2net_nano --to onnx,tflite,coreml -o models",
+    "Half precision; the file takes pictures": "u2zoo convert my.pth --to onnx --precision fp16 --io image",
+    "What would be written, and how long it would take": "u2zoo convert u2netp --to all --dry-run",
+}
 
 INDENT = 13  # of what follows a format's name
 
 
 def convert(
-    source: Annotated[
-        Path, typer.Argument(help="Weights, a converted model of any format, or a name that `u2zoo list` shows.")
+    source: Annotated[Path, typer.Argument(help=MODEL, autocompletion=completion.sources)],
+    to: Annotated[
+        str,
+        typer.Option(
+            "--to",
+            help=f"Formats, comma-separated, or all (without web): {', '.join(FORMATS)}.",
+            autocompletion=completion.formats,
+        ),
     ],
-    to: Annotated[str, typer.Option("--to", help=f"Formats, or all that need no network: {', '.join(FORMATS)}.")],
-    out: Annotated[Path, typer.Option("-o", "--out", help="Folder of the artifacts.")] = Path("."),
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder of the files.")] = Path("."),
     size: Annotated[
         str | None,
         typer.Option(
-            help="Input size, N or HxW; if not given 320, or the catalog's. Core ML: also 320,512 or 256..1024."
+            help="Input size, N or HxW; by default the catalog's, or 320. Core ML: also 320,512 or 256..1024."
         ),
     ] = None,
     batch: Annotated[str | None, typer.Option(help="Batch size, or dynamic.")] = None,
-    precision: Annotated[str | None, typer.Option(help="fp32, fp16, int8, palette8 …: `u2zoo formats`.")] = None,
+    precision: Annotated[str | None, typer.Option(help="fp32, fp16, int8, palette8 …; see `u2zoo formats`.")] = None,
     calibration: Annotated[
-        Path | None, typer.Option(help="Folder of photographs to measure int8 and palettes on; by default six.")
+        Path | None, typer.Option(help="Calibration set of int8 and palettes: a folder; by default six photographs.")
     ] = None,
     outputs: Annotated[str | None, typer.Option(help="mask (d0 alone) or all (mask, side1, …).")] = None,
     io: Annotated[
         str | None,
-        typer.Option(help="image: pixels 0..255 in, grey mask out (Core ML's default). tensor: normalised, d0 out."),
+        typer.Option(help="tensor: normalised tensor in, d0 out. image: pixels in, grey mask out (Core ML's default)."),
     ] = None,
     profile: Annotated[
-        str | None, typer.Option(help="With image: whose preparation is in the graph; paper, rembg …")
+        str | None,
+        typer.Option(
+            help="With --io image: embedded preprocessing, paper, rembg …", autocompletion=completion.profiles
+        ),
     ] = None,
     minmax: Annotated[
         bool | None,
-        typer.Option("--minmax/--no-minmax", help="With image: stretch the mask to 0..255, as profiles do."),
+        typer.Option("--minmax/--no-minmax", help="With --io image: stretch the mask to 0..255, as profiles do."),
     ] = None,
-    target: Annotated[str | None, typer.Option(help="Core ML: lowest system, iOS15 to iOS18.")] = None,
+    target: Annotated[str | None, typer.Option(help="Core ML: deployment target, iOS15 to iOS18.")] = None,
     legacy: Annotated[bool, typer.Option("--legacy", help="Core ML for iOS 14: the old .mlmodel.")] = False,
-    opset: Annotated[int | None, typer.Option(help="Opset of ONNX.")] = None,
+    opset: Annotated[int | None, typer.Option(help="ONNX: opset, 11 to 20.")] = None,
     key: Annotated[str | None, typer.Option(help="Which network of a file that holds several, such as ema.")] = None,
     arch: Annotated[
-        str | None, typer.Option(help="Where weights leave it open: dilated, plain, or each block: 7,6,5,4,4F …")
+        str | None,
+        typer.Option(help="Dilation, if the weights do not say it: dilated, plain, or each block: 7,6,5,4,4F …"),
     ] = None,
-    via: Annotated[str | None, typer.Option(help="native; savedmodel, tflite: onnx2tf; tflite: litert-torch.")] = None,
+    via: Annotated[
+        str | None,
+        typer.Option(help="Exporter: native; onnx2tf (savedmodel, tflite), litert-torch (tflite), executorch."),
+    ] = None,
     trust_weights: Annotated[
         bool,
-        typer.Option("--trust-weights", help="Convert a model's weights although it answers otherwise than they do."),
+        typer.Option("--trust-weights", help="Convert the weights of a model although its outputs differ from theirs."),
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Write nothing; show files, options, expected size and time.")
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
-    """Convert weights to other formats; an artifact is kept only when it computes what the weights compute."""
+    """Convert weights to other formats and prove every file.
+
+    Each file is run and compared with the weights. A file that computes something else is not kept.
+    """
     state.json = json
-    from converters.conversion import check_options, formats_named
     from converters.conversion import convert as run
     from converters.memory import keep_freed_blocks, return_large_blocks
     from converters.options import Options
+    from converters.planning.targets import check_options, formats_named
 
     options = Options(
         **(parse_sizes(size) if size is not None else {}),
@@ -88,6 +115,9 @@ def convert(
         calibration=calibration,
     )
     chosen = formats_named(_legacy_formats(to) if legacy else to)
+    if dry_run:
+        _rehearse(source, [fmt.name for fmt in chosen], out, options, key, arch)
+        return
     check_options(chosen, options)  # before a download, not after it
     fetch_source(source)
     # This process is ours: what is good for its memory need not be good for a host's own work.
@@ -132,6 +162,16 @@ def _of_reference(seconds: float) -> str:
     return f"float64 reference {seconds:.1f} s, beside the writing" if seconds else "float64 reference known already"
 
 
+def _rehearse(source: Path, names: list[str], out: Path, options: "Options", key: str | None, arch: str | None) -> None:
+    from converters.planning import dry_run
+
+    from .show_plan import show_plan
+
+    with state.quiet():
+        plan = dry_run(source, names, out, options=options, key=key, arch=arch)
+    show_plan(plan)
+
+
 def _say_of_the_source(source: Path, found: "Agreement | None") -> None:
     if found is None:
         return
@@ -145,7 +185,7 @@ def _say_of_the_source(source: Path, found: "Agreement | None") -> None:
 
 def _legacy_formats(to: str) -> list[str]:
     """The formats that were asked for, those that have an older form in it."""
-    from converters.conversion import formats_named
+    from converters.planning.targets import formats_named
     from converters.registry import FORMATS
 
     older = {name: fmt.legacy for name, fmt in FORMATS.items() if fmt.legacy}

@@ -7,7 +7,12 @@ import typer
 
 from .console import human_bytes, state
 
-__all__ = ["engines"]
+__all__ = ["EXAMPLES", "engines"]
+
+EXAMPLES = {
+    "Which runtime was the fastest on this machine?": "u2zoo engines",
+    "Measure anew from now on": "u2zoo engines --forget",
+}
 
 
 def engines(
@@ -16,7 +21,10 @@ def engines(
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
-    """Show how fast the installed runtimes were when weights were first run: by processor, network, size and device."""
+    """Show how fast each runtime was on this machine.
+
+    Weights run in the fastest one. It is measured when a network first runs at a size and on a device.
+    """
     state.json = json
     from converters.engines import VARIABLE, kept
 
@@ -28,7 +36,7 @@ def engines(
     records = kept.measurements()
     state.document({"home": str(kept.folder_of_all()), "bytes": kept.size(), "measured": records})
     if not records:
-        state.result("nothing was measured yet: the first photograph with weights does it")
+        state.result("nothing was measured yet: the first mask made with weights does it")
         return
     for place in dict.fromkeys(_place(record) for record in records):
         rows = [_cells(record) for record in records if _place(record) == place]

@@ -6,22 +6,32 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..conventions import INPUTS
 from ..errors import OptionError
 from ..system import processors, scratch_folder
+from . import completion
 from .console import state
 from .fetch import fetch_source
+from .runtime_options import InputOption
 
 if TYPE_CHECKING:
     from ..session import MaskSession
     from ..train.evaluate import Report
 
-__all__ = ["evaluate"]
+__all__ = ["EXAMPLES", "evaluate"]
+
+EXAMPLES = {
+    "Score masks that are there": "u2zoo eval predicted --masks masks",
+    "Score a model, with tables and a chart": "u2zoo eval u2net_nano --images photos --masks masks -o scores",
+}
 
 
 def evaluate(
     source: Annotated[
-        Path, typer.Argument(help="Folder of predicted masks, or a model: weights, an artifact, a catalog name.")
+        Path,
+        typer.Argument(
+            help="A folder of predicted masks, or a model: weights, a converted one, a catalog name.",
+            autocompletion=completion.sources,
+        ),
     ],
     masks: Annotated[Path, typer.Option(help="Folder of true masks.")],
     images: Annotated[Path | None, typer.Option(help="Folder of photographs, for a model.")] = None,
@@ -30,16 +40,20 @@ def evaluate(
     ] = None,
     profile: Annotated[
         str | None,
-        typer.Option(help="How a model's photographs are prepared: paper, rembg …; else as the catalog says."),
+        typer.Option(
+            help="Preprocessing profile of a model: paper, rembg …; by default the catalog's.",
+            autocompletion=completion.profiles,
+        ),
     ] = None,
-    takes: Annotated[
-        str | None,
-        typer.Option("--input", help=f"What an artifact takes, if that cannot be found out: {', '.join(INPUTS)}."),
-    ] = None,
+    takes: InputOption = None,
     workers: Annotated[int, typer.Option(min=0, help="Processes; 0: one per core.")] = 0,
     json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
-    """Score masks: MAE, max and weighted F, S, E, relaxed boundary F, precision and recall; per picture and in all."""
+    """Score masks against true ones: MAE, F, S and E measures.
+
+    MAE, maximum and weighted F-measure, S-measure, E-measure, relaxed boundary F-measure, precision and recall: of
+    each picture and of all.
+    """
     state.json = json
     with state.quiet():
         if _is_predictions(source):

@@ -13,11 +13,16 @@ from .terminal import Whole
 if TYPE_CHECKING:
     from converters.format import Format
 
-__all__ = ["formats"]
+__all__ = ["EXAMPLES", "formats"]
+
+EXAMPLES = {
+    "What can be written here, and what has to be installed first": "u2zoo formats",
+    "For a program": "u2zoo formats --json",
+}
 
 
 def formats(json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False) -> None:
-    """List the formats, their options, and whether what writes and runs them is installed."""
+    """List the formats, their options, and what is installed."""
     state.json = json
     from converters.registry import FORMATS
 
@@ -25,7 +30,7 @@ def formats(json: Annotated[bool, typer.Option("--json", help="One JSON object o
     state.document({"formats": rows})
     headings = ("format", "writes", "runs", "file, and options: the default first")
     state.table(headings, [(row["name"], _yes(row["writes"]), _yes(row["runs"]), _about(row)) for row in rows])
-    for install, what in _brought(rows).items():
+    for install, what in _installs(rows).items():
         state.result(Whole(install), f"brings {what}")
 
 
@@ -77,7 +82,7 @@ def _about(row: dict[str, Any]) -> str:
     return "\n".join([f"{row['title']}, *{row['suffix']}", *options])
 
 
-def _brought(rows: list[dict[str, Any]]) -> dict[str, str]:
+def _installs(rows: list[dict[str, Any]]) -> dict[str, str]:
     """Command -> what it brings: `torch, onnx for onnx, web`."""
     found: dict[str, tuple[dict[str, None], dict[str, None]]] = {}
     for row in rows:

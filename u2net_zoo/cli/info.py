@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import MissingExtraError, U2ZooError
+from . import completion
 from .console import human_bytes, state
 from .fetch import fetch_source
+from .runtime_options import MODEL
 from .terminal import Whole
 
 if TYPE_CHECKING:
@@ -15,23 +17,29 @@ if TYPE_CHECKING:
 
     from ..checkpoint import Checkpoint
 
-__all__ = ["info"]
+__all__ = ["EXAMPLES", "info"]
+
+EXAMPLES = {
+    "What is in this file?": "u2zoo info my.pth",
+    "Of a converted model, without running it": "u2zoo info u2net_nano.onnx --no-run",
+}
 
 INDENT = 13  # of what is said under a heading
 
 
 def info(
-    source: Annotated[Path, typer.Argument(help="Weights, a converted model of any format, or a catalog name.")],
+    source: Annotated[Path, typer.Argument(help=MODEL, autocompletion=completion.sources)],
     run: Annotated[
-        bool, typer.Option("--run/--no-run", help="Run the file beside the Torch model of its weights.")
+        bool, typer.Option("--run/--no-run", help="Run the file, and the Torch model of its weights, and compare.")
     ] = True,
     key: Annotated[str | None, typer.Option(help="Which network of a file that holds several, such as ema.")] = None,
     arch: Annotated[
-        str | None, typer.Option(help="Where weights leave it open: dilated, plain, or each block: 7,6,5,4,4F …")
+        str | None,
+        typer.Option(help="Dilation, if the weights do not say it: dilated, plain, or each block: 7,6,5,4,4F …"),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
-    """Show what a file holds, and whether it computes what its weights mean."""
+    """Show what a model file holds, and run it beside its weights."""
     state.json = json
     from converters.loading import format_of
 

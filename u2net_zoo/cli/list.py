@@ -10,11 +10,16 @@ from .console import human_bytes, state
 if TYPE_CHECKING:
     from ..catalog import Entry
 
-__all__ = ["list_weights"]
+__all__ = ["EXAMPLES", "list_weights"]
+
+EXAMPLES = {
+    "Which weights are there, and under which licence?": "u2zoo list",
+    "For a program": "u2zoo list --json",
+}
 
 
 def list_weights(json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False) -> None:
-    """List the weights of the catalog, what they are for, their licences, and which are here."""
+    """List known weights: purpose, size, licence, and which are here."""
     state.json = json
     from ..catalog import home, load_catalog
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ..apps.batch.journal import Journal
     from ..session import MaskSession
 
-__all__ = ["ENGINES", "Request", "run_request"]
+__all__ = ["ENGINES", "Opening", "Request", "parts_of", "row_of", "run_request", "settings_of"]
 
 ENGINES = ("local", "ray")
 HEAD = 40  # characters by which a file about a whole run is known
@@ -99,7 +99,10 @@ def run_request(application: Application, request: Request) -> None:
     request.check()
     many = request.many(jobs)
     fetch_source(request.model)
-    profile = request.profile or application.profile(profile_of(request.model, application.model))
+    from converters.loading import profile_in
+
+    own = profile_in(request.model) or profile_of(request.model, application.model)
+    profile = request.profile or application.profile(own)
     opened = Opening(request.model, profile, request.runtime, request.input, request.device)
     if many:
         outcomes = _run_many(application, request, jobs, opened)
@@ -129,7 +132,7 @@ def _run_many(application: Application, request: Request, jobs: list[Job], opene
 
     every = state.json or type(application).conclude is not Application.conclude
     kept = []
-    settings = _settings(application, request)
+    settings = settings_of(application, request)
     with (
         state.quiet(),
         state.progress(total=len(jobs)) as bar,
@@ -189,7 +192,7 @@ def _finish(
             "model": str(request.model),
             "profile": next((outcome.profile for outcome in good if outcome.profile), opened.profile),
             "engine": opened.engine and {"runtime": opened.engine.runtime, "device": opened.engine.device},
-            application.plural: [_row(application, jobs[outcome.index], outcome) for outcome in good],
+            application.plural: [row_of(application, jobs[outcome.index], outcome) for outcome in good],
             "failed": [{"image": image, "error": error} for image, error in failed],
         }
     )
@@ -200,7 +203,7 @@ def _finish(
 def _say(job: Job, outcome: Outcome) -> None:
     """The line of a result, and what people should know of it."""
     if job.target != STREAM:
-        state.result(*_parts(outcome))
+        state.result(*parts_of(outcome))
     if warning := outcome.facts.get("warning"):
         state.warn(f"{job.name}: {warning}")
 
@@ -230,12 +233,12 @@ def _write_errors(file: Path, failed: Iterable[tuple[str, str]]) -> None:
         csv.writer(stream).writerows([("path", "error"), *failed])
 
 
-def _parts(outcome: Outcome) -> tuple[str, ...]:
+def parts_of(outcome: Outcome) -> tuple[str, ...]:
     width, height = outcome.size
     return *map(Whole, outcome.files.values()), f"{width}x{height}", f"{outcome.seconds:.2f} s"
 
 
-def _row(application: Application, job: Job, outcome: Outcome) -> dict[str, Any]:
+def row_of(application: Application, job: Job, outcome: Outcome) -> dict[str, Any]:
     """`{"image": …, "mask": …, "size": …, "seconds": …}`; then other files by what they add to the name, and facts."""
     first, *more = outcome.files.items()
     row: dict[str, Any] = {"image": job.photograph, application.name: first[1]}
@@ -243,7 +246,7 @@ def _row(application: Application, job: Job, outcome: Outcome) -> dict[str, Any]
     return row | ({"files": dict(more)} if more else {}) | ({"facts": outcome.facts} if outcome.facts else {})
 
 
-def _settings(application: Application, request: Request) -> dict[str, Any]:
+def settings_of(application: Application, request: Request) -> dict[str, Any]:
     """What decides about the results: a run with other settings is another one."""
     from ..apps.batch.journal import stamp
 

@@ -8,22 +8,54 @@ import typer
 
 from converters.registry import FORMATS
 
+from ..conventions import INPUTS
 from ..devices import DEVICES
+from . import completion
 from .console import state
 
 if TYPE_CHECKING:
     from ..api import Session
 
-__all__ = ["DeviceOption", "RuntimeOption", "check_runtime", "open_session"]
+__all__ = [
+    "MODEL",
+    "PANEL",
+    "DeviceOption",
+    "InputOption",
+    "ModelOption",
+    "RuntimeOption",
+    "check_runtime",
+    "open_session",
+]
 
+MODEL = "Weights, a converted model of any format, a catalog name, or hf:OWNER/NAME."
+PANEL = "Model"
+ModelOption = Annotated[
+    Path, typer.Option("--model", rich_help_panel=PANEL, help=MODEL, autocompletion=completion.sources)
+]
 RuntimeOption = Annotated[
     str,
     typer.Option(
-        help=f"What runs weights: auto (the fastest that is installed, tried once), torch, {', '.join(FORMATS)}."
+        rich_help_panel=PANEL,
+        help=f"Runtime of weights: auto (the fastest one, measured once), torch, {', '.join(FORMATS)}.",
+        autocompletion=completion.runtimes,
     ),
 ]
 DeviceOption = Annotated[
-    str, typer.Option(help=f"What it runs on: {', '.join(DEVICES)}, or auto: the first GPU that is here, else cpu.")
+    str,
+    typer.Option(
+        rich_help_panel=PANEL,
+        help=f"Device: {', '.join(DEVICES)}, or auto (the first GPU that is found, else cpu).",
+        autocompletion=completion.devices,
+    ),
+]
+InputOption = Annotated[
+    str | None,
+    typer.Option(
+        "--input",
+        rich_help_panel=PANEL,
+        help=f"Input convention of a converted model, if it cannot be detected: {', '.join(INPUTS)}.",
+        autocompletion=completion.inputs,
+    ),
 ]
 
 

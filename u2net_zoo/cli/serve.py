@@ -10,14 +10,20 @@ from .. import BUNDLED
 from ..devices import AUTO, CPU
 from ..errors import MissingExtraError, OptionError
 from ..system import processors
+from . import completion
 from .console import state
 from .fetch import fetch_source
-from .runtime_options import DeviceOption, RuntimeOption, check_runtime, open_session
+from .runtime_options import PANEL, DeviceOption, InputOption, ModelOption, RuntimeOption, check_runtime, open_session
 
 if TYPE_CHECKING:
     from ..session import MaskSession
 
-__all__ = ["serve"]
+__all__ = ["EXAMPLES", "serve"]
+
+EXAMPLES = {
+    "A page and an API on this machine": "u2zoo serve",
+    "Other weights, for the whole network": "u2zoo serve --model u2netp --host 0.0.0.0 --port 8080",
+}
 
 
 def serve(
@@ -25,18 +31,18 @@ def serve(
         "127.0.0.1"
     ),
     port: Annotated[int, typer.Option(help="0: any free one.")] = 8000,
-    model: Annotated[
-        Path, typer.Option("--model", help="Weights, an artifact of any format, or a catalog name.")
-    ] = Path(BUNDLED),
-    profile: Annotated[str | None, typer.Option(help="How photographs are prepared; by default the weights' own.")] = (
-        None
-    ),
+    model: ModelOption = Path(BUNDLED),
+    profile: Annotated[
+        str | None,
+        typer.Option(
+            rich_help_panel=PANEL,
+            help="Preprocessing profile; by default the weights' own.",
+            autocompletion=completion.profiles,
+        ),
+    ] = None,
     runtime: RuntimeOption = AUTO,
     device: DeviceOption = CPU,
-    takes: Annotated[
-        str | None,
-        typer.Option("--input", help="What an artifact takes, if that cannot be found out: normalised, pixels …"),
-    ] = None,
+    takes: InputOption = None,
     max_pixels: Annotated[int, typer.Option(help="Of one photograph.")] = 24_000_000,
     max_bytes: Annotated[int, typer.Option(help="Of one upload.")] = 32 << 20,
     queue: Annotated[int, typer.Option(help="Photographs that may wait; the next one is answered with 503.")] = 16,
@@ -45,7 +51,7 @@ def serve(
         typer.Option(help="Seconds for an upload, for its turn to come, for its answer, and for taking that, each."),
     ] = 30.0,
 ) -> None:
-    """A server for the applications, and a page to try them: drop a photograph, see the mask, change the background."""
+    """Serve an API for masks and a page to try it in the browser."""
     from ..preprocessing import get_profile
     from ..serve.limits import Limits
 

@@ -5,22 +5,36 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .console import human_bytes, state
+from .help_pages import Command, epilog_of
 from .terminal import Whole
 
 if TYPE_CHECKING:
     from converters.tools import Environment
 
-__all__ = ["app"]
+__all__ = ["EXAMPLES", "app"]
+
+EXAMPLES = {
+    "Which tools are there, and which are installed?": "u2zoo tools",
+    "Install one now instead of on first use": "u2zoo tools make onnx2tf",
+}
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
 Name = Annotated[str, typer.Argument(help="A tool; `u2zoo tools` shows them.")]
+MAKE = {
+    "Install a tool now": "u2zoo tools make onnx2tf",
+    "For a program": "u2zoo tools make onnx2tf --json",
+}
+REMOVE = {
+    "Free a tool's disk space": "u2zoo tools remove onnx2tf",
+    "For a program": "u2zoo tools remove onnx2tf --json",
+}
 
 app = typer.Typer(invoke_without_command=True)
 
 
 @app.callback()
 def tools(context: typer.Context, json: Json = False) -> None:
-    """Show the tools that live in environments of their own, and what these take; make and remove them."""
+    """List, install and remove tools that need their own environment."""
     if context.invoked_subcommand:
         return
     state.json = json
@@ -33,9 +47,9 @@ def tools(context: typer.Context, json: Json = False) -> None:
     state.table(headings, [_cells(row) for row in rows])
 
 
-@app.command("make")
+@app.command("make", cls=Command, epilog=epilog_of(MAKE))
 def make(name: Name, json: Json = False) -> None:
-    """Make a tool's environment now; otherwise its first use does."""
+    """Install a tool now; otherwise its first use does."""
     state.json = json
     from converters.progress import watched
     from converters.tools import Environment, get_tool
@@ -48,9 +62,9 @@ def make(name: Name, json: Json = False) -> None:
     state.document(row)
 
 
-@app.command("remove")
+@app.command("remove", cls=Command, epilog=epilog_of(REMOVE))
 def remove(name: Name, json: Json = False) -> None:
-    """Remove a tool's environment, and what an interrupted one left."""
+    """Remove a tool, and what an interrupted installation left."""
     state.json = json
     from converters.tools import Environment, get_tool
 

@@ -9,6 +9,7 @@ import typer
 
 from ..errors import MissingExtraError, OptionError
 from ..train.recipe import AUGMENTATIONS, PRECISIONS, SCHEDULES, Recipe
+from . import completion
 from .console import state
 from .fetch import fetch_source
 from .terminal import Whole
@@ -18,7 +19,20 @@ if TYPE_CHECKING:
     from ..checkpoint import Checkpoint
     from ..train.result import Outcome
 
-__all__ = ["train"]
+__all__ = ["EXAMPLES", "train"]
+
+EXAMPLES = {
+    "A first try: a few steps on small pictures": (
+        "u2zoo train --images photos --masks masks -o try --steps 4 --size 64 --crop 56"
+    ),
+    "Fine-tune on photographs and masks of your own": (
+        "u2zoo train --images photos --masks masks -o run --finetune u2netp"
+    ),
+    "Distil a large network into a small one; no masks needed": (
+        "u2zoo train --images photos -o nano --arch u2net_nano --teacher u2net"
+    ),
+    "Go on after an interruption": "u2zoo train --images photos --masks masks -o run --resume run",
+}
 
 RECIPE = {field.name for field in fields(Recipe)}
 LATER = {"epochs", "steps"}  # what may still be changed when a run is resumed
@@ -32,42 +46,56 @@ def train(
     masks: Annotated[Path | None, typer.Option(help="Folder of grey masks of the same names.")] = None,
     val_images: Annotated[Path | None, typer.Option(help="Photographs to validate on.")] = None,
     val_masks: Annotated[Path | None, typer.Option(help="Their masks.")] = None,
-    val_part: Annotated[float, typer.Option(help="Or: part of the pairs to keep aside for validation.")] = 0.0,
-    arch: Annotated[str | None, typer.Option(help="u2net (if not given), u2netp, u2net_nano …")] = None,
+    val_part: Annotated[float, typer.Option(help="Or: the share of the pairs that is held out for validation.")] = 0.0,
+    arch: Annotated[str | None, typer.Option(help="Network: u2net (default), u2netp, u2net_nano …")] = None,
     finetune: Annotated[
         Path | None,
-        typer.Option(help="Begin with these: weights, a converted model or a catalog name. They say the network."),
+        typer.Option(
+            help="Start from weights, a converted model or a catalog name; it decides the network.",
+            autocompletion=completion.sources,
+        ),
     ] = None,
     teacher: Annotated[
-        Path | None, typer.Option(help="Their outputs are the targets: weights, a converted model or a catalog name.")
+        Path | None,
+        typer.Option(
+            help="Distil: the outputs of these weights, converted model or catalog name are the targets.",
+            autocompletion=completion.sources,
+        ),
     ] = None,
-    resume: Annotated[Path | None, typer.Option(help="A snapshot, or a run's folder, to go on from.")] = None,
-    engine: Annotated[str, typer.Option(help="torch or keras.")] = "torch",
-    epochs: Annotated[int, typer.Option(help="Times through the photographs.")] = DEFAULT.epochs,
-    steps: Annotated[int, typer.Option(help="Stop after so many steps; 0: by --epochs.")] = DEFAULT.steps,
-    batch: Annotated[int, typer.Option(help="Photographs per step, over all processes.")] = DEFAULT.batch,
+    resume: Annotated[Path | None, typer.Option(help="Go on from a snapshot, or from a run's folder.")] = None,
+    engine: Annotated[str, typer.Option(help="Framework: torch or keras.")] = "torch",
+    epochs: Annotated[int, typer.Option(help="Passes over the photographs.")] = DEFAULT.epochs,
+    steps: Annotated[int, typer.Option(help="Stop after this many steps; 0: after --epochs.")] = DEFAULT.steps,
+    batch: Annotated[int, typer.Option(help="Batch size over all processes.")] = DEFAULT.batch,
     rate: Annotated[float, typer.Option(help="Learning rate of Adam.")] = DEFAULT.rate,
-    size: Annotated[int, typer.Option(help="Photographs are resized to this square.")] = DEFAULT.size,
-    crop: Annotated[int, typer.Option(help="Square cut out of it at random.")] = DEFAULT.crop,
-    flip: Annotated[str, typer.Option(help="vertical (the authors'), horizontal or none.")] = DEFAULT.flip,
-    augment: Annotated[str, typer.Option(help=f"{', '.join(AUGMENTATIONS)}.")] = DEFAULT.augment,
-    precision: Annotated[str, typer.Option(help=f"{', '.join(PRECISIONS)}.")] = DEFAULT.precision,
-    schedule: Annotated[str, typer.Option(help=f"{', '.join(SCHEDULES)}.")] = DEFAULT.schedule,
-    warmup: Annotated[int, typer.Option(help="Steps in which the rate climbs.")] = DEFAULT.warmup,
-    clip: Annotated[float, typer.Option(help="Largest norm of the gradient; 0: none.")] = DEFAULT.clip,
-    ema: Annotated[float, typer.Option(help="Decay of the weights' running average; 0: none.")] = DEFAULT.ema,
-    patience: Annotated[int, typer.Option(help="Validations without a gain before it stops; 0: never.")] = (
-        DEFAULT.patience
-    ),
-    seed: Annotated[int, typer.Option(help="Everything random follows from it.")] = DEFAULT.seed,
+    size: Annotated[int, typer.Option(help="Side of the square that photographs are resized to.")] = DEFAULT.size,
+    crop: Annotated[int, typer.Option(help="Side of the random crop taken from it.")] = DEFAULT.crop,
+    flip: Annotated[
+        str, typer.Option(help="Random flips: vertical (the authors'), horizontal or none.")
+    ] = DEFAULT.flip,
+    augment: Annotated[str, typer.Option(help=f"Augmentation: {', '.join(AUGMENTATIONS)}.")] = DEFAULT.augment,
+    precision: Annotated[str, typer.Option(help=f"Precision: {', '.join(PRECISIONS)}.")] = DEFAULT.precision,
+    schedule: Annotated[str, typer.Option(help=f"Learning rate schedule: {', '.join(SCHEDULES)}.")] = DEFAULT.schedule,
+    warmup: Annotated[int, typer.Option(help="Warm-up steps of the learning rate.")] = DEFAULT.warmup,
+    clip: Annotated[float, typer.Option(help="Clip the gradient's norm to this; 0: no clipping.")] = DEFAULT.clip,
+    ema: Annotated[
+        float, typer.Option(help="Decay of the exponential moving average of the weights; 0: none.")
+    ] = DEFAULT.ema,
+    patience: Annotated[
+        int, typer.Option(help="Early stopping after this many validations without a gain; 0: never.")
+    ] = (DEFAULT.patience),
+    seed: Annotated[int, typer.Option(help="Seed of everything that is random.")] = DEFAULT.seed,
     accelerator: Annotated[str, typer.Option(help="Lightning Fabric's: auto, cpu, cuda, mps …")] = "auto",
     devices: Annotated[int, typer.Option(help="Processes per machine.")] = 1,
     nodes: Annotated[int, typer.Option(help="Machines.")] = 1,
-    workers: Annotated[int, typer.Option(help="Processes that read photographs ahead.")] = 2,
+    workers: Annotated[int, typer.Option(help="Processes that load photographs.")] = 2,
     save_every: Annotated[int, typer.Option(min=1, help="Steps between snapshots.")] = 500,
     json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
-    """Train, fine-tune or distil; the defaults are the authors' recipe."""
+    """Train, fine-tune or distil a network.
+
+    The defaults are the recipe of U²-Net's authors.
+    """
     state.json = json
     given = context.params
     with state.quiet():
@@ -156,8 +184,8 @@ def _setting(given: dict[str, Any]) -> Any:
 def _report(outcome: "Outcome") -> None:
     state.document(outcome.to_dict())
     best = "" if outcome.best is None else f", best validation loss {outcome.best:.4f}"
-    told = f"{outcome.steps} steps, loss {outcome.loss:.4f}{best}, {outcome.stopped}, {outcome.seconds} s"
-    state.result(Whole(outcome.weights), told)
+    summary = f"{outcome.steps} steps, loss {outcome.loss:.4f}{best}, {outcome.stopped}, {outcome.seconds} s"
+    state.result(Whole(outcome.weights), summary)
     if outcome.skipped:
         times = sum(outcome.skipped.values())
         state.warn(f"{len(outcome.skipped)} photographs could not be read and were skipped {times} times")

@@ -10,6 +10,7 @@ import typer
 
 from ..devices import AUTO, BY_PREFERENCE, CPU, get_device
 from ..errors import InputError, OutputError, ParityError
+from . import completion
 from .console import human_bytes, state
 from .fetch import fetch_source
 from .options import parse_size
@@ -25,28 +26,42 @@ if TYPE_CHECKING:
 
     Openers = dict[str, Callable[[], Image]]
 
-__all__ = ["verify"]
+__all__ = ["EXAMPLES", "photographs_of", "verify"]
+
+EXAMPLES = {
+    "Does this file compute what its weights compute?": "u2zoo verify u2net_nano.onnx --against u2net_nano",
+    "On photographs of your own, with a page to look at": (
+        "u2zoo verify u2net_nano.onnx --against my.pth --images photos --report r.html"
+    ),
+}
 
 INDENT = 10  # of what is said about the file above
 
 
 def verify(
-    artifacts: Annotated[list[Path], typer.Argument(help="Converted models of any format, whoever made them.")],
-    against: Annotated[Path, typer.Option(help="Weights, another artifact, or a catalog name: what is right.")],
+    artifacts: Annotated[list[Path], typer.Argument(help="Converted models of any format, made by anybody.")],
+    against: Annotated[
+        Path,
+        typer.Option(help="The reference: weights, another model, a catalog name.", autocompletion=completion.sources),
+    ],
     images: Annotated[
-        Path | None, typer.Option(help="Folder of photographs, or one; scikit-image's if not given.")
+        Path | None, typer.Option(help="A folder of photographs, or one; by default scikit-image's.")
     ] = None,
-    report: Annotated[Path | None, typer.Option(help="Also write a page with pictures: FILE.html.")] = None,
+    report: Annotated[Path | None, typer.Option(help="Also write a page with pictures, FILE.html.")] = None,
     profile: Annotated[
-        str | None, typer.Option(help="How photographs are prepared: paper, rembg …; by default as the catalog says.")
+        str | None,
+        typer.Option(
+            help="Preprocessing profile: paper, rembg …; by default the catalog's.", autocompletion=completion.profiles
+        ),
     ] = None,
-    size: Annotated[str | None, typer.Option(help="Input size, N or HxW, of artifacts that take any.")] = None,
+    size: Annotated[str | None, typer.Option(help="Input size, N or HxW, of models that take any.")] = None,
     device: DeviceOption = CPU,
     json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
-    """Compare artifacts with a checkpoint: the same tensor, the same photographs; where and why they part.
+    """Check converted models: where and why do they differ?
 
-    Ends with 0 when all agree, 1 when one differs, 2 when something cannot be read.
+    Model and weights get the same tensor and the same photographs. The exit code is 0 when all agree, 1 when one
+    differs, 2 when something cannot be read.
     """
     state.json = json
     from converters.isolated import open_isolated
@@ -62,7 +77,7 @@ def verify(
     beside = {fmt.companion for fmt in FORMATS.values() if fmt.companion}
     files = [path for path in dict.fromkeys(artifacts) if path.suffix not in beside] or artifacts[:1]
     device = _device_of([format_of(path) for path in files], device)
-    openers = _photographs(images)
+    openers = photographs_of(images)
     fetch_source(against)
     total = len(files) * len(openers)
     with _page(report, openers, len(files)) as page, state.quiet(), state.progress(total=total) as bar:
@@ -73,15 +88,15 @@ def verify(
         verifier = Verifier(
             checkpoint, chosen, page.photographs, wanted, known, partial(open_isolated, device=device, exact=True)
         )
-        verdicts = []
+        results = []
         for done, path in enumerate(files, 1):
             bar.update(bar.task_ids[0], description=path.name)
-            verdicts.append(verifier.verify(path, page.shown(path, lambda: bar.advance(bar.task_ids[0]))))
+            results.append(verifier.verify(path, page.shown(path, lambda: bar.advance(bar.task_ids[0]))))
             bar.update(bar.task_ids[0], completed=done * len(openers))
-            for parts in _lines(verdicts[-1]):
+            for parts in _lines(results[-1]):
                 state.result(*parts, indent=INDENT)
-        page.finish(verdicts, checkpoint, chosen.name)
-    _conclude(verdicts, against, report, checkpoint)
+        page.finish(results, checkpoint, chosen.name)
+    _conclude(results, against, report, checkpoint)
 
 
 def _device_of(formats: "list[Format]", asked: str) -> str:
@@ -100,17 +115,17 @@ def _device_of(formats: "list[Format]", asked: str) -> str:
 
 
 def _conclude(
-    verdicts: "list[VerificationResult]", against: Path, report: Path | None, checkpoint: "Checkpoint"
+    results: "list[VerificationResult]", against: Path, report: Path | None, checkpoint: "Checkpoint"
 ) -> None:
-    if any(verdict.report.flat for verdict in verdicts):
+    if any(result.report.flat for result in results):
         state.warn("the masks of these weights hardly vary; agreement on an untrained network proves little")
     if report:
         state.result(report, human_bytes(report.stat().st_size))
     document = {"against": str(against), "architecture": checkpoint.arch.name, "report": report and str(report)}
-    state.document({**document, "artifacts": [verdict.to_json() for verdict in verdicts]})
-    wrong = [verdict.path.name for verdict in verdicts if not verdict.ok]
+    state.document({**document, "artifacts": [result.to_json() for result in results]})
+    wrong = [result.path.name for result in results if not result.ok]
     if wrong:
-        raise ParityError(f"{len(wrong)} of {len(verdicts)} outside the bounds: {', '.join(wrong)}")
+        raise ParityError(f"{len(wrong)} of {len(results)} outside the bounds: {', '.join(wrong)}")
 
 
 class _Page:
@@ -133,11 +148,11 @@ class _Page:
 
         return show
 
-    def finish(self, verdicts: "list[VerificationResult]", checkpoint: "Checkpoint", profile: str) -> None:
+    def finish(self, results: "list[VerificationResult]", checkpoint: "Checkpoint", profile: str) -> None:
         from converters.verify.report import write_report
 
         if self.target:
-            write_report(self.target, verdicts, self.gallery, list(self.photographs), checkpoint, profile)
+            write_report(self.target, results, self.gallery, list(self.photographs), checkpoint, profile)
 
 
 @contextlib.contextmanager
@@ -154,7 +169,7 @@ def _page(report: Path | None, openers: "Openers", artifacts: int) -> Iterator[_
         yield _Page(path, openers, artifacts)
 
 
-def _photographs(images: Path | None) -> "Openers":
+def photographs_of(images: Path | None) -> "Openers":
     """name -> what reads the picture. Raises InputError: there is none."""
     from ..photographs import photographs_in, picture_suffixes, read_image
 
@@ -170,19 +185,17 @@ def _photographs(images: Path | None) -> "Openers":
     return {file.name: partial(read_image, file) for file in files}
 
 
-def _lines(verdict: "VerificationResult") -> Iterator[tuple[object, ...]]:
+def _lines(result: "VerificationResult") -> Iterator[tuple[object, ...]]:
     """The parts of each line."""
     from converters.parity.outputs import listed
 
-    result = (
-        "differs" if not verdict.ok else "agrees" if verdict.precision == "fp32" else f"agrees as {verdict.precision}"
-    )
-    model = verdict.report.summary()
-    picture = f"IoU {verdict.mean('iou'):.4f}  MAE {verdict.mean('mae'):.3f}/255  off {verdict.mean('off'):.2%}"
-    picture = picture if verdict.pictures else "none, no profile feeds this network or reads its answers"
-    took = f"{1000 * verdict.seconds:.0f} ms  {human_bytes(verdict.usage.memory)}"
-    yield f"{result:<8}", verdict.path, f"tensor: {model}", f"pictures: {picture}", took
-    below = [f"takes: {verdict.takes}"] if ", as " in verdict.takes else []
-    below += [f"beside the maps it answers {listed(verdict.others)}"] if verdict.others else []
-    below += verdict.diagnosis.lines() if verdict.diagnosis else []
+    word = "differs" if not result.ok else "agrees" if result.precision == "fp32" else f"agrees as {result.precision}"
+    model = result.report.summary()
+    picture = f"IoU {result.mean('iou'):.4f}  MAE {result.mean('mae'):.3f}/255  off {result.mean('off'):.2%}"
+    picture = picture if result.pictures else "none: no profile fits the network's input and output"
+    took = f"{1000 * result.seconds:.0f} ms  {human_bytes(result.usage.memory)}"
+    yield f"{word:<8}", result.path, f"tensor: {model}", f"pictures: {picture}", took
+    below = [f"takes: {result.takes}"] if ", as " in result.takes else []
+    below += [f"beside the maps it answers {listed(result.others)}"] if result.others else []
+    below += result.diagnosis.lines() if result.diagnosis else []
     yield from ((" " * INDENT + line,) for line in below)

@@ -6,18 +6,24 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .. import BUNDLED
-from ..conventions import INPUTS
 from ..devices import AUTO, CPU
 from ..errors import OutputError
 from ..system import same_file
+from . import completion
 from .console import state
 from .fetch import fetch_source
-from .runtime_options import DeviceOption, RuntimeOption, check_runtime, open_session
+from .runtime_options import PANEL, DeviceOption, InputOption, ModelOption, RuntimeOption, check_runtime, open_session
 
 if TYPE_CHECKING:
     from ..apps.video import Summary, VideoJob
 
-__all__ = ["video"]
+__all__ = ["EXAMPLES", "video"]
+
+EXAMPLES = {
+    "Cut out the main object; WebM and MOV keep transparency": "u2zoo video clip.mp4 -o cutout.webm",
+    "Another background, with less flicker": ("u2zoo video clip.mp4 -o moved.mp4 --background beach.jpg --smooth 0.5"),
+    "The masks, a PNG file for each frame": "u2zoo video clip.mp4 -o frames --show mask",
+}
 
 
 def video(
@@ -28,30 +34,31 @@ def video(
     ],
     show: Annotated[
         str | None,
-        typer.Option(help="cutout (with alpha), replace or mask; by default replace with --background, else cutout."),
+        typer.Option(help="cutout (with alpha), replace or mask; by default cutout, with --background replace."),
     ] = None,
     background: Annotated[
         str | None, typer.Option(help="A colour, a picture or blur:SIGMA; for --show replace.")
     ] = None,
     smooth: Annotated[
-        float, typer.Option(help="From 0 to below 1: the share of the masks before in each mask; starts anew at cuts.")
+        float,
+        typer.Option(help="Less flicker: the share of earlier frames in each mask, 0 to below 1; new at each cut."),
     ] = 0.0,
     audio: Annotated[bool, typer.Option(help="Keep the sound.")] = True,
-    model: Annotated[
-        Path, typer.Option("--model", help="Weights, an artifact of any format, or a catalog name.")
-    ] = Path(BUNDLED),
+    model: ModelOption = Path(BUNDLED),
     profile: Annotated[
-        str | None, typer.Option(help="How frames are prepared: paper, rembg …; by default as the catalog says.")
+        str | None,
+        typer.Option(
+            rich_help_panel=PANEL,
+            help="Preprocessing profile: paper, rembg …; by default the weights' own.",
+            autocompletion=completion.profiles,
+        ),
     ] = None,
     runtime: RuntimeOption = AUTO,
     device: DeviceOption = CPU,
-    takes: Annotated[
-        str | None,
-        typer.Option("--input", help=f"What the artifact takes, if that cannot be found out: {', '.join(INPUTS)}."),
-    ] = None,
+    takes: InputOption = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
-    """A video in; out comes its main object with alpha, or before another background, or the masks. Sound is kept."""
+    """Cut out videos, or replace their background; sound is kept."""
     state.json = json
     from dataclasses import asdict
 

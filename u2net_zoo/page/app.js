@@ -5,14 +5,17 @@
 
 const $ = (id) => document.getElementById(id);
 const MOST = 40e6; // pixels; beyond that browsers silently make empty canvases
+const COLOURS = { white: "#ffffff", black: "#000000", blue: "#2f6fed", green: "#18a058", yellow: "#f2c230", red: "#d9453d" };
+const RESULTS = { cutout: "Cut-out", mask: "Mask", colour: "Object on a colour", blur: "Object on a blurred background", picture: "Object on a picture" };
 const shown = { photograph: null, mask: null, name: "photograph", picture: null };
 let turn = 0; // a photograph that comes while another is worked on takes its place
 
 $("promise").textContent = engine.promise;
 for (const [text, address] of engine.links) $("links").append(Object.assign(document.createElement("a"), { textContent: text, href: address }));
-for (const colour of ["#ffffff", "#000000", "#2f6fed", "#18a058", "#f2c230", "#d9453d"]) {
-  const button = Object.assign(document.createElement("button"), { type: "button", title: colour });
-  button.setAttribute("aria-label", "Background " + colour);
+$("links").hidden = !engine.links.length;
+for (const [name, colour] of Object.entries(COLOURS)) {
+  const button = Object.assign(document.createElement("button"), { type: "button", value: colour, title: name });
+  button.setAttribute("aria-label", name);
   button.style.background = colour;
   button.addEventListener("click", () => { $("colour").value = colour; show(); });
   $("swatches").append(button);
@@ -29,8 +32,7 @@ function say(text, busy = false) {
 
 function complain(text) {
   say("");
-  $("error").textContent = text;
-  $("error").hidden = !text;
+  $("error").textContent = text.charAt(0).toUpperCase() + text.slice(1);
 }
 
 async function decoded(file) {
@@ -38,9 +40,9 @@ async function decoded(file) {
   try {
     bitmap = await createImageBitmap(file, { imageOrientation: "from-image", colorSpaceConversion: "none" });
   } catch {
-    throw new Error(`${file.name || "what came"} is no photograph that this browser can read; try a JPEG, PNG or WebP file`);
+    throw new Error(`this browser cannot read ${file.name || "what was pasted"} as a photograph; choose a JPEG, PNG or WebP file`);
   }
-  if (bitmap.width * bitmap.height > MOST) throw new Error(`${bitmap.width} × ${bitmap.height} pixels are too many for this page; the command u2zoo takes them`);
+  if (bitmap.width * bitmap.height > MOST) throw new Error(`${bitmap.width} × ${bitmap.height} pixels: this page takes ${MOST / 1e6} megapixels at most; choose a smaller photograph, or use the command u2zoo cutout`);
   return bitmap;
 }
 
@@ -59,12 +61,12 @@ async function take(file) {
       if (mine === turn) say(text, true);
     });
     if (mine !== turn) return;
-    if (mask.width !== bitmap.width || mask.height !== bitmap.height) throw new Error("this browser does not turn this photograph upright; save it as JPEG");
+    if (mask.width !== bitmap.width || mask.height !== bitmap.height) throw new Error("this browser ignores how the photograph is turned; save it as JPEG and choose that");
     Object.assign(shown, { photograph: bitmap, mask, name: (file.name || "photograph").replace(/\.[^.]*$/, "") });
     facts({ size: `${bitmap.width} × ${bitmap.height}`, model: engine.model, engine: engine.runs, time: `${((performance.now() - start) / 1000).toFixed(1)} s` });
     place(bitmap);
     show();
-    say("");
+    say("The result is ready.");
     $("split").focus({ preventScroll: true });
   } catch (error) {
     if (mine === turn) complain(error.message || String(error));
@@ -86,11 +88,18 @@ function facts(values) {
     Object.assign(document.createElement("dt"), { textContent: key }), Object.assign(document.createElement("dd"), { textContent: value })]));
 }
 
+function describe(what) {
+  $("before").setAttribute("aria-label", `Original: ${shown.name}`);
+  $("after").setAttribute("aria-label", `${RESULTS[what]}: ${shown.name}`);
+  for (const button of $("swatches").children) button.setAttribute("aria-pressed", String(button.value === $("colour").value));
+}
+
 const settings = () => ({ colour: $("colour").value, blur: Number($("blur").value), picture: shown.picture });
 
 function show() {
   const what = chosen();
   for (const option of document.querySelectorAll(".option[data-for]")) option.hidden = option.dataset.for !== what;
+  describe(what);
   if (!shown.photograph) return;
   draw($("after"), shown.photograph, shown.mask, backgrounds[what], settings());
 }
@@ -99,9 +108,16 @@ const png = (canvas) => new Promise((done) => canvas.toBlob(done, "image/png"));
 
 async function save(canvas, name) {
   const blob = await png(canvas);
+  if (!blob) throw new Error("this browser cannot write a picture of this size; choose a smaller photograph");
   const link = Object.assign(document.createElement("a"), { href: URL.createObjectURL(blob), download: `${name}-${chosen()}.png` });
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 10000);
+  return link.download;
+}
+
+function split() {
+  $("compare").style.setProperty("--at", $("split").value + "%");
+  $("split").setAttribute("aria-valuetext", $("split").value + " % photograph");
 }
 
 function restart() {
@@ -113,17 +129,22 @@ function restart() {
   $("file").focus();
 }
 
-$("file").addEventListener("change", () => take($("file").files[0]));
-$("split").addEventListener("input", () => $("compare").style.setProperty("--at", $("split").value + "%"));
-$("download").addEventListener("click", () => save($("after"), shown.name));
+$("file").addEventListener("change", () => {
+  take($("file").files[0]);
+  $("file").value = ""; // the same file once more is a choice too
+});
+$("split").addEventListener("input", split);
+$("download").addEventListener("click", () => save($("after"), shown.name).then((name) => say(`The download of ${name} has started.`), (error) => complain(error.message)));
 $("again").addEventListener("click", restart);
 for (const radio of document.querySelectorAll("input[name=show]")) radio.addEventListener("change", show);
 $("colour").addEventListener("input", show);
 $("blur").addEventListener("input", show);
 $("background").addEventListener("change", async () => {
-  if (!$("background").files.length) return; // the dialog was left without a choice
+  const [file] = $("background").files;
+  if (!file) return; // the dialog was left without a choice
+  $("background").value = "";
   try {
-    shown.picture = await decoded($("background").files[0]);
+    shown.picture = await decoded(file);
     complain("");
     show();
   } catch (error) {
@@ -138,6 +159,7 @@ addEventListener("drop", (event) => {
   take(event.dataTransfer.files[0]);
 });
 addEventListener("paste", (event) => take([...event.clipboardData.files].find((file) => file.type.startsWith("image/"))));
+split();
 show();
 // For tests, and for the curious: the mask's grey levels as the page has them.
 window.u2zoo = { take, mask: () => pixelsOf(shown.mask) };

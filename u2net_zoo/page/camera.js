@@ -12,13 +12,13 @@ let working = Promise.resolve(); // the frames of the start before: at most one 
 const REFUSALS = {
   NotAllowedError: "the camera was refused; allow it for this page in the browser, then start it again",
   NotFoundError: "no camera was found; connect one, then start it again",
-  OverconstrainedError: "this camera is gone; start again for another one",
-  NotReadableError: "the camera does not start, perhaps because another program uses it; close that, then start it again",
+  OverconstrainedError: "this camera is no longer connected; start again to use another one",
+  NotReadableError: "the camera does not start, perhaps because another program uses it; close that program, then start again",
 };
 REFUSALS.SecurityError = REFUSALS.NotAllowedError;
 REFUSALS.AbortError = REFUSALS.NotReadableError;
-const REMOVED = "the camera was taken away: it was unplugged, or is allowed no longer; start it again when it is back";
-const INSECURE = "browsers give the camera only to pages of https, or of this machine; open this one as https or at http://localhost";
+const REMOVED = "the camera stopped: it was unplugged, or this page may no longer use it; start it again when it is back";
+const INSECURE = "browsers allow the camera only on https pages and on this machine; open this page with https or at http://localhost";
 
 /** Turns the camera on; `id` is one of several, the front one where none is named. */
 async function start(id = "") {
@@ -42,14 +42,14 @@ async function begin(stream, mine) {
   const { deviceId, facingMode } = track.getSettings();
   Object.assign(live, { stream, id: deviceId });
   track.addEventListener("ended", () => mine === live.turn && end(REMOVED));
-  track.addEventListener("mute", () => mine === live.turn && say("The camera gives no pictures at the moment."));
+  track.addEventListener("mute", () => mine === live.turn && say("The camera sends no pictures at the moment."));
   track.addEventListener("unmute", () => mine === live.turn && say("The camera is on."));
   if (document.hidden) return pause();
   $("video").srcObject = stream;
   await $("video").play();
   await list();
   if (mine !== live.turn) return;
-  Object.assign(shown, { photograph: null, mask: null });
+  Object.assign(shown, { photograph: null, mask: null, name: "camera" });
   $("result").classList.toggle("mirrored", facingMode === "user"); // as people know themselves; pictures are not
   working = working.then(() => film(mine)).catch((error) => mine === live.turn && end(error.message));
 }
@@ -110,6 +110,7 @@ function unveil(frame) {
   $("compare").style.setProperty("--at", "0%");
   place(frame);
   facts({ size: `${frame.width} × ${frame.height}`, model: engine.model, engine: engine.runs });
+  describe(chosen());
   say("The camera is on.");
   if (!$("result").contains(document.activeElement)) $("shot").focus({ preventScroll: true });
 }

@@ -16,24 +16,30 @@ __all__ = ["Upload", "drain", "receive"]
 
 IN_MEMORY = 1 << 20  # bytes; more of a body goes to disk
 FILES = 4  # in one form
+LONGEST = 10_000  # bytes of a text in one
 SECOND = 1.0  # for which a refused body is still read, so that its sender gets to see the answer …
 UNASKED = 8 << 20  # … and bytes of it, where its sender has not said how many there are, or said far too many
 
 
 @dataclass
 class Upload:
-    """What came: the photograph, and other files of the form by their field's name. To be closed."""
+    """What came: the photograph, other files of the form by their field's name, and its texts. To be closed."""
 
     image: IO[bytes]
     files: dict[str, IO[bytes]] = field(default_factory=dict)
+    texts: list[tuple[str, str]] = field(default_factory=list)
 
     def close(self) -> None:
         for file in (self.image, *self.files.values()):
             file.close()
 
 
-async def receive(request: "Request", limits: Limits) -> Upload:
-    """The body: a form with the file `image`, or the photograph's bytes themselves.
+async def receive(request: "Request", limits: Limits, name: str = "image", texts: int = 0) -> Upload:
+    """The body: a form with a file, or the photograph's bytes themselves.
+
+    Args:
+        name: the file's, in the form.
+        texts: how many other fields the form may have.
 
     Raises:
         RefusalError: 413 too many bytes, 408 too slow, 400 empty or no form that can be read.
@@ -44,7 +50,7 @@ async def receive(request: "Request", limits: Limits) -> Upload:
     try:
         async with asyncio.timeout(limits.timeout):
             form = request.headers.get("content-type", "").lower().startswith("multipart/")
-            upload = await (_read_form(request, limits) if form else _read_raw(request, limits))
+            upload = await (_read_form(request, limits, name, texts) if form else _read_raw(request, limits))
     except TimeoutError:
         raise RefusalError(
             408, f"the body did not arrive within {limits.timeout:g} s; send a smaller photograph"
@@ -52,7 +58,7 @@ async def receive(request: "Request", limits: Limits) -> Upload:
     upload.image.seek(0)
     if not upload.image.read(1):
         upload.close()
-        raise RefusalError(400, "the photograph is empty; send its bytes as the body, or as the form's file 'image'")
+        raise RefusalError(400, f"the body is empty; send the photograph's bytes, or a form with the file {name!r}")
     upload.image.seek(0)
     return upload
 
@@ -100,20 +106,23 @@ def _close_on_error(file: IO[bytes]) -> Iterator[IO[bytes]]:
         raise
 
 
-async def _read_form(request: "Request", limits: Limits) -> Upload:
+async def _read_form(request: "Request", limits: Limits, name: str, texts: int) -> Upload:
     from starlette.datastructures import UploadFile
     from starlette.formparsers import MultiPartException, MultiPartParser
 
-    parser = MultiPartParser(request.headers, _read_limited(request, limits), max_files=FILES, max_fields=0)
+    body = _read_limited(request, limits)
+    parser = MultiPartParser(request.headers, body, max_files=FILES, max_fields=texts, max_part_size=LONGEST)
     try:
         parts = (await parser.parse()).multi_items()
     except MultiPartException as error:
-        raise RefusalError(400, f"the form cannot be read: {error.message}; options belong into the query") from None
-    files: dict[str, IO[bytes]] = {name: part.file for name, part in parts if isinstance(part, UploadFile)}
-    if "image" not in files or len(files) != len(parts):
+        hint = "" if texts else "; options go into the query"
+        raise RefusalError(400, f"the form cannot be read: {error.message}{hint}") from None
+    files: dict[str, IO[bytes]] = {key: part.file for key, part in parts if isinstance(part, UploadFile)}
+    said = [(key, part) for key, part in parts if isinstance(part, str)]
+    if name not in files or len(files) + len(said) != len(parts):
         for _, part in parts:
             if isinstance(part, UploadFile):
                 part.file.close()
-        came = ", ".join(repr(name) for name, _ in parts) or "nothing"
-        raise RefusalError(400, f"the form holds {came[:200]}; it needs one file 'image', and each name once")
-    return Upload(files.pop("image"), files)
+        came = ", ".join(repr(key) for key, _ in parts) or "nothing"
+        raise RefusalError(400, f"the form holds {came[:200]}; send one file {name!r}, and each name only once")
+    return Upload(files.pop(name), files, said)

@@ -26,16 +26,14 @@ def decode(file: IO[bytes], limits: Limits) -> Image.Image:
     except OversizeError:
         raise RefusalError(413, f"the photograph has more than {limits.pixels} pixels; send a smaller one") from None
     except ImageError as error:
-        raise RefusalError(400, f"{error}; send a whole {', '.join(KINDS)}") from None
+        raise RefusalError(400, f"{error}; send a complete file, one of {', '.join(KINDS)}") from None
 
 
 def _check(size: tuple[int, int], limits: Limits) -> None:
     width, height = size
     if not (1 <= width <= LARGEST_SIDE and 1 <= height <= LARGEST_SIDE):
-        raise RefusalError(
-            413, f"the photograph has {width}x{height} pixels; sides from 1 to {LARGEST_SIDE} are allowed"
-        )
+        raise RefusalError(413, f"the photograph has {width}x{height} pixels; sides of 1 to {LARGEST_SIDE} are allowed")
     if width * height > limits.pixels:
         raise RefusalError(
-            413, f"the photograph has {width}x{height} pixels; {limits.pixels} are allowed, make it smaller"
+            413, f"the photograph has {width}x{height} pixels; {limits.pixels} are allowed; send a smaller one"
         )

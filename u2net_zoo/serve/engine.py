@@ -84,7 +84,7 @@ class Engine:
     def check_room(self) -> None:
         """Raises RefusalError: 503, the queue is full."""
         if self.inside >= self.limits.queue:
-            raise RefusalError(503, f"{self.inside} photographs are waiting already; come back in a moment", again=2)
+            raise RefusalError(503, f"the queue is full ({self.inside} photographs); try again in a moment", again=2)
 
     async def run(self, job: Job) -> Answer:
         """The job's answer.
@@ -102,7 +102,7 @@ class Engine:
                 await started.wait()
         except TimeoutError:
             task.cancel()
-            raise RefusalError(503, f"no turn within {self.limits.timeout:g} s; come back later", again=5) from None
+            raise RefusalError(503, f"no turn within {self.limits.timeout:g} s; try again later", again=5) from None
         # The clock starts anew with the turn: what waited for long would else be worked on for nobody.
         done, _ = await asyncio.wait({task}, timeout=self.limits.timeout)
         if not done:  # its thread cannot be stopped, so it keeps its place until that ends
@@ -125,7 +125,7 @@ class Engine:
         async with self.turns:
             started.set()
             if await job.gone():
-                raise RefusalError(400, "the client has gone")
+                raise RefusalError(400, "the client closed the connection")
             begun = time.perf_counter()
             step = self._steps(begun + self.limits.timeout)
             image = await step(self.helpers, decode, job.image, self.limits)

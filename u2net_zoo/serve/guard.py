@@ -67,10 +67,10 @@ class Guard:
     def _objection(self, headers: dict[bytes, bytes]) -> str | None:
         host = headers.get(b"host", b"").decode("latin-1")
         if self.names is not None and _name(f"//{host}") not in self.names:
-            return "asked by a name that is not this server's; it answers to " + ", ".join(sorted(self.names))
+            return "this server does not answer to that host name; allowed: " + ", ".join(sorted(self.names))
         origin = headers.get(b"origin", b"").decode("latin-1")
         if origin and origin.lower().partition("://")[2] != host.lower():
-            return "asked by another site's page; open this server's own"
+            return "the request comes from a page of another site; open the page of this server"
         return None
 
 

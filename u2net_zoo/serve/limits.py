@@ -48,7 +48,7 @@ class Limits:
             ("queue", self.queue, 1000), ("timeout", self.timeout, 3600),
         ):  # fmt: skip
             if not 0 < value <= most:
-                raise OptionError(f"--{name} {value}: allowed is more than 0, and {most} at most")
+                raise OptionError(f"--{name} {value}: allowed: above 0, at most {most}")
 
     @property
     def uploads(self) -> int:

@@ -9,12 +9,17 @@ from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from ..apps import Application
+from ..apps.removal import Removal
 from ..errors import U2ZooError, UnknownNameError, one_line
 from .limits import RefusalError
+from .rembg_route import FILE
 
 __all__ = ["chosen", "file_fields", "parameters"]
 
-WORDS = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
+WORDS = {
+    **dict.fromkeys(("true", "1", "yes", "on", "t", "y"), True),
+    **dict.fromkeys(("false", "0", "no", "off", "f", "n"), False),
+}
 NUMBER = r"-?(?:[0-9]{1,30}\.?[0-9]{0,30}|\.[0-9]{1,30})(?:e-?[0-9]{1,3})?"
 LONGEST = 200  # characters of a value
 OWN = ("picture",)  # parameters that are the server's, not an application's
@@ -31,19 +36,21 @@ def chosen(kind: type[Application], query: Iterable[tuple[str, str]], files: Map
     Raises:
         RefusalError: 422, a name or a value that the application does not have.
     """
-    options, hints = {f.name: f for f in fields(kind)}, get_type_hints(kind)
+    options, hints = {name: f for f in fields(kind) for name in (f.name, _short(f))}, get_type_hints(kind)
+    own = () if issubclass(kind, Removal) else OWN  # rembg's clients get the one picture
     values: dict[str, Any] = {}
-    for name, text in query:
-        if name in OWN:
+    for said, text in query:
+        if said in own:
             continue
-        if name not in options:
-            raise RefusalError(422, str(UnknownNameError("option", name[:40], [*options, *OWN])))
+        if said not in options:
+            raise RefusalError(422, str(UnknownNameError("option", said[:40], [*map(_short, fields(kind)), *own])))
+        name = options[said].name
         if name in values or name in files:
-            raise RefusalError(422, f"option {name!r} came more than once")
-        values[name] = _value(options[name], hints[name], text)
+            raise RefusalError(422, f"option {said!r} came more than once; send it once")
+        values[name] = _value(options[said], hints[name], text, said)
     for name, path in files.items():
         if name not in file_fields(kind):
-            raise RefusalError(422, f"file {name[:40]!r}: {kind.name} takes {_names(file_fields(kind))}")
+            raise RefusalError(422, f"file {name[:40]!r}: {kind.name} takes {_names(kind)}")
         values[name] = path if Path in _kinds(hints[name]) else str(path)
     try:
         return kind(**values)
@@ -53,16 +60,21 @@ def chosen(kind: type[Application], query: Iterable[tuple[str, str]], files: Map
         raise RefusalError(422, f"{kind.name}: {one_line(error)}") from None
 
 
-def _names(files: set[str]) -> str:
-    return f"the files image, {', '.join(sorted(files))}" if files else "no file but image"
+def _short(option: Field[Any]) -> str:
+    return option.metadata.get("short", option.name)
+
+
+def _names(kind: type[Application]) -> str:
+    photograph, files = FILE if issubclass(kind, Removal) else "image", sorted(file_fields(kind))
+    return f"the files {photograph}, {', '.join(files)}" if files else f"no file but {photograph}"
 
 
 def _kinds(hint: Any) -> tuple[Any, ...]:
     return get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
 
 
-def _value(option: Field[Any], hint: Any, text: str) -> Any:
-    """`text` as the option's type. Raises RefusalError."""
+def _value(option: Field[Any], hint: Any, text: str, said: str) -> Any:
+    """`text` as the option's type; `said` is what it was called. Raises RefusalError."""
     kinds = _kinds(hint)
     if NoneType in kinds and text.lower() in ("", "none"):
         return None
@@ -72,7 +84,7 @@ def _value(option: Field[Any], hint: Any, text: str) -> Any:
         value = _parse(kind, text)
         if value is not None:
             return value
-    raise RefusalError(422, f"option {option.name!r}: {text[:40]!r} is not {_describe_allowed(hint)}")
+    raise RefusalError(422, f"option {said!r}: {text[:40]!r} is not {_describe_allowed(hint)}")
 
 
 def _refuse_path(option: Field[Any], text: str) -> str:
@@ -130,5 +142,5 @@ def parameters(kind: type[Application]) -> list[dict[str, Any]]:
         if option.default is not MISSING and option.default is not None:
             schema["default"] = option.default
         help = str(option.metadata.get("help", ""))
-        found.append({"name": option.name, "in": "query", "schema": schema, "description": help})
+        found.append({"name": _short(option), "in": "query", "schema": schema, "description": help})
     return found

@@ -1,6 +1,7 @@
-"""The server: one address per application, `/health`, what it says of itself, and the page."""
+"""The server: an endpoint for each application, `/health`, what it says of itself, and the page."""
 
 import contextlib
+import functools
 import json
 import logging
 import socket
@@ -16,15 +17,16 @@ from starlette.requests import ClientDisconnect
 
 from .. import __version__
 from ..apps import APPLICATIONS, Application
+from ..apps.removal import Removal
 from ..errors import OptionError, UnknownNameError
 from ..session import MaskSession
 from ..system import take_address
-from . import documents
+from . import documents, rembg_route
 from .body import Upload, drain, receive
 from .engine import Answer, Engine, Job
 from .guard import LOOPBACK, Asgi, Guard, patient
 from .limits import Limits, RefusalError
-from .query import chosen, file_fields
+from .query import chosen, file_fields, parameters
 
 __all__ = ["create_app", "listen", "serve"]
 
@@ -90,9 +92,16 @@ def create_app(
     app.add_exception_handler(Exception, _answer_fault)
     for kind in APPLICATIONS.values():
         app.add_api_route(
-            f"/api/{kind.name}", _endpoint(kind), methods=["POST"], summary=kind.title, name=kind.name,
-            responses=documents.responses(), openapi_extra=documents.openapi_of(kind), response_class=Response,
+            f"/api/{kind.name}", _endpoint(functools.partial(_answer, kind)), methods=["POST"], summary=kind.title,
+            name=kind.name, responses=documents.responses(), openapi_extra=documents.openapi_of(kind),
+            response_class=Response,
         )  # fmt: skip
+    app.add_api_route(
+        rembg_route.PATH, _endpoint(_answer_removal), methods=["POST"], summary=Removal.title, name=Removal.name,
+        responses=documents.responses(), openapi_extra=rembg_route.openapi_of_removal(parameters(Removal)),
+        response_class=Response,
+    )  # fmt: skip
+    app.add_api_route(rembg_route.PATH, _refuse_address, methods=["GET"], include_in_schema=False)
     app.add_api_route("/api/{application}", _answer_unknown, methods=["POST"], include_in_schema=False)
     app.add_api_route("/health", _health, methods=["GET"], summary="How many photographs wait")
     app.add_api_route("/", _page("index.html"), methods=["GET", "HEAD"], include_in_schema=False)
@@ -124,10 +133,14 @@ async def _answer_unknown(request: Request) -> Response:
     return _error(RefusalError(404, str(UnknownNameError("application", name, APPLICATIONS))))
 
 
-def _endpoint(kind: type[Application]) -> Callable[[Request], Awaitable[Response]]:
+async def _refuse_address(request: Request) -> Response:
+    return _error(rembg_route.refuse_address(request.query_params.multi_items()))
+
+
+def _endpoint(work: Callable[[Request], Awaitable[Answer]]) -> Callable[[Request], Awaitable[Response]]:
     async def answer(request: Request) -> Response:
         try:
-            return _response(await _answer(kind, request))
+            return _response(await work(request))
         except ClientDisconnect:
             return Response(status_code=400)  # nobody reads it
         except RefusalError as error:
@@ -154,13 +167,28 @@ async def _answer(kind: type[Application], request: Request) -> Answer:
         upload.close()
 
 
-async def _read_upload(request: Request) -> Upload:
+async def _answer_removal(request: Request) -> Answer:
+    engine: Engine = request.app.state.engine
+    query = request.query_params.multi_items()
+    kind, options = rembg_route.removal_of(query)
+    chosen(kind, options, {})
+    engine.check_room()
+    upload = await _read_upload(request, rembg_route.FILE, rembg_route.TEXTS)
+    try:
+        kind, options = rembg_route.removal_of([*query, *upload.texts])
+        chosen(kind, options, {})
+        return await engine.run(Job(kind, options, upload.image, upload.files, request.is_disconnected))
+    finally:
+        upload.close()
+
+
+async def _read_upload(request: Request, *form: Any) -> Upload:
     state = request.app.state
     if state.uploads >= state.limits.uploads:
-        raise RefusalError(503, f"{state.uploads} photographs are on their way already; come back in a moment", again=2)
+        raise RefusalError(503, f"{state.uploads} uploads are in progress; try again in a moment", again=2)
     state.uploads += 1
     try:
-        return await receive(request, state.limits)
+        return await receive(request, state.limits, *form)
     finally:
         state.uploads -= 1
 
@@ -186,10 +214,10 @@ async def _answer_http_error(request: Request, error: Exception) -> Response:
     """404 and 405 of the framework, in our own form."""
     status = error.status_code if isinstance(error, HTTPException) else 500
     headers = dict(getattr(error, "headers", None) or {})
-    words = {404: "nothing there; /docs lists the addresses", 405: "photographs are sent with POST; see /docs"}
+    words = {404: "no such address; /docs describes the API", 405: "send photographs with POST; see /docs"}
     return JSONResponse({"error": words.get(status, str(getattr(error, "detail", error)))}, status, headers)
 
 
 async def _answer_fault(request: Request, error: Exception) -> Response:
     """A fault of ours: said without its inner life; the server's log has that."""
-    return JSONResponse({"error": "unexpected; the server's log says more"}, 500, {"connection": "close"})
+    return JSONResponse({"error": "unexpected error; the log of the server says more"}, 500, {"connection": "close"})

@@ -6,7 +6,9 @@ from pathlib import Path
 from .. import BUNDLED
 from ..apps import Application
 from ..apps.batch.local import lanes
+from ..apps.removal import Removal
 from ..errors import U2ZooError
+from ..rembg_models import CUSTOM, is_isnet
 from ..session import MaskSession
 from ..sources import in_catalog
 from .limits import RefusalError
@@ -29,11 +31,23 @@ class Sessions:
         self.opened: dict[str, MaskSession] = {}
 
     def __call__(self, kind: type[Application]) -> MaskSession:
-        """The session of that application. Raises RefusalError: 503, its weights are not here."""
+        """The session of that application.
+
+        Raises:
+            RefusalError: 503, its weights are not here; 422, they are not of the network that it feeds.
+        """
         model = self.model if kind.model == BUNDLED else kind.model
         if model not in self.opened:
             self.opened[model] = self._make(model, kind)
-        return self.opened[model]
+        feeding = kind.feeding if issubclass(kind, Removal) else None
+        if feeding == CUSTOM["dis_custom"] and not is_isnet(self.opened[model], model):
+            raise RefusalError(
+                422,
+                "model 'dis_custom': this server's weights are not known as IS-Net's; leave model out, or start it so: "
+                "u2zoo serve --model FILE --profile isnet",
+            )
+        chosen = self.profile is not None and model == self.model
+        return self.opened[model] if chosen else kind.fed(self.opened[model], model)
 
     def open_model(self) -> None:
         """Opens `model` now: an error is said to whom starts the server. Raises U2ZooError."""

@@ -1,4 +1,4 @@
-"""Photograph and mask -> what the network is fed. Every draw follows from the run's seed, the epoch and the pair alone.
+"""Photograph and mask -> the network's input. Every draw follows from the run's seed, the epoch and the pair alone.
 
 So a picture does not depend on how many workers load it, on how many processes share the batch, or on where a run was
 interrupted.
@@ -21,7 +21,7 @@ Planes = tuple[np.ndarray, np.ndarray | None]
 
 
 class Augment:
-    """Callable: (image (H, W, 3) uint8, mask (H, W) float32 or None, epoch, index) -> the same two, as they are fed.
+    """Callable: (image (H, W, 3) uint8, mask (H, W) float32 or None, epoch, index) -> the same two, augmented.
 
     An image of more than 8 bits is uint16.
 

@@ -22,7 +22,7 @@ from ...options import DYNAMIC, Options
 from ...predictor import Predictor
 from ..onnx_format import OPSETS, Onnx
 from . import probe
-from .onnxruntime_web import ENGINES, runtime
+from .onnxruntime_web import ENGINES, MEMBERS, runtime
 
 __all__ = ["Web"]
 
@@ -35,6 +35,7 @@ SERVING = {"page_server.py": "serve.py", "_headers": "_headers"}
 PROFILES = ("paper", "portrait")  # those whose ways of resizing `worker.js` has
 MODEL = ("model.json", "model.onnx", "page/worker.js")
 OFFLINE = {"offline.js": "wasm", "offline-webgpu.js": "webgpu"}  # script to the runtime that it holds
+PAGE_BYTES = 400_000  # of the page itself and the runtime's licences, about
 LARGEST_OFFLINE = 100 << 20  # bytes of a model that a double-clicked page still loads, as text, in a second or two
 
 
@@ -71,6 +72,15 @@ class Web(Onnx):
                 f"format 'web': its page shows one mask of an RGB picture; {arch.name} has {arch.in_ch} channels in, "
                 f"{arch.out_ch} out"
             )
+
+    def expected_bytes(self, weights: int, units: int) -> int:
+        """The model and the runtime, each once as a file and once as text in the scripts for a double click."""
+        model = super().expected_bytes(weights, units)
+        runtime_files = sum(size for size, _ in MEMBERS.values())
+        double_clicked = runtime_files + (model if model <= LARGEST_OFFLINE else 0)
+        return model + runtime_files + PAGE_BYTES + double_clicked * 4 // 3
+
+    def prepare(self) -> None:
         runtime()  # fetched now, not when everything else is done
 
     def write(self, checkpoint: Checkpoint, path: Path, options: Options) -> None:

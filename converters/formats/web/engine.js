@@ -15,7 +15,7 @@ async function bytes(name) {
     address = "data:application/octet-stream;base64," + window.offline[name];
   }
   const answer = await fetch(address);
-  if (!answer.ok) throw new Error(`${name}: the web server answered ${answer.status}; are all files of the folder there?`);
+  if (!answer.ok) throw new Error(`${name}: the web server answered ${answer.status}; check that it has every file of the folder`);
   return answer.arrayBuffer();
 }
 
@@ -51,7 +51,7 @@ async function hasCard(orSoftware) {
 }
 
 function turnedDown(error) {
-  remark(`The graphics card is not used (${firstLine(error)}); the processor does it instead.`);
+  remark(`The graphics card is not used (${firstLine(error)}); the processor is used instead.`);
 }
 
 const firstLine = (error) => error.message.split("\n")[0]; // runtimes add where in their own sources it was
@@ -67,7 +67,7 @@ async function onProcessor() {
   } catch (error) {
     if (!crossOriginIsolated) throw error; // that was one thread
     const found = await started("wasm", true);
-    remark(`Several threads do not start (${firstLine(error)}); one does the work.`);
+    remark(`Several threads do not start (${firstLine(error)}); one thread does the work.`);
     return found;
   }
 }
@@ -200,7 +200,7 @@ async function answered(question, say) {
 }
 
 const engine = {
-  promise: "It stays on your device: the model runs in this browser.",
+  promise: "Your photograph stays on this device: the model runs in your browser.",
   working: "Finding the object …",
   links: [],
   model: "",

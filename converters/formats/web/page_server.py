@@ -37,7 +37,7 @@ class Handler(SimpleHTTPRequestHandler):
         super().end_headers()
 
     def log_message(self, *_: object) -> None:
-        """Nothing: an address is all that people need to see."""
+        """Nothing: the URL is all that people need to see."""
 
 
 class Server(ThreadingHTTPServer):
@@ -48,7 +48,7 @@ class Server(ThreadingHTTPServer):
 def port_of(arguments: list[str]) -> int:
     """Raises ValueError, in one line, for what is no port."""
     if len(arguments) > 1:
-        raise ValueError(f"{len(arguments)} arguments came; python3 serve.py takes one, a port from 0 to 65535")
+        raise ValueError(f"{len(arguments)} arguments; python3 serve.py takes one, a port from 0 to 65535")
     text = arguments[0] if arguments else "8000"
     if not (text.isascii() and text.isdigit() and len(text) <= 5 and int(text) <= 65535):
         raise ValueError(f"{text[:40]!a} is no port; ports are 0 to 65535, as in: python3 serve.py 8001")

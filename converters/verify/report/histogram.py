@@ -9,23 +9,23 @@ __all__ = ["svg"]
 WIDTH, HEIGHT, FLOOR = 320, 84, 66  # FLOOR: y of the axis
 
 
-def svg(verdict: VerificationResult) -> str:
+def svg(result: VerificationResult) -> str:
     """Bars of log10 |Δ| of the first output, square-root heights so that a few wrong pixels show; the bound dashed."""
-    total = sum(verdict.histogram)
+    total = sum(result.histogram)
     if not total:
         return ""
-    highest = max(verdict.histogram)
-    step = WIDTH / len(verdict.histogram)
+    highest = max(result.histogram)
+    step = WIDTH / len(result.histogram)
     bars = "".join(
         f'<rect x="{n * step + 0.5:.1f}" y="{FLOOR - tall:.1f}" width="{step - 1:.1f}" height="{tall:.1f}"/>'
-        for n, count in enumerate(verdict.histogram)
+        for n, count in enumerate(result.histogram)
         if (tall := max(1.5, (FLOOR - 8) * math.sqrt(count / highest)) if count else 0)
     )
     marks = "".join(
         f'<text x="{_x(decade):.1f}" y="{FLOOR + 14}" text-anchor="{anchor}">10{_raised(decade)}</text>'
         for decade, anchor in ((-9, "start"), (-6, "middle"), (-3, "middle"), (0, "end"))
     )
-    name, allowed = verdict.report.errors[0], verdict.report.bound
+    name, allowed = result.report.errors[0], result.report.bound
     bound = ""
     if allowed is not None:
         at = _x(math.log10(allowed))

@@ -26,7 +26,7 @@ __all__ = ["Gallery", "write_report"]
 
 def write_report(
     target: Path,
-    verdicts: Sequence[VerificationResult],
+    results: Sequence[VerificationResult],
     gallery: Gallery,
     names: Sequence[str],
     checkpoint: Checkpoint,
@@ -38,14 +38,14 @@ def write_report(
         version=__version__,
         title=f"Parity report · {escape(checkpoint.meta.get('source', checkpoint.arch.name))}",
         heading=escape(checkpoint.meta.get("source", checkpoint.arch.name)),
-        verdict=escape(_verdict(verdicts)),
-        verdict_class="good" if all(v.ok for v in verdicts) else "bad",
+        result=escape(_headline(results)),
+        result_class="good" if all(v.ok for v in results) else "bad",
         facts="\n".join(f"<div><dt>{k}</dt><dd>{v}</dd></div>" for k, v in _facts(checkpoint, profile, gallery)),
-        summary="\n".join(_row(n, v) for n, v in enumerate(verdicts)),
-        artifacts="\n".join(_card(n, v) for n, v in enumerate(verdicts)),
-        photographs="\n".join(_photograph(n, name, verdicts, gallery) for n, name in enumerate(names)),
+        summary="\n".join(_row(n, v) for n, v in enumerate(results)),
+        artifacts="\n".join(_card(n, v) for n, v in enumerate(results)),
+        photographs="\n".join(_photograph(n, name, results, gallery) for n, name in enumerate(names)),
         amplified=AMPLIFIED,
-        made=f"Made by u2net-zoo {__version__} on {datetime.now(UTC):%Y-%m-%d %H:%M} UTC. It fetches nothing.",
+        made=f"Made by u2net-zoo {__version__} on {datetime.now(UTC):%Y-%m-%d %H:%M} UTC. The page loads nothing.",
         style=_asset("style.css"),
         script=_asset("script.js"),
     )
@@ -62,12 +62,12 @@ def _asset(name: str) -> str:
     return files(__package__).joinpath(name).read_text("utf-8")
 
 
-def _verdict(verdicts: Sequence[VerificationResult]) -> str:
-    good = sum(v.ok for v in verdicts)
-    if good == len(verdicts):
-        return "The artifact computes what the checkpoint computes" if good == 1 else f"All {good} artifacts agree"
-    wrong = len(verdicts) - good
-    return f"{wrong} of {len(verdicts)} artifacts {'differs' if wrong == 1 else 'differ'}"
+def _headline(results: Sequence[VerificationResult]) -> str:
+    good = sum(v.ok for v in results)
+    if good == len(results):
+        return ("The artifact agrees" if good == 1 else f"All {good} artifacts agree") + " with the checkpoint"
+    wrong = len(results) - good
+    return f"{wrong} of {len(results)} artifacts {'differs' if wrong == 1 else 'differ'}"
 
 
 def _facts(checkpoint: Checkpoint, profile: str, gallery: Gallery) -> Iterator[tuple[str, str]]:
@@ -76,15 +76,15 @@ def _facts(checkpoint: Checkpoint, profile: str, gallery: Gallery) -> Iterator[t
         yield "sha256 of the checkpoint", f"<code>{escape(checkpoint.meta['sha256'][:16])}…</code>"
     shown = f"; {len(gallery.photographs)} of them below" if len(gallery.photographs) < gallery.total else ""
     prepared = f"{gallery.total:,}, prepared as <code>{escape(profile)}</code>{shown}"
-    yield "photographs", prepared if gallery.photographs else "none: no profile feeds this network or reads its answers"
+    yield "photographs", prepared if gallery.photographs else "none: no profile fits this network"
     yield "machine", escape(f"{system()} {machine()}, Python {sys.version.split()[0]}")
 
 
-def _pill(verdict: VerificationResult) -> str:
-    if not verdict.ok:
+def _pill(result: VerificationResult) -> str:
+    if not result.ok:
         return '<span class="pill bad">differs</span>'
-    if verdict.precision != "fp32":
-        return f'<span class="pill reduced">agrees as {escape(verdict.precision)}</span>'
+    if result.precision != "fp32":
+        return f'<span class="pill reduced">agrees as {escape(result.precision)}</span>'
     return '<span class="pill good">agrees</span>'
 
 
@@ -93,22 +93,22 @@ def _breakable(name: str) -> str:
     return re.sub(r"([-_.])", r"\1<wbr>", escape(name))
 
 
-def _row(number: int, verdict: VerificationResult) -> str:
-    errors, share = verdict.report.errors, verdict.report.share
+def _row(number: int, result: VerificationResult) -> str:
+    errors, share = result.report.errors, result.report.share
     over = ' over" title="beyond the bound' if share > 1 else ""
     meter = f'<span class="meter{over}"><i style="width:{min(share, 1):.0%}"></i></span>{_times(share)}'
-    masks = (f"{verdict.mean('iou'):.4f}", f"{verdict.mean('mae'):.3f}", _percent(verdict.mean("off")))
+    masks = (f"{result.mean('iou'):.4f}", f"{result.mean('mae'):.3f}", _percent(result.mean("off")))
     numbers = (
         f"{max(o.mean_abs for o in errors):.1e}",
-        *(masks if verdict.pictures else ("–", "–", "–")),
-        f"{1000 * verdict.seconds:.0f}",
-        _megabytes(verdict.usage.memory),
-        _megabytes(verdict.bytes),
+        *(masks if result.pictures else ("–", "–", "–")),
+        f"{1000 * result.seconds:.0f}",
+        _megabytes(result.usage.memory),
+        _megabytes(result.bytes),
     )
     cells = "".join(f'<td class="n">{value}</td>' for value in numbers)
-    largest = f"{_worst(verdict).max_abs:.1e}"
-    name = f'<th scope="row"><a href="#artifact{number}">{_breakable(verdict.path.name)}</a></th>'
-    return f'<tr>{name}<td>{_pill(verdict)}</td><td class="n">{largest}</td><td>{meter}</td>{cells}</tr>'
+    largest = f"{_worst(result).max_abs:.1e}"
+    name = f'<th scope="row"><a href="#artifact{number}">{_breakable(result.path.name)}</a></th>'
+    return f'<tr>{name}<td>{_pill(result)}</td><td class="n">{largest}</td><td>{meter}</td>{cells}</tr>'
 
 
 def _times(share: float) -> str:
@@ -123,27 +123,27 @@ def _megabytes(count: int) -> str:
     return f"{count / 1e6:.1f} MB" if count < 1e8 else f"{count / 1e6:,.0f} MB"
 
 
-def _card(number: int, verdict: VerificationResult) -> str:
-    outputs = verdict.report.errors
+def _card(number: int, result: VerificationResult) -> str:
+    outputs = result.report.errors
     return _filled(
         "card.html",
-        wide="" if verdict.ok else " wide",
+        wide="" if result.ok else " wide",
         number=number,
-        name=escape(verdict.path.name),
-        pill=_pill(verdict),
-        format=escape(verdict.format),
-        size="×".join(str(side) for side in verdict.size),
-        takes=escape(verdict.takes),
-        load=f"{verdict.usage.load:.1f}",
-        why=_why(verdict),
-        histogram=svg(verdict),
+        name=escape(result.path.name),
+        pill=_pill(result),
+        format=escape(result.format),
+        size="×".join(str(side) for side in result.size),
+        takes=escape(result.takes),
+        load=f"{result.usage.load:.1f}",
+        why=_why(result),
+        histogram=svg(result),
         count="1 output" if len(outputs) == 1 else f"{len(outputs)} outputs",
         rows="\n".join(_output(output) for output in outputs),
     )
 
 
-def _worst(verdict: VerificationResult) -> OutputDifference:
-    report = verdict.report
+def _worst(result: VerificationResult) -> OutputDifference:
+    report = result.report
     return report.worst if isinstance(report, TensorReport) else report.errors[0]
 
 
@@ -158,16 +158,16 @@ def _output(output: OutputDifference) -> str:
     return f'<tr><th scope="row">{escape(output.name)}</th>{cells}</tr>'
 
 
-def _why(verdict: VerificationResult) -> str:
-    if verdict.diagnosis is None:
+def _why(result: VerificationResult) -> str:
+    if result.diagnosis is None:
         return ""
-    first, *rest = (escape(line) for line in (verdict.diagnosis.headline(), *verdict.diagnosis.lines()))
+    first, *rest = (escape(line) for line in (result.diagnosis.headline(), *result.diagnosis.lines()))
     return f'<div class="why"><p><b>{first}</b></p>' + "".join(f"<p>{line}</p>" for line in rest) + "</div>"
 
 
-def _photograph(number: int, name: str, verdicts: Sequence[VerificationResult], gallery: Gallery) -> str:
+def _photograph(number: int, name: str, results: Sequence[VerificationResult], gallery: Gallery) -> str:
     """The panels show the artifact that is furthest off; a tile per artifact changes that."""
-    kept = [v for v in verdicts if number in gallery.shots.get(v.path, {})]
+    kept = [v for v in results if number in gallery.shots.get(v.path, {})]
     if not kept:
         return ""
     chosen = max(kept, key=lambda v: v.pictures[number].mae)
@@ -186,13 +186,14 @@ def _photograph(number: int, name: str, verdicts: Sequence[VerificationResult], 
     )
 
 
-def _tile(verdict: VerificationResult, number: int, shot: Shot, chosen: bool, frame: Mapping[str, str]) -> str:
-    error = verdict.pictures[number]
+def _tile(result: VerificationResult, number: int, shot: Shot, chosen: bool, frame: Mapping[str, str]) -> str:
+    error = result.pictures[number]
     return _filled(
         "tile.html",
         **frame,
         **asdict(shot),
-        name=escape(verdict.path.name),
+        name=escape(result.path.name),
+        label=_breakable(result.path.name),
         pressed=str(chosen).lower(),
         iou=f"{error.iou:.4f}",
         mae=f"{error.mae:.3f}",

@@ -11,7 +11,7 @@ from ...errors import InputError, OutputError
 from ...system import path_key, slashed
 from ..base import Application
 
-__all__ = ["STREAM", "Job", "jobs_of"]
+__all__ = ["DEFAULT", "STREAM", "Job", "Source", "jobs_of", "photographs_of"]
 
 STREAM = "-"  # standard input, or standard output
 DEFAULT = ".png"
@@ -40,7 +40,9 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
-class _Source:
+class Source:
+    """A photograph, and where it lies in the folder that was named."""
+
     photograph: str
     stem: str  # where it lies in the folder that was named, without its suffix
     suffix: str
@@ -94,9 +96,9 @@ def _is_folder(out: str, application: Application) -> bool:
     return True
 
 
-def _find(source: str, out: str, recursive: bool) -> Iterator[_Source]:
+def _find(source: str, out: str, recursive: bool) -> Iterator[Source]:
     if source == STREAM:
-        yield _Source(STREAM, "stdin", "")
+        yield Source(STREAM, "stdin", "")
     elif os.path.isdir(source):
         yield from _list_folder(source, out, recursive)
     elif os.path.exists(source):
@@ -117,24 +119,30 @@ def _is_photograph(path: str) -> bool:
     return not is_resource_fork(path)
 
 
-def _source_of(path: str, name: str = "") -> _Source:
+def _source_of(path: str, name: str = "") -> Source:
     stem, suffix = os.path.splitext(name or os.path.basename(path))
-    return _Source(path, stem, suffix)
+    return Source(path, stem, suffix)
 
 
-def _list_folder(folder: str, out: str, recursive: bool) -> list[_Source]:
-    """Its photographs in the order of their names; with `recursive` those of its folders too, except results."""
-    from ...photographs import picture_suffixes
-
-    known, results = picture_suffixes(), os.path.realpath(out)
-    found = [
-        _source_of(path, os.path.relpath(path, folder))
-        for path in _walk_folder(folder, recursive, results)
-        if os.path.splitext(path)[1].lower() in known and _is_photograph(path)
-    ]
+def _list_folder(folder: str, out: str, recursive: bool) -> list[Source]:
+    """As `photographs_of`; raises InputError where there are none."""
+    found = photographs_of(folder, out, recursive)
     if not found:
         more = "" if recursive else "; --recursive looks into its folders too"
         raise InputError(f"{folder}: holds no photographs{more}")
+    return found
+
+
+def photographs_of(folder: str, out: str, recursive: bool) -> list[Source]:
+    """A folder's photographs in the order of their names; with `recursive` those of its folders too, except results."""
+    from ...photographs import picture_suffixes
+
+    known, results = picture_suffixes(), os.path.realpath(out)
+    found = (
+        _source_of(path, os.path.relpath(path, folder))
+        for path in _walk_folder(folder, recursive, results)
+        if os.path.splitext(path)[1].lower() in known and _is_photograph(path)
+    )
     return sorted(found, key=lambda item: item.photograph)
 
 

@@ -18,6 +18,7 @@ __all__ = ["ROOM", "Journal", "journal", "stamp"]
 
 ROOM = ".u2zoo-run"  # in the folder of the results: unfinished files, and the list of what is finished
 LIST = "finished.jsonl"
+ANEW = "leave out --resume to start anew"
 
 
 class Journal:
@@ -26,9 +27,9 @@ class Journal:
     A line is written when the files that it names are there under their names, so they are whole.
     """
 
-    def __init__(self, room: Path, settings: dict[str, Any], *, resume: bool):
+    def __init__(self, room: Path, settings: dict[str, Any], *, resume: bool, anew: str = ANEW):
         self.room, self.settings = room, settings
-        self.list = room / LIST
+        self.list, self.anew = room / LIST, anew
         self.finished = self._read_earlier() if resume else {}
         self.kept = resume  # an orderly end removes the list, unless another run is to know it
         if not self.finished:
@@ -45,9 +46,9 @@ class Journal:
         size = (row["size"][0], row["size"][1])
         return Outcome(index, size, row["seconds"], row["files"], row["facts"], row.get("profile", ""))
 
-    def add(self, job: Job, outcome: Outcome) -> None:
-        """One line for a photograph that is done."""
-        row = {"photograph": job.photograph, "target": job.target, "stamp": stamp(job.photograph)}
+    def add(self, job: Job, outcome: Outcome, made_of: list[int] | None = None) -> None:
+        """One line for a photograph that is done. `made_of`: its stamp then; None: as it is now."""
+        row = {"photograph": job.photograph, "target": job.target, "stamp": made_of or stamp(job.photograph)}
         row |= {name: getattr(outcome, name) for name in ("size", "seconds", "files", "facts", "profile")}
         self.file.write(json.dumps(row) + "\n")
         self.file.flush()
@@ -66,16 +67,21 @@ class Journal:
                 whole = file.tell()
             file.truncate(whole)
         if rows and rows[0] != self.settings:
-            raise OptionError(f"{self.room.parent}: {_difference(rows[0], self.settings)}")
+            raise OptionError(
+                f"{self.room.parent}: {_difference(rows[0], self.settings)}; ask for the same, or {self.anew}"
+            )
         return {row["photograph"]: row for row in rows[1:]}
 
 
 @contextlib.contextmanager
-def journal(out: Path, settings: dict[str, Any], *, resume: bool) -> Iterator[Journal]:
+def journal(out: Path, settings: dict[str, Any], *, resume: bool, anew: str = ANEW) -> Iterator[Journal]:
     """The journal of a run into the folder `out`, which no other run may write to meanwhile.
 
     Unfinished files are removed, also those of a run that was killed. The list stays when the block raises and where
     `keep` was called, so that `resume` can use it.
+
+    Args:
+        anew: what people can do who want other settings than those of the earlier run.
 
     Raises:
         OptionError: the earlier run had other settings. OutputError: another run is at work there, or `out` cannot be
@@ -92,7 +98,7 @@ def journal(out: Path, settings: dict[str, Any], *, resume: bool) -> Iterator[Jo
         raise OutputError(f"{out}: cannot write there: {error.strerror}") from None
     try:
         _clear(room)
-        book = Journal(room, settings, resume=resume)
+        book = Journal(room, settings, resume=resume, anew=anew)
         with book.file:
             yield book
         if not book.kept:
@@ -133,7 +139,4 @@ def stamp(path: str) -> list[int]:
 
 def _difference(before: dict[str, Any], now: dict[str, Any]) -> str:
     name = next(key for key in {**before, **now} if before.get(key) != now.get(key))
-    return (
-        f"the run to resume had {name} {before.get(name)!r}, this one has {now.get(name)!r}; "
-        "ask for the same, or leave out --resume to start anew"
-    )
+    return f"the run to resume had {name} {before.get(name)!r}, this one has {now.get(name)!r}"

@@ -43,6 +43,7 @@ def run(
     room: Path,
     *,
     workers: int | None = None,
+    at_once: int | None = None,
 ) -> Generator[Outcome, None, None]:
     """The outcome of each job, in the order in which they are done.
 
@@ -51,6 +52,8 @@ def run(
         jobs: (index, job) pairs.
         room: a folder for unfinished files, on the file system of the results; see `journal`.
         workers: processes that decode and encode; None: `default_workers`.
+        at_once: photographs in the model at once, where its runtime allows; None: `lanes`. More than one may open the
+            model anew.
 
     Raises:
         U2ZooError: what would befall every photograph: the model cannot be run, the disk is full. No process and no
@@ -61,7 +64,7 @@ def run(
     with Pool(application, room, min(len(jobs), workers or default_workers(), worker_limit())) as pool:
         session = opened()
         pool.prepare(session.preparation)
-        at_once = min(lanes(), len(pool.workers)) if session.predictor.together == 1 else 1
+        at_once = min(at_once or lanes(), len(pool.workers)) if session.predictor.together == 1 else 1
         with ThreadPoolExecutor(session.predictor.share(at_once) if at_once > 1 else 1) as threads:
             yield from _Run(pool, session, threads, jobs).outcomes()
 

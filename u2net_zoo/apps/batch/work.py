@@ -1,6 +1,7 @@
 """The work on one photograph around the model: decoding and preparing before it, the result and its files after it."""
 
 import contextlib
+import errno
 import io
 import sys
 import time
@@ -11,7 +12,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from PIL import Image
 
-from ...errors import ImageError, U2ZooError, one_line
+from ...errors import ImageError, OutputError, U2ZooError, one_line
 from ...files import staged, staged_in
 from ...photographs import read_image
 from ...session import MaskSession, Preparation
@@ -20,6 +21,11 @@ from ..saving import kept_of, png, save
 from .jobs import STREAM, Job
 
 __all__ = ["Opened", "Outcome", "Worker", "failure", "run_one"]
+
+# Why one target cannot be written and another can: something stands there, or its name is too long. Not a full disk.
+IN_THE_WAY = frozenset(
+    {errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENOTEMPTY, errno.ENAMETOOLONG, errno.EACCES, errno.EPERM}
+)
 
 
 @dataclass(slots=True)
@@ -112,6 +118,8 @@ def run_one(session: MaskSession, application: Application, job: Job, stream: Bi
 
 def failure(index: int, job: Job, error: Exception) -> Outcome:
     """The outcome of a photograph that alone is to blame; raises `error` when every other would fail as well."""
+    if isinstance(error, OutputError) and getattr(error.__cause__, "errno", None) in IN_THE_WAY:
+        return Outcome(index, error=str(error))
     if isinstance(error, U2ZooError) and not isinstance(error, ImageError):
         raise error
     if isinstance(error, OSError):

@@ -22,7 +22,7 @@ __all__ = ["CONTAINERS", "Container", "ContainerWriter", "Encoding", "FolderWrit
 
 @dataclass(frozen=True)
 class Encoding:
-    """An encoder of FFmpeg's, the pixel format that it is fed, and its options."""
+    """An encoder of FFmpeg's, the pixel format that it takes, and its options."""
 
     codec: str
     pixels: str

@@ -10,7 +10,7 @@ async function asked(file, say) {
     if (answer.ok) return answer.blob();
     const again = Number(answer.headers.get("Retry-After"));
     if (!again || left <= 1) throw new Error(await reason(answer));
-    say("The server is busy; trying again …");
+    say("The server is busy. Trying again …");
     await new Promise((done) => setTimeout(done, 1000 * again));
   }
 }
@@ -24,9 +24,9 @@ async function reason(answer) {
 }
 
 const engine = {
-  promise: "It goes to this server alone, and is not kept.",
+  promise: "Your photograph goes to this server only, which does not keep it.",
   working: "Finding the object …",
-  links: [["Addresses for programs", "docs"]],
+  links: [["API", "docs"]],
   runs: "this server",
   note: "",
   /** The mask of a photograph: a bitmap of its size. */

@@ -1,0 +1,66 @@
+"""Whether an output is the one that a page shows: its words, and its figures as far as these repeat.
+
+Runs of spaces and rules of dashes count as one space; `…` stands for anything in its line, alone for any lines.
+Counts (bare whole numbers) and figures within a word (`320x320`, `float32`) are words. Sizes (B to GB) may differ by
+20 %, but one right behind a time (`361 ms  192.7 MB`) is memory. That, times and what else was measured are free.
+"""
+
+import re
+
+SIZE = 0.2
+FIGURE = re.compile(
+    r"(?<![\w.,])(?P<number>[+-]?\d+(?:[.,]\d+)*(?:e[+-]?\d+)?)(?P<x>x(?!\w))?(?P<unit>\s?(?:[kMG]?B|ms|s|%|min|h)\b|%)?(?!\w)"
+)
+FREE = r"[+-]?(?:\d+(?:[.,]\d+)*(?:e[+-]?\d+)?|inf|nan)"
+TIMES = ("s", "ms", "min", "h")
+SCALE = {"B": 1, "kB": 1e3, "MB": 1e6, "GB": 1e9}
+
+
+def lines_of(text: str) -> list[str]:
+    plain = re.sub(r"[─━-]{4,}", " ", text.replace("\\", "/"))
+    return [line for line in (" ".join(line.split()) for line in plain.splitlines()) if line]
+
+
+def agree(shown: str, actual: str, *, figures: bool = True) -> bool:
+    """Whether the page shows `actual`, or lines of it that follow each other; `figures=False`: all of these are of
+    other weights, and free."""
+    return _agree(["…", *lines_of(shown), "…"], lines_of(actual), figures)
+
+
+def _agree(shown: list[str], actual: list[str], figures: bool) -> bool:
+    if not shown:
+        return not actual
+    if shown[0] == "…":
+        return any(_agree(shown[1:], actual[start:], figures) for start in range(len(actual) + 1))
+    return bool(actual) and line_agrees(shown[0], actual[0], figures) and _agree(shown[1:], actual[1:], figures)
+
+
+def line_agrees(shown: str, actual: str, figures: bool = True) -> bool:
+    """One line of both, without runs of spaces."""
+    pattern, bounds, end, before = "", [], 0, ""
+    for figure in FIGURE.finditer(shown):
+        between, unit = shown[end : figure.start()], (figure["unit"] or "").strip()
+        pattern, end = pattern + _words(between), figure.end()
+        if unit in SCALE and not (before in TIMES and between == " "):
+            bounds.append(_bytes(figure["number"], unit))
+            pattern += rf"(\S+) ({'|'.join(SCALE)})"
+        elif unit in SCALE:
+            pattern += rf"\S+ (?:{'|'.join(SCALE)})"
+        elif unit or figure["x"] or not figures or re.search(r"[.e]", figure["number"]):
+            pattern += FREE + re.escape(figure[0][len(figure["number"]) :])
+        else:
+            pattern += re.escape(figure[0])
+        before = unit
+    found = re.fullmatch(pattern + _words(shown[end:]), actual)
+    if found is None or not figures:
+        return found is not None
+    came = [_bytes(*found.group(i, i + 1)) for i in range(1, 2 * len(bounds), 2)]
+    return all(abs(a - b) <= SIZE * b for a, b in zip(came, bounds, strict=True))
+
+
+def _words(text: str) -> str:
+    return ".*?".join(map(re.escape, text.split("…")))
+
+
+def _bytes(number: str, unit: str) -> float:
+    return float(number.replace(",", "")) * SCALE[unit]
