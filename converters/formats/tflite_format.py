@@ -14,7 +14,7 @@ from ..mask_errors import MaskBound
 from ..memory import release_memory
 from ..options import DEFAULT_SIZE, W8A8, Options
 from ..predictor import Predictor
-from ..quantise.integer_search import plan_integers
+from ..quantise.integer_search import plan_integer_network
 from ..quantise.mixed_precision import Plan, plan_weights
 from ..quantise.tflite_weights import stored
 from . import tflite_reader
@@ -75,7 +75,7 @@ class TFLite(TensorFlowFormat):
         embedded = embedded_of(checkpoint.arch, options)
         words = notes_of(options, embedded)
         if options.precision == W8A8:
-            network, plan = plan_integers(checkpoint, options, self.bounds[W8A8], embedded)
+            network, plan = plan_integer_network(checkpoint, options, self.bounds[W8A8], embedded)
             path.write_bytes(integer_bytes(network, options, words))
             return plan
         if options.via == "onnx2tf":

@@ -14,7 +14,7 @@ from u2net_zoo.checkpoint import Checkpoint
 
 from ..progress import report
 from .error_feedback import Moments, fitted
-from .integer_network import FEATURES, IntegerNetwork, IntegerUnit, Recipe, Steps
+from .integer_network import FEATURES, SIGNED, IntegerNetwork, IntegerUnit, Recipe, Steps
 from .integer_walk import IntegerWalk, Maps
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ __all__ = ["fit"]
 PULL = 0.1
 SAMPLES = 20_000  # places of all photographs together at which a unit is looked at
 SATURATED = 8.0  # logits: beyond it a mask is 0 or 1 within a tenth of a grey level
-SIGNED = 127 / 128  # of a reach, so that it is the largest of 127 steps
 
 
 def fit(level: Checkpoint, pictures: Sequence[np.ndarray], image: Steps, recipe: Recipe) -> IntegerNetwork:

@@ -40,15 +40,17 @@ class Steps:
         return cls(np.dtype(kind), scale, round(limits.min - low / scale))
 
     def as_kind(self, kind: str) -> "Steps":
-        """Steps of integers of another width for what these stand for; the same ones where the width is the same."""
+        """Steps of integers of another width for what these stand for; the same ones where the width is the same.
+
+        Of an image, or of logits, which go below 0, as far as these reach.
+        """
         if self.dtype == kind:
             return self
-        features = FEATURES[kind]
-        if kind == "int8":
-            return features
+        if self in FEATURES.values():
+            return FEATURES[kind]
         limits = np.iinfo(self.dtype)
         reach = max(abs(limits.min - self.zero), abs(limits.max - self.zero)) * self.scale
-        return features if reach <= features.scale * np.iinfo(kind).max else Steps.between(-reach, reach, kind)
+        return Steps.between(-reach, reach * SIGNED, kind)
 
     def whole(self, x: np.ndarray) -> np.ndarray:
         """The nearest integers; what lies outside of their range is cut."""
@@ -66,6 +68,7 @@ class Steps:
 FEATURES = {"int8": Steps.between(0, 1.7), "int16": Steps.between(-4, 4, "int16")}
 
 
+SIGNED = 127 / 128  # of a reach that goes both ways: 0 is a whole number then
 COPIES = 4  # of the input, of a unit in more bits; see `integer_search`
 
 

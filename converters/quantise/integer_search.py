@@ -22,7 +22,7 @@ from .mixed_precision import RANKED_ON, Plan, counter, fewest, pictures, ranking
 from .pixel_input import pixel_steps, shifted, to_pixels
 from .sensitivity import LayerCost, SensitivityAnalysis
 
-__all__ = ["IntegerPlan", "plan_integers"]
+__all__ = ["IntegerPlan", "plan_integer_network"]
 
 SMALL = 0.01  # of the network's multiplications: a layer below this costs next to no time in 16 bits
 FITTED_ON = 6  # photographs, evenly spread over those of the calibration
@@ -64,7 +64,7 @@ class IntegerPlan(Plan):
         return super().to_json() | {"frontier": frontier}
 
 
-def plan_integers(
+def plan_integer_network(
     checkpoint: Checkpoint, options: Options, bound: MaskBound, embedded: EmbeddedPreprocessing | None
 ) -> tuple[IntegerNetwork, IntegerPlan]:
     """The network in integers, and what was found on the way.
