@@ -16,7 +16,7 @@ __all__ = ["ORDER", "Model", "choose", "named_model"]
 # holds no code before what may.
 ORDER = (
     (".safetensors",), (".pth",), (".pt", ".ckpt", "pytorch_model.bin"), (".onnx",), (".keras",), (".h5", ".hdf5"),
-    (".tflite",), (".mlpackage",), (".mlmodel",), ("saved_model.pb",), (".xml",), (".param",), (".mnn",),
+    (".tflite",), (".mlpackage",), (".mlmodel",), ("saved_model.pb",), (".xml",), (".param",), (".mnn",), (".pte",),
     (".torchscript", ".ptl"), (".pt2",),
 )  # fmt: skip
 BESIDE = {".xml": ".bin", ".param": ".bin"}
