@@ -30,7 +30,7 @@ def cut_outs(staged: Path, node_modules: Path, dtype: str, room: Path) -> dict[s
     """name -> alpha of transformers.js."""
     shutil.copytree(staged, room / "models" / "staged")
     (room / "node_modules").symlink_to(node_modules.resolve())
-    (room / "try.mjs").write_text(PROGRAM)
+    (room / "try.mjs").write_text(PROGRAM, encoding="utf-8", newline="\n")
     for name in BUNDLED:
         bundled(name).convert("RGB").save(room / f"{name}.png")
     pictures = [f"{name}.png" for name in BUNDLED]

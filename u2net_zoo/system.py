@@ -52,6 +52,7 @@ __all__ = [
     "same_file",
     "scratch_folder",
     "slashed",
+    "system_name",
     "take_address",
     "worker_limit",
     "workers_context",
@@ -95,6 +96,11 @@ def workers_context(modules: Sequence[str]) -> "SpawnContext | ForkServerContext
 def worker_limit() -> int:
     """How many worker processes one process can wait for."""
     return sys.maxsize if hasattr(os, "fork") else MOST_HANDLES
+
+
+def system_name() -> str:
+    """`linux`, `darwin` or `win32`, as wheels and markers know systems."""
+    return sys.platform
 
 
 def processor_name() -> str:

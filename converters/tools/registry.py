@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from u2net_zoo.errors import UnknownNameError, UsageError
+from u2net_zoo.system import system_name
 
 __all__ = ["TOOLS", "Tool", "get_tool"]
 
@@ -19,7 +20,7 @@ class Tool:
         purpose: the option that needs it.
         pythons: versions of Python for which all of its packages have wheels.
         bytes: what its environment takes on a disk, as measured.
-        without: systems, as `sys.platform` has them, for which some of its packages have no wheels.
+        without: systems, as `system.system_name` has them, for which some of its packages have no wheels.
     """
 
     name: str
@@ -41,8 +42,8 @@ class Tool:
 
     def check_python(self) -> None:
         """Raises UsageError where this Python is none of `pythons`, or this system is one of `without`."""
-        if sys.platform in self.without:
-            there = f"{self.name}: its packages do not exist for this system ({sys.platform})"
+        if system_name() in self.without:
+            there = f"{self.name}: its packages do not exist for this system ({system_name()})"
             raise UsageError(f"{there}; {self.purpose} needs u2zoo on another one")
         if sys.version_info[:2] not in self.pythons:
             allowed = " or ".join(_dotted(python) for python in self.pythons)

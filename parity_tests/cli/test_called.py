@@ -24,7 +24,7 @@ SAME = {
 
 # Writes by every road that there is, and tells what it finds; run by `main` in the place of the commands.
 PROBE = """
-def probe(standalone_mode):
+def probe(standalone_mode, prog_name):
     import logging, os, signal, subprocess, sys, warnings
     print(sys.argv[1:], os.getcwd(), os.environ.get("U2ZOO_PROBE"), os.environ.get("HOME"), repr(sys.stdin.read()))
     print(sys.stdout.isatty(), sys.stdout.encoding, sys.stdout.errors, sys.stderr.errors, flush=True)
