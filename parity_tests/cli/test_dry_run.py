@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import zipfile
 
 import pytest
 from support.artifacts import ALL
@@ -15,6 +16,7 @@ from converters.planning import dry_run
 from converters.planning.times import recorded_seconds
 from u2net_zoo.errors import MissingExtraError, OutputError
 
+OF_CALLS = 139_000  # bytes: what the estimate counts of `_debug_bytes`, which the command makes 237,270, 2026-11-26
 NEAR = 0.10  # of the real size; what each format wrote of u2net_nano was within 1 % of it, 2026-11-26
 
 
@@ -23,11 +25,19 @@ def steps_of(done) -> dict:
     return {step["format"]: step for step in json.loads(done.stdout)["steps"]}
 
 
+def _debug_bytes(path) -> int:
+    """What TorchScript keeps of the calls that led to each line: more below a test runner than below the command."""
+    with zipfile.ZipFile(path) as archive:
+        return sum(member.compress_size for member in archive.infolist() if member.filename.endswith(".debug_pkl"))
+
+
 @pytest.mark.parametrize("name", ALL)
 def test_sizes_are_those_of_the_real_files(name, nano_made, tmp_path):
     made = nano_made.one(name)
     (step,) = dry_run("u2net_nano", name, tmp_path).steps
-    assert abs(step.bytes - made.bytes) <= NEAR * made.bytes, (step.bytes, made.bytes)
+    size = made.bytes - (_debug_bytes(made.path) if name == "torchscript" else 0)
+    expected = step.bytes - (OF_CALLS if name == "torchscript" else 0)
+    assert abs(expected - size) <= NEAR * size, (expected, size)
     assert step.target.options == made.options
     assert step.target.path.name == made.path.name
     assert [path.name for path in step.target.beside] == [path.name for path in made.beside]
