@@ -11,7 +11,7 @@ from support.photographs import photograph
 from converters import sample_images
 from u2net_zoo.apps.batch.jobs import jobs_of
 from u2net_zoo.apps.mask import Mask
-from u2net_zoo.cli.verify import _photographs
+from u2net_zoo.cli.verify import photographs_of
 from u2net_zoo.errors import ImageError, InputError
 from u2net_zoo.photographs import photographs_in, read_image
 from u2net_zoo.train.pairs import find
@@ -43,7 +43,7 @@ def test_a_glob_of_nothing_else_names_nothing(folder):
 def test_every_other_list_of_photographs_leaves_them_out(folder):
     right = [folder / "a.jpg"]
     assert photographs_in(folder) == sample_images.listed(folder) == right
-    assert list(_photographs(folder)) == ["a.jpg"]
+    assert list(photographs_of(folder)) == ["a.jpg"]
     assert [pair.image for pair in find(folder, folder)] == right
 
 

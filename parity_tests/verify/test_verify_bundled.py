@@ -68,7 +68,7 @@ def test_what_each_runtime_took_is_told(verified):
 def test_the_page_shows_all_of_them(verified):
     said, page = verified
     tree = parsed(page.read_text("utf-8"))
-    assert tree.all("p", "verdict")[0].text.strip() == f"All {len(FORMATS)} artifacts agree with the checkpoint"
+    assert tree.all("p", "result")[0].text.strip() == f"All {len(FORMATS)} artifacts agree with the checkpoint"
     names = [Path(found["path"]).name for found in said["artifacts"]]
     assert [card.all("h3")[0].text for card in tree.all("article", "card")] == names
     for photo, name in zip(tree.all("article", "photo"), PHOTOGRAPHS, strict=True):
