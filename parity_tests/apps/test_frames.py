@@ -116,6 +116,15 @@ def test_whoever_stops_taking_frames_ends_it_in_one_line(stream, model):
         assert process.stderr.read() == b"error: standard output: whoever took the frames has gone\n"
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_disk_is_not_said_of_the_reader(stream, model):
+    with open("/dev/full", "wb") as target:
+        command = [sys.executable, "-m", "u2net_zoo", "frames", "--size", "96x64", "--model", str(model)]
+        done = subprocess.run(command, input=stream[:BYTES], stdout=target, stderr=subprocess.PIPE, timeout=120)
+    assert done.returncode == 2
+    assert done.stderr == b"error: standard output: No space left on device; send the frames elsewhere\n"
+
+
 class Counted(io.BytesIO):
     """Says how many frames were read; `written` tells how many more than were written."""
 

@@ -29,7 +29,7 @@ def evaluate(
     source: Annotated[
         Path,
         typer.Argument(
-            help="A folder of predicted masks, or a model: weights, a converted one, a catalog name.",
+            help="A folder of predicted masks, or a model: weights, a converted one, a catalog name, hf:OWNER/NAME.",
             autocompletion=completion.sources,
         ),
     ],

@@ -15,7 +15,7 @@ from ..devices import AUTO, CPU
 from ..errors import OptionError
 from .console import state
 from .fetch import fetch_source
-from .runtime_options import DeviceOption, RuntimeOption, check_runtime, open_session
+from .runtime_options import DeviceOption, ModelOption, RuntimeOption, check_runtime, open_session
 
 __all__ = ["EXAMPLES", "frames"]
 
@@ -41,9 +41,7 @@ def frames(
     smooth: Annotated[
         float, typer.Option(help="From 0 to below 1: the share of the masks before in each mask; starts anew at cuts.")
     ] = 0.0,
-    model: Annotated[
-        Path, typer.Option("--model", help="Weights, an artifact of any format, or a catalog name.")
-    ] = Path(BUNDLED),
+    model: ModelOption = Path(BUNDLED),
     profile: Annotated[
         str | None, typer.Option(help="How frames are prepared: paper, rembg …; by default as the catalog says.")
     ] = None,

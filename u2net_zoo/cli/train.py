@@ -51,7 +51,7 @@ def train(
     finetune: Annotated[
         Path | None,
         typer.Option(
-            help="Start from weights, a converted model or a catalog name; it decides the network.",
+            help="Start from weights, a converted model, a catalog name or hf:OWNER/NAME; it decides the network.",
             autocompletion=completion.sources,
         ),
     ] = None,

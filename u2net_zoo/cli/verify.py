@@ -42,7 +42,10 @@ def verify(
     artifacts: Annotated[list[Path], typer.Argument(help="Converted models of any format, made by anybody.")],
     against: Annotated[
         Path,
-        typer.Option(help="The reference: weights, another model, a catalog name.", autocompletion=completion.sources),
+        typer.Option(
+            help="The reference: weights, another model, a catalog name, hf:OWNER/NAME.",
+            autocompletion=completion.sources,
+        ),
     ],
     images: Annotated[
         Path | None, typer.Option(help="A folder of photographs, or one; by default scikit-image's.")

@@ -1,5 +1,6 @@
 """Frames without a container, as `ffmpeg -f rawvideo` writes and takes them: in order, in little memory."""
 
+import errno
 import re
 from collections.abc import Callable, Iterator
 from typing import BinaryIO, cast
@@ -95,5 +96,7 @@ def _write(target: BinaryIO, data: memoryview) -> None:
     try:
         while data:
             data = data[target.write(data) :]
-    except BrokenPipeError:
-        raise OutputError("standard output: whoever took the frames has gone") from None
+    except OSError as error:
+        gone = error.errno in (errno.EPIPE, errno.EINVAL)  # the second is Windows' word for it
+        reason = "whoever took the frames has gone" if gone else f"{error.strerror}; send the frames elsewhere"
+        raise OutputError(f"standard output: {reason}") from None
