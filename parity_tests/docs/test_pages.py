@@ -101,7 +101,8 @@ SHOWN = "onnx         out/u2netp.onnx  4.6 MB  2.8 s  max|Δ| 3.4e-05 = 0.8x noi
 def test_figures_of_an_output_are_free_where_they_vary():
     assert agree(SHOWN, "onnx  out/u2netp.onnx  4.4 MB  12 s  max|Δ| 1e-06 = 1.1x noise\n\nin all       9.0 s\n")
     assert agree("off 1.2%  361 ms  192.7 MB", "off 1.3%  12 ms  1.1 GB")
-    assert agree("4 masks, …\n…\nIoU 0.99", "4 masks, 2 of them grey\na\nb\nIoU 1.0000")
+    assert agree("4 masks, …\n…\nIoU 0.99", "4 masks, 2 of them grey\na\nb\nIoU 0.9915")
+    assert agree("IoU 0.99", "IoU 0.5", figures=False)
 
 
 def test_words_counts_and_sizes_of_an_output_are_not():
@@ -109,6 +110,7 @@ def test_words_counts_and_sizes_of_an_output_are_not():
         assert not agree(SHOWN, SHOWN.replace("  ", " ").replace(before.replace("  ", " "), after.replace("  ", " ")))
     assert not agree("4 masks", "5 masks")
     assert not agree("at 320x320", "at 512x320")
+    assert not agree("IoU 0.99", "IoU 0.98")
     assert not agree(SHOWN, SHOWN.splitlines()[0])
     assert not agree(SHOWN, SHOWN.replace("\n", "\nsomething between\n"))
     assert agree("(16, 20), 9.2 MB", "(8, 20), 4.6 kB", figures=False)

@@ -2,12 +2,16 @@
 
 Runs of spaces and rules of dashes count as one space; `…` stands for anything in its line, alone for any lines.
 Counts (bare whole numbers) and figures within a word (`320x320`, `float32`) are words. Sizes (B to GB) may differ by
-20 %, but one right behind a time (`361 ms  192.7 MB`) is memory. That, times and what else was measured are free.
+20 %, but one right behind a time (`361 ms  192.7 MB`) is memory. IoUs may differ by 0.002. Memory, times and what else
+was measured are free.
 """
 
 import re
+from collections.abc import Callable
+from functools import partial
 
 SIZE = 0.2
+IOU = 0.002
 FIGURE = re.compile(
     r"(?<![\w.,])(?P<number>[+-]?\d+(?:[.,]\d+)*(?:e[+-]?\d+)?)(?P<x>x(?!\w))?(?P<unit>\s?(?:[kMG]?B|ms|s|%|min|h)\b|%)?(?!\w)"
 )
@@ -37,13 +41,17 @@ def _agree(shown: list[str], actual: list[str], figures: bool) -> bool:
 
 def line_agrees(shown: str, actual: str, figures: bool = True) -> bool:
     """One line of both, without runs of spaces."""
-    pattern, bounds, end, before = "", [], 0, ""
+    checks: list[Callable[[str], bool]] = []
+    pattern, end, before = "", 0, ""
     for figure in FIGURE.finditer(shown):
         between, unit = shown[end : figure.start()], (figure["unit"] or "").strip()
         pattern, end = pattern + _words(between), figure.end()
         if unit in SCALE and not (before in TIMES and between == " "):
-            bounds.append(_bytes(figure["number"], unit))
-            pattern += rf"(\S+) ({'|'.join(SCALE)})"
+            checks.append(partial(_is_size, _bytes(figure["number"], unit)))
+            pattern += rf"(\S+ (?:{'|'.join(SCALE)}))"
+        elif between.endswith("IoU ") and figures:
+            checks.append(partial(_is_iou, float(figure["number"])))
+            pattern += f"({FREE})"
         elif unit in SCALE:
             pattern += rf"\S+ (?:{'|'.join(SCALE)})"
         elif unit or figure["x"] or not figures or re.search(r"[.e]", figure["number"]):
@@ -54,8 +62,15 @@ def line_agrees(shown: str, actual: str, figures: bool = True) -> bool:
     found = re.fullmatch(pattern + _words(shown[end:]), actual)
     if found is None or not figures:
         return found is not None
-    came = [_bytes(*found.group(i, i + 1)) for i in range(1, 2 * len(bounds), 2)]
-    return all(abs(a - b) <= SIZE * b for a, b in zip(came, bounds, strict=True))
+    return all(check(text) for check, text in zip(checks, found.groups(), strict=True))
+
+
+def _is_size(shown: float, actual: str) -> bool:
+    return abs(_bytes(*actual.split()) - shown) <= SIZE * shown
+
+
+def _is_iou(shown: float, actual: str) -> bool:
+    return abs(float(actual) - shown) <= IOU
 
 
 def _words(text: str) -> str:
