@@ -124,6 +124,7 @@ def test_the_demo_is_fed_as_in_its_own_lines():
 # --- commands
 
 
+@pytest.mark.full
 def test_the_sky_is_found_by_a_pair_of_files(tmp_path):
     weights = needs(DATA / "weights" / "skyseg_u2netp_fp16.ncnn.param")
     photograph = needs(DATA / "sky" / "images" / "test_572.jpg")

@@ -38,6 +38,7 @@ def pictures(made) -> Path:
     return made.one("onnx", Options(size=(64, 64), io="image", profile="rembg")).path
 
 
+@pytest.mark.full
 def test_ray_writes_the_same_bytes_and_does_again_what_a_killed_worker_had(
     photographs, pictures, tmp_path, monkeypatch
 ):

@@ -105,6 +105,7 @@ for name in ("short", "short", "long"):
 """
 
 
+@pytest.mark.full
 def test_memory_does_not_grow_with_the_length(tmp_path):
     """90 more frames of 320x240 would be 21 MB in RGB and 10 MB in YCbCr."""
     seen = [np.asarray(Image.fromarray(view(i)).resize((320, 240))) for i in range(10)]

@@ -15,6 +15,7 @@ import psutil
 import pytest
 from PIL import Image
 from support.commands import called
+from support.lasting import full_for
 from support.photographs import photograph
 from support.serving import shared_model
 
@@ -92,7 +93,7 @@ def assert_done(out: Path, name: str, expected: np.ndarray) -> None:
     assert np.array_equal(np.asarray(Image.open(out / name)), expected)
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", full_for(WAYS, "polling"))
 def test_files_are_cut_out_when_they_are_whole_and_what_was_done_stays_done(way, model, png, expected, tmp_path):
     if way == "events":
         pytest.importorskip("watchdog")
@@ -145,6 +146,7 @@ def test_half_a_photograph_is_not_touched_and_a_broken_one_is_said_once(model, p
     assert_done(tmp_path / "out", "half.png", expected)
 
 
+@pytest.mark.full
 def test_folders_that_come_later_are_looked_into_and_the_application_has_its_options(model, png, cat, tmp_path):
     options = ("--recursive", "--app", "mask", "--threshold", "0.5", "--json")
     with watching(tmp_path, model, *SOON, *options) as running:
@@ -156,6 +158,7 @@ def test_folders_that_come_later_are_looked_into_and_the_application_has_its_opt
     assert set(np.unique(levels)) <= {0, 255}
 
 
+@pytest.mark.full
 def test_a_result_never_takes_the_place_of_a_photograph_or_of_the_model(model, png, tmp_path):
     given, out = tmp_path / "in", tmp_path / "out"
     for folder in (given / "deep", out):
@@ -180,6 +183,7 @@ def test_a_result_never_takes_the_place_of_a_photograph_or_of_the_model(model, p
     assert model.read_bytes() == before
 
 
+@pytest.mark.full
 def test_a_target_that_cannot_be_written_does_not_end_it(model, png, expected, tmp_path):
     (tmp_path / "out" / "b.png").mkdir(parents=True)
     (tmp_path / "in").mkdir()
@@ -195,6 +199,7 @@ def test_a_target_that_cannot_be_written_does_not_end_it(model, png, expected, t
     assert "b.png" not in (tmp_path / "out" / ROOM / "finished.jsonl").read_text()
 
 
+@pytest.mark.full
 def test_while_nothing_comes_it_takes_no_processor_time(model, png, tmp_path):
     """Measured 2026-11-26: none in 20 seconds, by a clock of 10 ms."""
     pytest.importorskip("watchdog")

@@ -112,6 +112,7 @@ def test_no_character_stops_the_output(encoding, tmp_path):
     assert u2zoo("--help", env=environment, text=False).returncode == 0
 
 
+@pytest.mark.full
 def test_h5_weights_are_read_where_nothing_can_be_limited(tmp_path):
     from converters import FORMATS, Options
     from converters.loading import read_source

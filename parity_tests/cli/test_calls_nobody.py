@@ -79,6 +79,7 @@ def test_trying_the_engines_calls_nobody(watched, tmp_path, cat):
     assert done.stderr.startswith("engine: ")
 
 
+@pytest.mark.full
 def test_no_training_calls_anybody(eight, watched, tmp_path):
     options = ("--augment", "strong", "--steps", "1", "--batch", "2", "--size", "32", "--crop", "32")
     data = ("--images", eight / "images", "--masks", eight / "masks", "--out", tmp_path / "run")

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from support.faults import average_pools, planted
+from support.lasting import full_for
 
 from converters import FORMATS, Options
 from u2net_zoo import Session
@@ -81,7 +82,7 @@ def test_a_name_keeps_the_size_that_its_file_takes(onnx):
 
 
 @pytest.mark.parametrize("side", [384])
-@pytest.mark.parametrize("reason", ["it differs", "it cannot be remembered"])
+@pytest.mark.parametrize("reason", full_for(["it differs", "it cannot be remembered"], "it cannot be remembered"))
 def test_a_name_whose_file_is_not_known_to_compute_them_runs_as_it_is(onnx, reason, monkeypatch):
     if reason == "it differs":
         planted(onnx, onnx, average_pools)

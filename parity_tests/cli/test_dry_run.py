@@ -10,6 +10,7 @@ import pytest
 from support.artifacts import ALL
 from support.commands import called, left
 from support.data import ROOT
+from support.lasting import full_for
 
 from converters import FORMATS, Options, convert
 from converters.planning import dry_run
@@ -43,7 +44,7 @@ def test_sizes_are_those_of_the_real_files(name, nano_made, tmp_path):
     assert [path.name for path in step.target.beside] == [path.name for path in made.beside]
 
 
-@pytest.mark.parametrize("name", ["pth", "onnx", "ncnn", "mnn"])
+@pytest.mark.parametrize("name", full_for(["pth", "onnx", "ncnn", "mnn"], "pth", "mnn"))
 def test_half_precision_is_counted(name, nano_made, tmp_path):
     options = Options(precision="fp16")
     made = nano_made.one(name, options)

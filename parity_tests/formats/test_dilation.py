@@ -15,6 +15,7 @@ from support.artifacts import ALL
 from support.commands import called
 from support.deeper import STAGES, Deeper, Unit
 from support.hard_weights import hard_weights
+from support.lasting import full_for
 from support.networks import TINY
 
 from converters import FORMATS, Options, convert
@@ -139,7 +140,7 @@ def test_published_heights_of_other_widths_are_taken_as_published_and_said(mid, 
     assert read_source(tmp_path / "x.safetensors", arch="dilated").assumed == ()
 
 
-@pytest.mark.parametrize("module", ["keras", "tf_keras"])
+@pytest.mark.parametrize("module", full_for(["keras", "tf_keras"], "tf_keras"))
 def test_a_network_inside_a_keras_model_says_it(module, tmp_path):
     """A wrapper's own layers stand around it; the dilations stand a level deeper in the configuration."""
     inner = load_keras(weights_of(PLAIN), size=SIZE, module=module)
@@ -173,11 +174,13 @@ def test_every_command_says_once_what_it_assumes(command, tmp_path):
 
 ASKED = [name for name in ALL if name == "pth"]
 TOLD = [name for name in ALL if name not in ASKED]
+LASTING = ("h5", "savedmodel", "tflite", "mlmodel", "pt2")
 
 
 @pytest.mark.parametrize(
     ("name", "arch"),
-    [(name, DEEPER) for name in TOLD] + [pytest.param(name, PLAIN, marks=pytest.mark.full) for name in TOLD],
+    [pytest.param(name, DEEPER, marks=pytest.mark.full if name in LASTING else ()) for name in TOLD]
+    + [pytest.param(name, PLAIN, marks=pytest.mark.full) for name in TOLD],
 )
 def test_every_format_that_says_it_is_believed(name, arch, tmp_path):
     checkpoint = weights_of(arch)

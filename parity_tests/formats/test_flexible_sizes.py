@@ -45,6 +45,7 @@ def test_one_package_is_right_at_every_size_of_a_list(tmp_path):
     assert Session(artifact.path).size == options.size
 
 
+@pytest.mark.full
 def test_one_package_is_right_at_every_size_of_a_range(small, ranged):
     told, folder = ranged
     predictor = right_at_every_size(folder / "small.mlpackage", small)

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from support.agreement import identical, largest_relative
+from support.lasting import full_for
 from support.networks import SMALL, hard_checkpoint
 from support.other_makers import saved_model
 
@@ -132,7 +133,9 @@ def stranger(module: str):
     return other
 
 
-@pytest.mark.parametrize(("module", "suffix"), [("tf_keras", ".h5"), ("keras", ".keras"), ("keras", ".h5")])
+@pytest.mark.parametrize(
+    ("module", "suffix"), full_for([("tf_keras", ".h5"), ("keras", ".keras"), ("keras", ".h5")], ("keras", ".h5"))
+)
 def test_keras_files_of_others_go_by_their_graph(small, tmp_path, module, suffix):
     stranger(module).save(tmp_path / f"other{suffix}")
     found = read_source(tmp_path / f"other{suffix}")

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from support.artifacts import ALL
+from support.lasting import full_for
 
 from converters import FORMATS, Options
 from converters.torch_predictor import TorchPredictor
@@ -16,7 +17,10 @@ def right(small) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     return x, dict(TorchPredictor(small.fold()).taps(x, small.arch))
 
 
-@pytest.mark.parametrize("name", [name for name in ALL if FORMATS[name].has_graph and FORMATS[name].inner_values])
+INSIDE = [name for name in ALL if FORMATS[name].has_graph and FORMATS[name].inner_values]
+
+
+@pytest.mark.parametrize("name", full_for(INSIDE, "h5"))
 def test_each_unit_shows_its_own_value(name, made, small, right):
     x, expected = right
     found = dict(FORMATS[name].run(made.one(name, WHOLE).path, exact=True).taps(x, small.arch))

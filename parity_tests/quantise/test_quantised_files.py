@@ -28,7 +28,7 @@ from u2net_zoo.errors import ParityError
 from u2net_zoo.preprocessing import PROFILES
 
 SIZE = (128, 128)  # from here on the bundled network keeps the bounds: at 64x64 a pixel is too much of a mask
-WRITTEN = [("coreml", "palette4"), ("tflite", "int8"), ("onnx", "int8"), ("executorch", "int8")]
+WRITTEN = [("coreml", "palette4"), ("tflite", "int8"), ("onnx", "int8")]
 # Every one of these takes coremltools 12 s; quick: the plan, and how a kernel is stored.
 SLOW = [pytest.param(("coreml", scheme), marks=pytest.mark.full) for scheme in ("int8", "palette8", "palette6")]
 WEIGHTS_ONLY = ("coreml", "tflite")

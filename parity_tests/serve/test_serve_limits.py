@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from skimage import data
+from support.lasting import full_for
 from support.serving import Served, served, shared_model
 
 from u2net_zoo import Session
@@ -75,7 +76,7 @@ def taken(connection: socket.socket) -> tuple[int, int]:
     return length, promised
 
 
-@pytest.mark.parametrize("line", ["Connection: close", "Connection: keep-alive"])
+@pytest.mark.parametrize("line", full_for(["Connection: close", "Connection: keep-alive"], "Connection: close"))
 def test_an_answer_that_is_not_taken_is_given_up(server, noise, line):
     with asked(server, noise, line) as never:
         assert never.recv(8, socket.MSG_PEEK) == b"HTTP/1.1"  # the answer is there; the clock has started

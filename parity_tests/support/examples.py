@@ -43,6 +43,7 @@ PARSED = {
 }
 # Those that start several frameworks, or run for long.
 LONG = {
+    "u2zoo bench u2net_nano --only ncnn,mnn --runs 3",
     "u2zoo cutout photos -o cutouts --matting closed-form",
     "u2zoo convert u2net_nano --to onnx,tflite,coreml -o models",
     "u2zoo train --images photos --masks masks -o try --steps 4 --size 64 --crop 56",

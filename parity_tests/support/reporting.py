@@ -21,6 +21,7 @@ LONGEST = (
 BEYOND = (
     "CUDA",
     "needs the right to",
+    "needs a folder that may not be written",
     "needs a package index",
     "needs onnxruntime-web",
     "needs axe-core",

@@ -14,6 +14,7 @@ import pytest
 from support import tiny_tool
 from support.commands import called
 from support.data import ROOT, SEARCHED
+from support.lasting import full_for
 
 from converters import FORMATS, Options
 from converters.progress import watched
@@ -81,6 +82,7 @@ def test_two_processes_make_it_once_and_it_holds_its_list_alone(server, home, su
     assert tools_in(home) == ["tiny"]
 
 
+@pytest.mark.full
 def test_another_list_makes_it_anew_and_remove_removes_it(server, home, surroundings, monkeypatch):
     assert ended(start(surroundings(), "make", "tiny"))[0] == 0
     environment, marked = Environment(tiny_tool.TINY), home / "tools" / "tiny" / "marked"
@@ -111,7 +113,9 @@ def test_killed_half_way_its_remains_go_with_the_next_use(server, home, surround
     assert tools_in(home) == ["tiny"]
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"), full_for([(signal.SIGINT, 130), (signal.SIGTERM, 143)], (signal.SIGTERM, 143))
+)
 def test_interrupted_it_leaves_nothing(server, home, surroundings, number, code):
     process = start(surroundings("stalls"), "make", "tiny")
     wait_for(lambda: f"/stalls/{tiny_tool.NAME}" in server.requests)
@@ -121,6 +125,7 @@ def test_interrupted_it_leaves_nothing(server, home, surroundings, number, code)
     assert err in ("", "error: interrupted; nothing unfinished was kept\n")
 
 
+@pytest.mark.full
 def test_its_steps_are_reported(home, surroundings, monkeypatch):
     for key, value in surroundings("slow").items():
         monkeypatch.setenv(key, value)
@@ -165,8 +170,11 @@ NOBODY = {"PIP_NO_INDEX": "0", "PIP_FIND_LINKS": "", "PIP_INDEX_URL": "http://12
     ("manner", "more", "says"),
     [
         ("ok", NOBODY, "the package index does not answer; try again with a network, or set PIP_INDEX_URL"),
-        ("ok", {"TINY_PINS": "tiny==2.0\n"}, r"No matching distribution found for tiny==2\.0.*"),
-        ("truncated", {}, ".*"),
+        pytest.param(
+            *("ok", {"TINY_PINS": "tiny==2.0\n"}, r"No matching distribution found for tiny==2\.0.*"),
+            marks=pytest.mark.full,
+        ),
+        pytest.param("truncated", {}, ".*", marks=pytest.mark.full),
     ],
 )
 def test_packages_that_do_not_come_are_one_line_and_leave_nothing(home, surroundings, manner, more, says):

@@ -147,6 +147,7 @@ def test_a_keras_run_overfits_the_same_eight_photographs(photographs, tmp_path, 
     assert learned(tmp_path / "model.safetensors", photographs, SIDE) > 0.9
 
 
+@pytest.mark.full
 def test_validation_stops_early_and_a_teacher_needs_no_masks(eight, tmp_path, eager):
     found = pairs.find(eight / "images", None)
     recipe = Recipe(epochs=30, batch=8, size=SIDE, crop=SIDE, augment="none", rate=1e-12, patience=2, ema=0.9)
@@ -157,6 +158,7 @@ def test_validation_stops_early_and_a_teacher_needs_no_masks(eight, tmp_path, ea
     assert (tmp_path / "model.safetensors").exists()
 
 
+@pytest.mark.full
 def test_a_loss_that_is_no_number_stops_the_run_and_names_the_step(eight, tmp_path, eager):
     found = pairs.find(eight / "images", eight / "masks")
     start = fresh(SHALLOW, 0)

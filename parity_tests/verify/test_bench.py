@@ -155,6 +155,7 @@ def test_onnx_files_run_on_cuda_or_not_at_all(onnx_file):
         assert row["error"].startswith("onnxruntime was built without CUDAExecutionProvider; it has: ")
 
 
+@pytest.mark.full
 def test_keras_is_not_timed_on_the_cpu_as_if_it_were_a_gpu(small, small_file):
     found = [c for c in for_weights(small_file, (64, 64), "cuda", bf16=False) if c.name.startswith("Keras")]
     blind = [replace(c, environment={**c.environment, **CPU_ONLY}) for c in found]
@@ -220,6 +221,7 @@ def test_the_commands_rows_are_all_files_that_it_was_given(onnx_file, tmp_path):
     assert not any(row["error"] for row in found["rows"])
 
 
+@pytest.mark.full
 def test_weights_are_what_is_right_wherever_they_stand_and_one_size_is_everyones(small, small_file, tmp_path):
     path = convert(hard_checkpoint(SMALL, seed=2), "onnx", tmp_path, options=Options(size=(64, 96)))[0].path
     done = called("bench", path, small_file, "--runs", "1", "--json", "--only", ".onnx,Keras on torch")
@@ -232,6 +234,7 @@ def test_weights_are_what_is_right_wherever_they_stand_and_one_size_is_everyones
     assert ratios["Keras on torch"] <= 3
 
 
+@pytest.mark.full
 def test_the_evaluators_benchmark_feeds_what_the_package_takes(small, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(ROOT / "scripts")
     bench_mil = importlib.import_module("bench_mil")

@@ -147,6 +147,7 @@ def test_convert_proves_its_source(file, tmp_path):
     assert source["convention"] == "pixels 0..255"
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     "recipe",
     [
