@@ -79,6 +79,7 @@ def test_the_command_prints_one_json_object(tmp_path):
     assert (said["codec"], said["model"], said["audio"][0]["how"]) == ("vp9", "u2net_nano", "encoded")
 
 
+@pytest.mark.full
 def test_ctrl_c_leaves_no_file(tmp_path):
     film(tmp_path / "in.mp4", range(0, 3200, 40), sound=None)
     command = [sys.executable, "-m", "u2net_zoo", "video", "in.mp4", "-o", "o.mp4", "--show", "mask"]

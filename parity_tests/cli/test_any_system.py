@@ -70,6 +70,7 @@ def test_what_is_converted_there_is_what_is_converted_here(converted, nano_made)
     assert all(b"\r" not in path.read_bytes() for path in converted["ncnn"].glob("*.param"))
 
 
+@pytest.mark.full
 def test_verify_starts_its_process_there_and_knows_its_memory(converted):
     done = there("verify", converted["onnx"], "--against", "u2net_nano", "--json")
     (result,) = json.loads(done.stdout)["artifacts"]
@@ -77,6 +78,7 @@ def test_verify_starts_its_process_there_and_knows_its_memory(converted):
     assert result["memory_bytes"] == WORKING_SET
 
 
+@pytest.mark.full
 def test_bench_starts_its_processes_there(converted):
     done = there("bench", converted["onnx"], "--runs", "1", "--json")
     (row,) = json.loads(done.stdout)["rows"]

@@ -103,6 +103,7 @@ def test_a_file_that_is_named_is_not_converted(onnx):
         Session(onnx, runtime="torchscript")
 
 
+@pytest.mark.full
 def test_a_format_that_takes_pictures_by_default_is_run_on_the_tensor(small):
     """Else it would have a profile in its graph, which wins: the wrong one for most weights."""
     predictor = run_converted(small, FORMATS["coreml"], (32, 64))

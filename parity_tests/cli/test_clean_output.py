@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 from support.commands import u2zoo
 from support.data import NANO, ROOT
+from support.lasting import full_for
 
 BUFFERED = {
     key: value for key, value in os.environ.items() if key != "PYTHONUNBUFFERED"
@@ -33,7 +34,7 @@ def test_what_c_prints_late_does_not_reach_the_stream(block, said):
     assert (done.returncode, done.stdout, done.stderr) == (0, said, "")
 
 
-@pytest.mark.parametrize("runtime", ["mnn", "onnxruntime"])
+@pytest.mark.parametrize("runtime", full_for(["mnn", "onnxruntime"], "onnxruntime"))
 def test_a_runtime_adds_nothing_to_json_nor_to_a_picture(runtime, cat, tmp_path):
     cat.save(tmp_path / "p.png")
     common = ("--model", NANO, "--runtime", runtime)

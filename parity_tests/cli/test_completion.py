@@ -6,10 +6,12 @@ import re
 import shutil
 import subprocess
 import sys
+from itertools import product
 from pathlib import Path
 
 import pytest
 from support.data import ROOT
+from support.lasting import full_for
 
 from converters import FORMATS
 from u2net_zoo.catalog import load_catalog
@@ -61,8 +63,9 @@ def path_with_u2zoo(tmp_path_factory) -> str:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="shells of Unix")
-@pytest.mark.parametrize("line", LINES)
-@pytest.mark.parametrize("shell", SCRIPTS)
+@pytest.mark.parametrize(
+    ("shell", "line"), full_for(product(SCRIPTS, LINES), *(("zsh", line) for line in [*LINES][1:]))
+)
 def test_a_shell_is_offered_what_may_follow(shell, line, path_with_u2zoo, tmp_path):
     if not (program := shutil.which(shell)):
         pytest.skip(f"{shell} is not installed")

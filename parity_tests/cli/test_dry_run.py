@@ -223,6 +223,7 @@ EVERY = [
 ]
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(("name", "option", "value"), EVERY)
 def test_every_choice_of_every_format_is_planned_or_refused_in_words(name, option, value, home, monkeypatch, tmp_path):
     monkeypatch.setenv("U2ZOO_OFFLINE", "1")

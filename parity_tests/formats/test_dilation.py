@@ -174,7 +174,7 @@ def test_every_command_says_once_what_it_assumes(command, tmp_path):
 
 ASKED = [name for name in ALL if name == "pth"]
 TOLD = [name for name in ALL if name not in ASKED]
-LASTING = ("h5", "savedmodel", "tflite", "mlmodel", "pt2")
+LASTING = ("h5", "savedmodel", "tflite", "mlmodel", "coreml", "pt2")
 
 
 @pytest.mark.parametrize(
@@ -197,7 +197,7 @@ def test_every_format_that_says_it_is_believed(name, arch, tmp_path):
 
 @pytest.mark.parametrize("dynamic", [False, True])
 @pytest.mark.parametrize("reverse", [False, True])
-@pytest.mark.parametrize("folded", [True, False])
+@pytest.mark.parametrize("folded", full_for([True, False], False))
 def test_another_makers_onnx_file_is_read_by_its_graph(stranger, reverse, folded, dynamic, tmp_path):
     """Also where it fuses the sides from the deepest to the first, and where their sizes are those of other sides."""
     model = Deeper(reverse).eval()

@@ -66,6 +66,7 @@ def right_at_every_size(path: Path, network) -> Predictor:
     return predictor
 
 
+@pytest.mark.full
 def test_the_command_writes_package_and_swift_and_masks_with_it(ranged, tmp_path):
     folder = ranged[1]
     assert sorted(p.name for p in folder.iterdir()) == ["Small+Mask.swift", "small.mlpackage"]

@@ -8,6 +8,7 @@ from support.agreement import identical
 from support.artifacts import nano
 from support.commands import called
 from support.keras_strangers import Strangers
+from support.lasting import full_for
 from support.networks import SMALL, hard_checkpoint
 
 from converters import FORMATS
@@ -72,7 +73,7 @@ def test_weights_that_do_not_tell_are_refused(tmp_path):
         read_source(stored(tmp_path / "w.weights.h5", hard_checkpoint(SMALL), "keras"))
 
 
-@pytest.mark.parametrize("module", ["keras", "tf_keras"])
+@pytest.mark.parametrize("module", full_for(["keras", "tf_keras"], "tf_keras"))
 def test_our_own_weights_go_by_name_where_they_have_any(small, tmp_path, module):
     """`.weights.h5` of Keras 2 has none."""
     from u2net_zoo import keras_model

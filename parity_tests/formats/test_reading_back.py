@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from support.agreement import identical, largest_relative
 from support.artifacts import ALL
+from support.lasting import full_for
 from support.networks import SMALL, hard_checkpoint
 
 from converters import FORMATS, Options
@@ -53,7 +54,10 @@ def test_what_was_written_is_read_back(name, made, small):
         assert np.abs(value - exact[output]).max() <= 3 * noise + 1e-6
 
 
-@pytest.mark.parametrize("name", [name for name in ALL if "fp16" in FORMATS[name].choices["precision"]])
+HALVES = [name for name in ALL if "fp16" in FORMATS[name].choices["precision"]]
+
+
+@pytest.mark.parametrize("name", full_for(HALVES, "tflite"))
 def test_half_precision_is_read_back(name, small, made):
     found = read_source(made.one(name, HALF).path)
     assert found.arch == small.arch

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from support.artifacts import ALL
+from support.lasting import full_for
 from support.networks import SMALL, hard_checkpoint
 from support.training import SHALLOW
 
@@ -108,7 +109,7 @@ def test_it_is_known_by_its_keys():
     assert Checkpoint.from_state({f"module.{key}": value for key, value in state.items()}).arch == ISNET
 
 
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("name", full_for(ALL, "h5", "savedmodel", "coreml"))
 @pytest.mark.parametrize("arch", [LOW, pytest.param(NARROW, marks=pytest.mark.full)], ids=["low", "whole"])
 def test_it_converts_like_the_rest(name, arch, tmp_path):
     checkpoint = hard_checkpoint(arch)

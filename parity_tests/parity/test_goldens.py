@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from support.artifacts import ALL, PICTURES, SLOW
 from support.goldens import FLOAT32, recorded
+from support.lasting import full_for
 
 from converters import FORMATS, Options, convert
 from converters.parity import Reference, compare, in_batches
@@ -80,7 +81,7 @@ def check_the_bundled_network(name: str, path: Path, numbers: range) -> None:
         assert golden.beyond(i, results) == {}
 
 
-@pytest.mark.parametrize("name", [name for name in ALL if name not in PICTURES])
+@pytest.mark.parametrize("name", full_for([name for name in ALL if name not in PICTURES], "savedmodel", "h5"))
 def test_every_format_of_the_bundled_network_answers_its_figures(name, nano_made):
     """Trained weights, on photographs: the file that `u2zoo convert` writes when nothing is said."""
     check_the_bundled_network(name, nano_made.one(name).path, range(1))

@@ -1,5 +1,6 @@
 """Both pages in every state, scheme and width, as axe-core sees them; and what those get who see no page at all."""
 
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from skimage import data
 from support import axe
 from support.browser import Browser
 from support.cameras import COMPLAINT, ON, STATUS, click, filmed, seeing
+from support.lasting import full_for
 from support.serving import served, shared_model
 from support.web import SIZE, folder_of, isolated
 
@@ -70,8 +72,10 @@ def camera(page: Browser, files: Path) -> None:
 STATES = {"empty": lambda page, files: None, "result": result, "error": error, "camera": camera}
 
 
-@pytest.mark.parametrize("screen", SCREENS)
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(
+    ("screen", "scheme"),
+    full_for(product(SCREENS, ("light", "dark")), ("phone", "light"), ("desktop", "dark")),
+)
 @pytest.mark.parametrize("state", STATES)
 def test_axe_finds_nothing(page, files, state, scheme, screen):
     width, height = SCREENS[screen]

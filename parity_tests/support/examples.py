@@ -43,6 +43,7 @@ PARSED = {
 }
 # Those that start several frameworks, or run for long.
 LONG = {
+    "u2zoo eval predicted --masks masks",
     "u2zoo bench u2net_nano --only ncnn,mnn --runs 3",
     "u2zoo cutout photos -o cutouts --matting closed-form",
     "u2zoo convert u2net_nano --to onnx,tflite,coreml -o models",

@@ -232,6 +232,7 @@ def sines(model) -> None:
         model.graph.node.append(onnx.helper.make_node("Sin", node.output, [output.name]))
 
 
+@pytest.mark.full
 def test_a_search_ends_with_its_work_and_says_what_it_passed_over(clean, small, tmp_path):
     path = faults.planted(clean, tmp_path / "sines.onnx", sines)
     reference = Reference(small, SIZE, dtype="float32")
