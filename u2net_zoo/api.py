@@ -14,15 +14,14 @@ from .errors import MissingExtraError, OptionError, U2ZooError
 from .preprocessing import Profile, get_profile
 from .session import MaskSession
 from .sources import Located, locate
-from .system import scratch_folder
 
 if TYPE_CHECKING:
     from converters import Format, Predictor
-    from converters.engines import Choice
+    from converters.engines import Candidate, Choice, Weights
 
     from .torch_model import U2Net
 
-__all__ = ["Session", "load_keras", "load_torch", "run_converted"]
+__all__ = ["Session", "load_keras", "load_torch"]
 
 
 def load_torch(source: str | Path | Checkpoint, *, outputs: str = "all", fold: bool = False) -> "U2Net":
@@ -75,8 +74,8 @@ class Session(MaskSession):
             otherwise `paper`.
         runtime: `auto`: an artifact runs in its own runtime; weights, and what the catalog names, run in the fastest
             one that is installed, which is tried once for each architecture and size and kept in the cache (`u2zoo
-            engines`). A format's name: weights, and what the catalog names, are converted to it first, at the profile's
-            size, into a temporary folder; an artifact must already be of that format. `torch`: the weights are read
+            engines`). A format's name: weights, and what the catalog names, are converted to it once, at the profile's
+            size, and kept there too; an artifact must already be of that format. `torch`: the weights are read
             from the file, whatever it is, and run in Torch.
         takes: what an artifact wants of a photograph, a name in `INPUTS`; by default what its metadata says (ONNX,
             Core ML), or what is found out by running it beside its own weights, once for each file.
@@ -154,10 +153,12 @@ def _opened_on(source: Located | Checkpoint, runtime: str, profile: Profile, tak
         raise OptionError(
             f"--input {takes}: goes with a converted model that runs in its own runtime, not with weights"
         )
+    weights = _weights(source)
     if runtime == AUTO:
-        return _Opened(*_engine(source, profile, size, device))
-    checkpoint = _checkpoint(source.path if isinstance(source, Located) else source)
-    return _Opened(_asked(checkpoint, runtime, size, device), Choice.of(runtime, device))
+        from converters.engines import open_engine
+
+        return _Opened(*open_engine(weights, profile, size, device))
+    return _Opened(_asked(weights, runtime, size, device), Choice.of(runtime, device))
 
 
 def _file(path: Path, fmt: "Format", profile: Profile, takes: str | None, device: str) -> _Opened:
@@ -170,19 +171,14 @@ def _file(path: Path, fmt: "Format", profile: Profile, takes: str | None, device
     return _Opened(predictor, Choice.of(fmt.name, device), input_of(fmt, path, predictor, profile, takes))
 
 
-def _engine(
-    source: Located | Checkpoint, profile: Profile, size: tuple[int, int], device: str
-) -> "tuple[Predictor, Choice]":
-    """Weights in the fastest runtime."""
-    from converters.engines import Weights, open_engine
+def _weights(source: Located | Checkpoint) -> "Weights":
+    from converters.engines import Weights
     from converters.loading import read_source
 
     if isinstance(source, Checkpoint):
-        weights = Weights(source.digest, lambda: source)
-    else:
-        path = source.path
-        weights = Weights(_digest(path), lambda: read_source(path), str(path))
-    return open_engine(weights, profile, size, device)
+        return Weights(source.digest, lambda: source)
+    path = source.path
+    return Weights(_digest(path), lambda: read_source(path), str(path))
 
 
 def _digest(path: Path) -> str:
@@ -200,40 +196,35 @@ def _digest_of(files: tuple[tuple[Path, int, int], ...]) -> str:
     return sha256_of_all([file for file, *_ in files])
 
 
-def _asked(checkpoint: Checkpoint, runtime: str, size: tuple[int, int], device: str) -> "Predictor":
-    """Weights in the runtime that was asked for."""
-    from converters.engines import candidate
+def _asked(weights: "Weights", runtime: str, size: tuple[int, int], device: str) -> "Predictor":
+    """Weights in the runtime that was asked for: Torch, or a format's own, for which they are converted once."""
+    from converters.engines import candidate, open_asked
 
     wanted = candidate(runtime)
     if wanted.fmt is None:
         wanted.check(device)
-        return wanted.of(checkpoint, device)
-    if find_spec("torch") or not wanted.fmt.direct:
+        return wanted.of(weights.read(), device)
+    proved = bool(find_spec("torch")) or not wanted.fmt.direct
+    if proved:
         wanted.fmt.require()
         wanted.fmt.check_device(device)
-        return run_converted(checkpoint, wanted.fmt, size, device)
-    wanted.fmt.require_running()
-    folder = scratch_folder()
-    path = wanted.file(Path(folder.name))
-    wanted.write(checkpoint, path, size)
-    predictor = wanted.open(path, device)
-    predictor.scratch = folder
-    return predictor
+    else:
+        wanted.fmt.require_running()
+    write = functools.partial(_write_proved, wanted.fmt) if proved else functools.partial(_write_to_run, wanted)
+    return open_asked(weights, wanted, size, device, functools.partial(write, size), proved=proved)
 
 
-def run_converted(checkpoint: Checkpoint, fmt: "Format", size: tuple[int, int], device: str = CPU) -> "Predictor":
-    """`checkpoint` in a format's own runtime: converted in a temporary folder, proof included, which goes with it.
-
-    Args:
-        size: (H, W) that it is written for; no profile goes into its graph.
-    """
+def _write_proved(fmt: "Format", size: tuple[int, int], checkpoint: Checkpoint, folder: Path) -> Path:
+    """As `u2zoo convert` writes it, proof included; no profile goes into its graph."""
     from converters import Options, convert
 
     options = Options(size=size, io="tensor" if "tensor" in fmt.choices.get("io", ()) else None)
-    folder = scratch_folder()
-    predictor = fmt.run(convert(checkpoint, [fmt.name], folder.name, options=options)[0].path, device)
-    predictor.scratch = folder
-    return predictor
+    return convert(checkpoint, [fmt.name], folder, options=options)[0].path
+
+
+def _write_to_run(wanted: "Candidate", size: tuple[int, int], checkpoint: Checkpoint, folder: Path) -> Path:
+    wanted.write(checkpoint, path := wanted.file(folder), size)
+    return path
 
 
 def _checkpoint(source: str | Path | Checkpoint) -> Checkpoint:

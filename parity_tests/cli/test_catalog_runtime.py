@@ -11,9 +11,8 @@ import pytest
 from support.faults import average_pools, planted
 from support.lasting import full_for
 
-from converters import FORMATS, Options
+from converters import Options
 from u2net_zoo import Session
-from u2net_zoo.api import run_converted
 from u2net_zoo.errors import OptionError
 from u2net_zoo.sources import locate
 
@@ -106,5 +105,5 @@ def test_a_file_that_is_named_is_not_converted(onnx):
 @pytest.mark.full
 def test_a_format_that_takes_pictures_by_default_is_run_on_the_tensor(small):
     """Else it would have a profile in its graph, which wins: the wrong one for most weights."""
-    predictor = run_converted(small, FORMATS["coreml"], (32, 64))
-    assert (predictor.embedded, predictor.size) == (None, (32, 64))
+    session = Session(small, runtime="coreml")
+    assert (session.predictor.embedded, session.size) == (None, (320, 320))
