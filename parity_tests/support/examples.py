@@ -46,6 +46,7 @@ LONG = {
     "u2zoo cutout photos -o cutouts --matting closed-form",
     "u2zoo convert u2net_nano --to onnx,tflite,coreml -o models",
     "u2zoo train --images photos --masks masks -o try --steps 4 --size 64 --crop 56",
+    "u2zoo train --images photos --masks masks --arch u2net_nano --check",
 }
 
 

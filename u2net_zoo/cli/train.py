@@ -18,12 +18,16 @@ from .training_bar import TrainingBar
 if TYPE_CHECKING:
     from ..checkpoint import Checkpoint
     from ..train.result import Outcome
+    from ..train.run import Request
 
 __all__ = ["EXAMPLES", "train"]
 
 EXAMPLES = {
     "A first try: a few steps on small pictures": (
         "u2zoo train --images photos --masks masks -o try --steps 4 --size 64 --crop 56"
+    ),
+    "Before a long run: is the data what it should be, and can it be learned?": (
+        "u2zoo train --images photos --masks masks --arch u2net_nano --check"
     ),
     "Fine-tune on photographs and masks of your own": (
         "u2zoo train --images photos --masks masks -o run --finetune u2netp"
@@ -42,7 +46,7 @@ DEFAULT = Recipe()
 def train(
     context: typer.Context,
     images: Annotated[Path, typer.Option(help="Folder of photographs.")],
-    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for weights, snapshots and logs.")],
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="Folder for weights, snapshots and logs.")] = None,
     masks: Annotated[Path | None, typer.Option(help="Folder of grey masks of the same names.")] = None,
     val_images: Annotated[Path | None, typer.Option(help="Photographs to validate on.")] = None,
     val_masks: Annotated[Path | None, typer.Option(help="Their masks.")] = None,
@@ -90,6 +94,9 @@ def train(
     nodes: Annotated[int, typer.Option(help="Machines.")] = 1,
     workers: Annotated[int, typer.Option(help="Processes that load photographs.")] = 2,
     save_every: Annotated[int, typer.Option(min=1, help="Steps between snapshots.")] = 500,
+    check: Annotated[
+        bool, typer.Option("--check", help="Look at the data and fit two pictures of it; write nothing.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
     """Train, fine-tune or distil a network.
@@ -100,6 +107,13 @@ def train(
     given = context.params
     with state.quiet():
         recipe = _recipe(context, resume)
+        if check:
+            from .check_training import check_training
+
+            check_training(_request(given), recipe, _setting(given))
+            return
+        if out is None:
+            raise OptionError("no -o: name a folder for the weights, or look at the data first with --check")
         outcome = _run(given, recipe)
     if outcome is not None:
         _report(outcome)
@@ -134,14 +148,20 @@ def _require(what: str) -> None:
 
 
 def _run(given: dict[str, Any], recipe: Recipe) -> "Outcome | None":
+    from ..train.run import train
+
+    return train(_request(given), recipe, _setting(given))
+
+
+def _request(given: dict[str, Any]) -> "Request":
     from ..train.pairs import listing
-    from ..train.run import Request, train
+    from ..train.run import Request
 
     for folder in ("images", "val_images"):
         if given[folder]:
             listing(given[folder])  # before a download, not after it
     read = {name: given[name] and _weights(given[name]) for name in ("finetune", "teacher")}
-    request = Request(
+    return Request(
         images=given["images"],
         masks=given["masks"],
         validation_images=given["val_images"],
@@ -153,7 +173,6 @@ def _run(given: dict[str, Any], recipe: Recipe) -> "Outcome | None":
         resume=given["resume"],
         engine=given["engine"],
     )
-    return train(request, recipe, _setting(given))
 
 
 def _weights(source: Path) -> "Checkpoint":
@@ -170,7 +189,7 @@ def _setting(given: dict[str, Any]) -> Any:
 
     several = given["devices"] * given["nodes"] > 1
     return Setting(
-        out=given["out"],
+        out=given["out"] or Path(),
         accelerator=given["accelerator"],
         devices=given["devices"],
         nodes=given["nodes"],

@@ -8,17 +8,20 @@ from typing import TypeVar
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from ..depth import sixteen_bits, values_of
+from ..depth import sixteen_bits
 from ..errors import ImageError, InputError
 from ..identify import shortlist
 from ..preprocessing import read_image, to_rgb
+from .labels import Labels
 
-__all__ = ["Pair", "check", "find", "grey_image", "listing", "read", "split"]
+__all__ = ["Pair", "check", "complaint", "damaged", "find", "listing", "read", "split"]
 
 KINDS = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+MASKS = Labels()
+ENDS = {b"\xff\xd8": b"\xff\xd9", b"\x89PNG": b"IEND"}  # how a whole JPEG or PNG file begins -> what ends it
+TAIL = 4096  # bytes in which the end is looked for
 
 T = TypeVar("T")
-GREY = ("1", "L", "I;16", "I;16B", "I;16L", "I;16N", "I", "F")
 
 
 @dataclass(frozen=True)
@@ -59,22 +62,36 @@ def find(images: str | Path, masks: str | Path | None) -> list[Pair]:
     if missing:
         raise InputError(
             f"{masks}: no mask for {shortlist(missing)} ({len(missing)} of {len(photographs)} photographs)"
+            f"{_hint(missing[0], answers)}"
         )
     return [Pair(path, answers[stem]) for stem, path in photographs.items()]
 
 
-def check(pairs: Sequence[Pair]) -> None:
-    """Fails early on masks that are of another size or not grey; unreadable photographs are left to the epoch.
+def _hint(photograph: str, answers: dict[str, Path]) -> str:
+    """What masks are called where their names are those of the photographs and something more."""
+    stem = Path(photograph).stem
+    near = next((path.name for name, path in answers.items() if name.startswith(stem) or name.endswith(stem)), "")
+    return f"; names have to be the same, and there is {near}" if near else ""
+
+
+def check(pairs: Sequence[Pair], labels: Labels = MASKS) -> None:
+    """Fails early on masks that are of another size, not grey or unreadable; photographs see `damaged`.
 
     Raises:
         InputError: names the first few of them.
     """
-    complaints = [text for pair in pairs if pair.mask is not None and (text := _complaint(pair.image, pair.mask))]
+    complaints = [text for pair in pairs if (text := complaint(pair, labels))]
     if complaints:
         raise InputError(f"{shortlist(complaints, '; ')} ({len(complaints)} of {len(pairs)} masks cannot be used)")
 
 
-def read(pair: Pair) -> tuple[np.ndarray, np.ndarray | None]:
+def damaged(pairs: Sequence[Pair]) -> dict[str, str]:
+    """Photographs that cannot be read -> why. A file whose end is in its place is taken for whole."""
+    found = {str(pair.image): _damage(pair.image) for pair in pairs}
+    return {name: why for name, why in found.items() if why}
+
+
+def read(pair: Pair, labels: Labels = MASKS) -> tuple[np.ndarray, np.ndarray | None]:
     """The photograph, (H, W, 3) uint8, and its mask, (H, W) float32 in [0, 1] with its maximum at 1 unless it is empty.
 
     A photograph of more than 8 bits is uint16.
@@ -88,33 +105,10 @@ def read(pair: Pair) -> tuple[np.ndarray, np.ndarray | None]:
     image = np.asarray(to_rgb(photograph)) if deep is None else deep
     if pair.mask is None:
         return image, None
-    mask = grey(pair.mask)
+    mask = labels.read(pair.mask)
     if mask.shape != image.shape[:2]:
         raise InputError(_sizes(pair.mask, mask.shape[::-1], image.shape[1::-1]))
     return image, mask
-
-
-def grey(path: Path) -> np.ndarray:
-    """A mask divided by its maximum, as the authors' loader does: (H, W) float32 in [0, 1].
-
-    Raises:
-        ImageError: not readable.
-        InputError: has colours.
-    """
-    values = np.asarray(grey_image(path), np.float32)
-    return values / values.max() if values.size and values.max() > 0 else values
-
-
-def grey_image(path: Path) -> Image.Image:
-    """A picture of one channel; three equal ones are taken for one. Raises ImageError, or InputError on colours."""
-    picture = read_image(path)
-    if picture.mode in GREY:
-        return picture
-    deep = values_of(picture)
-    colours = np.asarray(picture.convert("RGB")) if deep is None else deep[0]
-    if (colours != colours[..., :1]).any():
-        raise InputError(f"{path}: the mask is not grey (mode {picture.mode}); save it with one channel")
-    return Image.fromarray(colours[..., 0])
 
 
 def split(pairs: Sequence[Pair], part: float, seed: int) -> tuple[list[Pair], list[Pair]]:
@@ -126,18 +120,37 @@ def split(pairs: Sequence[Pair], part: float, seed: int) -> tuple[list[Pair], li
     return [p for i, p in enumerate(pairs) if i not in aside], [p for i, p in enumerate(pairs) if i in aside]
 
 
-def _complaint(image: Path, mask: Path) -> str | None:
-    """What is wrong with a mask; None also where the photograph itself cannot be read."""
+def complaint(pair: Pair, labels: Labels = MASKS) -> str | None:
+    """What is wrong with a pair's mask; None also where there is none, or the photograph itself cannot be read."""
+    if pair.mask is None:
+        return None
+    image, mask = pair.image, pair.mask
     sizes = _read_quietly(lambda: (_upright_size(image), _upright_size(mask)))
     if sizes and sizes[0] != sizes[1]:
         return _sizes(mask, sizes[1], sizes[0])
     try:
-        if _read_quietly(lambda: Image.open(mask).mode) not in GREY:
-            grey(mask)
+        if _read_quietly(lambda: Image.open(mask).mode) not in labels.modes:
+            labels.read(mask)
     except ImageError:
         return f"{mask}: the mask cannot be read"
     except InputError as error:
         return str(error)
+    return f"{mask}: the mask cannot be read" if _damage(mask) else None
+
+
+def _damage(path: Path) -> str | None:
+    """Why a picture cannot be read. Only those are decoded whose end is not in its place, or of another kind."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(4)
+            file.seek(max(0, path.stat().st_size - TAIL))
+            end = next((end for begin, end in ENDS.items() if start.startswith(begin)), None)
+            if end is None or end not in file.read():
+                read_image(path)
+    except ImageError as error:
+        return str(error)
+    except OSError as error:
+        return f"{path}: {error.strerror}"
     return None
 
 

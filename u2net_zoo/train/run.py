@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from ..arch import KNOWN, U2NET, Architecture
 from ..checkpoint import Checkpoint
-from ..errors import CheckpointError, MissingExtraError, OptionError, UnknownNameError
+from ..errors import CheckpointError, InputError, MissingExtraError, OptionError, UnknownNameError
+from ..identify import shortlist
 from . import pairs, snapshots
 from .augment import Augment
 from .recipe import Recipe
@@ -17,7 +18,16 @@ from .start import fresh, lacks_statistics
 if TYPE_CHECKING:
     from .setting import Setting
 
-__all__ = ["ENGINES", "Request", "arch_named", "engine_named", "train"]
+__all__ = [
+    "ENGINES",
+    "Request",
+    "arch_named",
+    "check_request",
+    "engine_named",
+    "require_torch",
+    "start_of",
+    "train",
+]
 
 ENGINES = ("keras", "torch")
 
@@ -53,17 +63,37 @@ def train(request: Request, recipe: Recipe, setting: "Setting") -> Outcome | Non
         UsageError: the request makes no sense. InputError: data or weights cannot be used.
         TrainingError: the loss is not a number. OutputError: the folder cannot be written.
     """
-    _check(request, setting.out)
+    check_request(request)
+    _check_out(request, setting.out)
     learn, validate = _data(request, recipe)
-    start = _start(request, recipe, learn)
-    if request.teacher:
-        _check_teacher(request.teacher.arch, start.arch)
+    _name_damaged([*learn, *validate], setting)
+    start = start_of(request, recipe, learn)
     if request.engine == "keras":
         from .keras_loop import fit
 
         resume = snapshots.latest(request.resume, "keras") if request.resume else None
         return fit(recipe, setting.out, start, learn, validate, request.teacher, setting.watcher, resume)
     return _torch(request, recipe, setting, start, learn, validate)
+
+
+def _name_damaged(found: list[pairs.Pair], setting: "Setting") -> None:
+    """Says in one line which photographs will be passed over. Raises InputError where none is left."""
+    unreadable = pairs.damaged(found)
+    if len(unreadable) == len(found):
+        raise InputError(
+            f"none of the {len(found)} photographs can be read; the first: {next(iter(unreadable.values()))}"
+        )
+    if unreadable:
+        names = shortlist(unreadable)
+        setting.watcher.noted(f"{names} cannot be read ({len(unreadable)} of {len(found)} photographs); passed over")
+
+
+def start_of(request: Request, recipe: Recipe, learn: list[pairs.Pair]) -> Checkpoint:
+    """The weights that a run begins with. Raises UsageError, InputError."""
+    start = _start(request, recipe, learn)
+    if request.teacher:
+        _check_teacher(request.teacher.arch, start.arch)
+    return start
 
 
 def _start(request: Request, recipe: Recipe, learn: list[pairs.Pair]) -> Checkpoint:
@@ -82,6 +112,14 @@ def _start(request: Request, recipe: Recipe, learn: list[pairs.Pair]) -> Checkpo
     except ModuleNotFoundError as error:
         raise MissingExtraError("fine-tuning folded weights", error.name or "torch", "train") from None
     return prepare(request.start, Samples(learn, Augment(recipe)), recipe)
+
+
+def require_torch() -> None:
+    """Raises MissingExtraError where the Torch engine cannot be loaded."""
+    try:
+        from . import torch_loop  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("u2zoo train", error.name or "lightning", "train") from None
 
 
 def engine_named(name: str) -> str:
@@ -107,10 +145,9 @@ def _torch(
     learn: list[pairs.Pair],
     validate: list[pairs.Pair],
 ) -> Outcome | None:
-    try:
-        from .torch_loop import Trainer
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("u2zoo train", error.name or "lightning", "train") from None
+    require_torch()
+    from .torch_loop import Trainer
+
     trainer = Trainer(recipe, setting, start, learn, validate, request.teacher)
     if request.resume:
         trainer.restore(snapshots.load(snapshots.latest(request.resume)))
@@ -118,12 +155,16 @@ def _torch(
     return outcome if trainer.fabric.is_global_zero else None
 
 
-def _check(request: Request, out: Path) -> None:
+def check_request(request: Request) -> None:
+    """Raises UsageError."""
     engine_named(request.engine)
     if request.masks is None and request.teacher is None:
         raise OptionError("no masks and no teacher; give --masks, --teacher or both")
     if not 0 <= request.part < 1:
         raise OptionError(f"validation part {request.part}; allowed: 0 to below 1")
+
+
+def _check_out(request: Request, out: Path) -> None:
     if not request.resume and any(file for kind in snapshots.KINDS.values() for file in out.glob(f"step-*{kind}")):
         raise OptionError(f"{out} holds an earlier run; go on with --resume {out}, or name another folder")
 

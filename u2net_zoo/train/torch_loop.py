@@ -186,6 +186,10 @@ class Trainer:
         value, count = cast(Tensor, self.fabric.all_reduce(total.to(self.fabric.device).float(), reduce_op="sum"))
         return float(value / count)
 
+    def epoch_batches(self, epoch: int) -> Iterator[Batch]:
+        """The training batches of one epoch."""
+        return self._batches(self.train_samples, epoch, 0)
+
     def _batches(self, samples: Samples, epoch: int, first: int) -> Iterator[Batch]:
         order = Order(
             len(samples),
