@@ -14,6 +14,8 @@ from ..keras_model import assign, build, load_keras_module, state_of
 from . import snapshots
 from .augment import Augment
 from .keras_data import Counted, Teacher, dataset, teacher_of
+from .loss_record import LossRecord
+from .mask_sheet import first_samples, write_sheet
 from .pairs import Pair
 from .recipe import Recipe
 from .result import Outcome
@@ -112,6 +114,7 @@ def fit(
     if resume:
         follow.restore(model, snapshots.load_arrays(resume), resume)
     first = follow.step
+    follow.record = LossRecord(out, first)
     with follow.watcher.run(total, first):
         if first < total and not follow.finished:
             model.fit(
@@ -153,6 +156,7 @@ class _Follow:
         self.samples, self.check, self.teacher, self.watcher = samples, check, teacher, watcher
         self.step, self.loss, self.best, self.stale = 0, float("nan"), float("inf"), 0
         self.judge: Any = None
+        self.record = LossRecord(out, on=False)
 
     @property
     def finished(self) -> bool:
@@ -181,6 +185,7 @@ class _Follow:
                 f"the loss is {mean} at step {self.step}; training stopped. "
                 f"Try a lower rate (now {self.recipe.rate:g}) or gradient clipping"
             )
+        self.record.step(self.step, mean)
         self.watcher.step(self.step, mean)
 
     def after_epoch(self, model: Any) -> None:
@@ -190,8 +195,10 @@ class _Follow:
             if better:
                 self._write(model)
         if value is not None:
+            self.record.validated(self.step, value)
             self.best, self.stale = (value, 0) if better else (self.best, self.stale + 1)
             self.watcher.validated(self.step, value, better)
+        self.record.write()
         if self.step % steps_per_epoch(len(self.samples), self.recipe.batch) == 0:
             self._save(model)
 
@@ -224,6 +231,10 @@ class _Follow:
         self.judge.set_weights(model.get_weights())
         steps = steps_per_epoch(len(check), self.recipe.batch)
         data = dataset(check, self.recipe, self.recipe.size, steps, len(self.arch.outputs), self.teacher)
+        shown = first_samples(check)
+        answers = self.judge.predict_on_batch(np.stack([sample.image.transpose(1, 2, 0) for sample in shown]))
+        epoch = -(-self.step // steps_per_epoch(len(self.samples), self.recipe.batch))
+        write_sheet(self.out, epoch, shown, np.asarray(answers[0]).transpose(0, 3, 1, 2))
         return float(self.judge.evaluate(data, verbose=0, return_dict=True)["loss"])
 
     def _write(self, model: Any) -> None:

@@ -3,20 +3,22 @@
 import math
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, cast
 
 import torch
 from lightning.fabric import Fabric
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from ..checkpoint import Checkpoint
-from ..errors import CheckpointError, InputError, MissingExtraError, OptionError, TrainingError, one_line
+from ..errors import CheckpointError, InputError, OptionError, TrainingError, one_line
 from ..torch_model import U2Net, build, state_of
 from . import snapshots
 from .augment import Augment
+from .fabric import Logits, make_fabric
+from .loss_record import LossRecord
 from .losses import deep_bce, distillation
+from .mask_sheet import first_samples, write_sheet
 from .norms import share_statistics
 from .pairs import Pair
 from .recipe import Recipe
@@ -27,7 +29,7 @@ from .setting import Setting
 from .storing import write_weights
 from .torch_data import Batch, loader
 
-__all__ = ["Trainer", "make_fabric"]
+__all__ = ["Trainer"]
 
 
 class Trainer:
@@ -62,6 +64,7 @@ class Trainer:
         self.per_epoch = steps_per_epoch(len(train), recipe.batch)
         self.step, self.best, self.stale, self.loss = 0, float("inf"), 0, float("nan")
         self.skipped: dict[str, int] = {}
+        self.record = LossRecord(setting.out, on=False)
         self._build(start, teacher)
 
     def _build(self, start: Checkpoint, teacher: Checkpoint | None) -> None:
@@ -75,7 +78,7 @@ class Trainer:
             share_statistics(core, on_gpu=self.fabric.device.type == "cuda")
         self.core: U2Net = core.train()
         optimizer = torch.optim.Adam(core.parameters(), lr=self.recipe.rate, betas=(0.9, 0.999), eps=1e-8)
-        self.model, self.optimizer = self.fabric.setup(_Logits(core), optimizer)
+        self.model, self.optimizer = self.fabric.setup(Logits(core), optimizer)
         self.average = self._average() if self.recipe.ema else None
         self.teacher = build(teacher).to(self.fabric.device).requires_grad_(False) if teacher else None
 
@@ -86,6 +89,7 @@ class Trainer:
         """Trains to the end, or until validation stops getting better. Raises TrainingError, OutputError."""
         started = time.time()
         first = self.step
+        self.record = LossRecord(self.setting.out, first, on=self.setting.logs and self.fabric.is_global_zero)
         stopped = "early" if self._stale() else "end"
         with self.setting.watcher.run(self.total, self.step):
             while self.step < self.total and stopped == "end":
@@ -110,6 +114,7 @@ class Trainer:
                 return
             self._note(batch)
             self.loss = self.train_step(batch)
+            self.record.step(self.step, self.loss)
             self.setting.watcher.step(self.step, self.loss)
             self.fabric.log_dict({"loss": self.loss, "rate": self.optimizer.param_groups[0]["lr"]}, step=self.step)
             if self.step % self.setting.save_every == 0:
@@ -160,6 +165,8 @@ class Trainer:
             better = value < self.best
             self.best, self.stale = (value, 0) if better else (self.best, self.stale + 1)
             self.fabric.log_dict({"validation": value}, step=self.step)
+            self.record.validated(self.step, value)
+            self._write_sheet(epoch, self.validation_samples)
             self.setting.watcher.validated(self.step, value, better)
             if better:
                 self._write_weights()
@@ -203,6 +210,15 @@ class Trainer:
         for batch in loader(samples, order, self.setting.workers, pin=self.fabric.device.type == "cuda"):
             yield batch.to(self.fabric.device)
 
+    @torch.no_grad()
+    def _write_sheet(self, epoch: int, samples: Samples) -> None:
+        if not (self.setting.logs and self.fabric.is_global_zero):
+            return
+        core, shown = self._averaged_model().eval(), first_samples(samples)
+        image = torch.stack([torch.from_numpy(sample.image) for sample in shown]).to(self.fabric.device)
+        write_sheet(self.setting.out, epoch, shown, core.logits(image)[0].float().cpu().numpy())
+        core.train()
+
     def _note(self, batch: Batch) -> None:
         for name, reason in batch.skipped:
             self.skipped[name] = self.skipped.get(name, 0) + 1
@@ -235,6 +251,7 @@ class Trainer:
                 "skipped": self.skipped,
             }
             snapshots.save(content, self.setting.out)
+            self.record.write()
         self.fabric.barrier()
 
     def restore(self, content: dict[str, Any]) -> None:
@@ -260,37 +277,3 @@ class Trainer:
     def _last(self) -> str:
         kept = sorted(self.setting.out.glob("step-*.pt"))
         return f"the last snapshot is {kept[-1]}" if kept else "there is no snapshot yet"
-
-
-class _Logits(nn.Module):
-    """`U2Net.logits` as a forward, which is what the distributed wrapper intercepts."""
-
-    def __init__(self, core: U2Net):
-        super().__init__()
-        self.core = core
-
-    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
-        return self.core.logits(image)
-
-
-def make_fabric(recipe: Recipe, setting: Setting) -> Fabric:
-    """The engine; its further processes, if any, start here and run the same program."""
-    fabric = Fabric(
-        accelerator=setting.accelerator,
-        devices=setting.devices,
-        num_nodes=setting.nodes,
-        strategy=setting.strategy,
-        precision=recipe.precision,  # type: ignore[arg-type]
-        loggers=[_tensorboard(setting.out)] if setting.logs else [],
-    )
-    fabric.launch()
-    return fabric
-
-
-def _tensorboard(out: Path) -> Any:
-    from lightning.fabric.loggers import TensorBoardLogger
-
-    try:
-        return TensorBoardLogger(root_dir=out, name="logs", version="")
-    except ModuleNotFoundError:
-        raise MissingExtraError("TensorBoard logs", "tensorboard", "train") from None
