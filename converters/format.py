@@ -143,6 +143,10 @@ class Format(Runnable):
         """Whose preparation the file asks for, outside of its graph; empty where it names none."""
         return ""
 
+    def words_in(self, path: Path) -> Mapping[str, str]:
+        """What the file says beside its graph and its weights, theirs among it; empty where the format has no place."""
+        return {}
+
     def files(self, path: Path) -> list[Path]:
         """Every file of the artifact, for its checksum; without hidden ones, which some system has put there."""
         return [path] if path.is_file() else sorted(file for file in shown_in(path) if file.is_file())

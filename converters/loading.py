@@ -18,12 +18,14 @@ from u2net_zoo.errors import (
 )
 from u2net_zoo.preprocessing import PROFILES
 from u2net_zoo.sources import Located, locate
+from u2net_zoo.weight_words import KEYS, Classes, classes_of, own_words
 
 from .format import Format
 from .formats import unread
 from .registry import FORMATS
 
 __all__ = [
+    "classes_in",
     "format_of",
     "name_of",
     "open_source",
@@ -34,7 +36,7 @@ __all__ = [
     "with_catalog_notes",
 ]
 
-OF_ARTIFACTS = ("u2zoo.", "classes")  # metadata of the file, not of the weights in it
+OF_ARTIFACTS = ("u2zoo.",)  # metadata of the file, not of the weights in it
 
 
 def format_of(path: str | Path) -> Format:
@@ -79,11 +81,25 @@ def _named_and_signed(path: Path, content: Content) -> Format | None:
 
 def profile_in(path: str | Path) -> str | None:
     """The profile by which photographs are prepared for a model, where its file names one outside of its graph."""
-    try:
-        said = format_of(path).profile_in(Path(path)) if Path(path).exists() else ""
-    except (U2ZooError, OSError):  # whoever opens it is told
-        return None
+    said = _words_in(path).get("profile")
     return said if said in PROFILES else None
+
+
+def classes_in(path: str | Path) -> Classes | None:
+    """The classes that a model tells apart, where its file names them."""
+    return classes_of(_words_in(path))
+
+
+def _words_in(path: str | Path) -> dict[str, str]:
+    path = Path(path)
+    try:
+        fmt = format_of(path) if path.exists() else None
+        if fmt is None:
+            return {}
+        asked = fmt.profile_in(path)
+        return own_words(fmt.words_in(path)) | ({"profile": asked} if asked else {})
+    except (U2ZooError, OSError, ImportError):  # whoever opens it is told
+        return {}
 
 
 def read_source(path: str | Path, key: str | None = None, arch: str | None = None) -> Checkpoint:
@@ -117,8 +133,9 @@ def read_source(path: str | Path, key: str | None = None, arch: str | None = Non
         raise CheckpointError(f"{path}: damaged or not {fmt.title} ({one_line(error)})") from error
     checkpoint.warn(path)
     notes = (*OF_ARTIFACTS, *fmt.own_notes)
-    own = {key: value for key, value in checkpoint.meta.items() if not key.startswith(notes)}
-    return replace(checkpoint, meta=own).with_meta(
+    own = {key: value for key, value in checkpoint.meta.items() if not key.startswith(notes) and key not in KEYS}
+    said = own_words({**checkpoint.meta, **fmt.words_in(path)})
+    return replace(checkpoint, meta={**own, **said}).with_meta(
         source=path.name, sha256=sha256_of_all(fmt.files(path)), format=fmt.name
     )
 

@@ -11,10 +11,11 @@ from .checkpoint import Checkpoint
 from .conventions import NORMALISED, InputConvention
 from .devices import AUTO, BY_PREFERENCE, CPU, get_device
 from .errors import MissingExtraError, OptionError, U2ZooError
-from .preprocessing import Profile, get_profile
+from .preprocessing import PROFILES, Profile, get_profile
 from .session import MaskSession
 from .sources import Located, locate
 from .system import scratch_folder
+from .weight_words import Classes, classes_of
 
 if TYPE_CHECKING:
     from converters import Format, Predictor
@@ -100,20 +101,26 @@ class Session(MaskSession):
         takes: str | None = None,
         device: str = CPU,
     ):
-        chosen = get_profile(profile) if profile else None
         located = source if isinstance(source, Checkpoint) else locate(source)
-        if isinstance(located, Located):
-            chosen = chosen or get_profile(located.profile or _profile_in(located.path) or "paper")
-        chosen = chosen or get_profile("paper")
+        chosen = get_profile(profile) if profile else _own_profile(located)
+        chosen = chosen.telling(_classes_of(located))
         opened = _opened(located, runtime or AUTO, chosen, takes, get_device(device))
         self.engine = opened.engine
         super().__init__(opened.predictor, chosen, takes=opened.takes)
 
 
-def _profile_in(path: Path) -> str | None:
+def _own_profile(source: Located | Checkpoint) -> Profile:
+    """The profile that belongs to the weights, as far as anybody knows."""
     from converters.loading import profile_in
 
-    return profile_in(path)
+    named = source.meta.get("profile") if isinstance(source, Checkpoint) else source.profile or profile_in(source.path)
+    return PROFILES.get(named or "", PROFILES["paper"])
+
+
+def _classes_of(source: Located | Checkpoint) -> Classes | None:
+    from converters.loading import classes_in
+
+    return classes_of(source.meta) if isinstance(source, Checkpoint) else classes_in(source.path)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ masks that look almost right.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -15,8 +15,10 @@ from . import depth
 from .errors import UnknownNameError
 from .photographs import picture_suffixes, read_image, to_rgb
 from .resizing import half_linear, linear, opencv_linear, pillow, skimage_linear, torch_linear
+from .weight_words import Classes
 
 __all__ = [
+    "CLASS_NAMES",
     "PROFILES",
     "Profile",
     "get_profile",
@@ -32,6 +34,7 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 DARKEST = 1e-6  # a photograph that is darker than this is black: it is not divided by its maximum
 EMPTY = 1 / 255  # a map that varies less than this is empty: min-max does not stretch it further
+CLASS_NAMES = "classes"  # in the `info` of a class map
 BAND = 64  # rows that are finished at once
 
 
@@ -93,6 +96,7 @@ class Profile:
             at the network's size, and these are resized.
         mask_filter: how the 8 bits are resized.
         palette: colour of each class; the answer of weights with classes is a class map then.
+        classes: their names, where they are known.
         source: where it is from.
     """
 
@@ -110,7 +114,12 @@ class Profile:
     resize_first: bool = False
     mask_filter: Image.Resampling = Image.Resampling.BILINEAR
     palette: tuple[tuple[int, int, int], ...] = ()
+    classes: tuple[str, ...] = ()
     source: str = ""
+
+    def telling(self, classes: Classes | None) -> "Profile":
+        """The profile for weights that tell these classes apart; None: as it is."""
+        return self if classes is None else replace(self, palette=classes.colours, classes=classes.names)
 
     def tensor(self, image: Image.Image, size: tuple[int, int]) -> np.ndarray:
         """The network's input for a photograph in any mode: (1, 3, H, W) float32."""
@@ -177,10 +186,11 @@ class Profile:
         return self.labels(output.argmax(axis=-3).astype(np.uint8), size)
 
     def labels(self, indices: np.ndarray, size: tuple[int, int]) -> Image.Image:
-        """As `class_map`, from the index of each pixel's class, (h, w) uint8."""
+        """As `class_map`, from the index of each pixel's class, (h, w) uint8; the picture's `info` has their names."""
         labels = Image.fromarray(np.ascontiguousarray(self._unbox(indices, size)))
         labels = labels.resize(size, Image.Resampling.NEAREST)
         labels.putpalette([value for colour in self.palette for value in colour])
+        labels.info |= {CLASS_NAMES: self.classes} if self.classes else {}
         return labels
 
     def _box(self, pixels: np.ndarray, size: tuple[int, int], full: float) -> np.ndarray:

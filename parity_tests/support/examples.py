@@ -22,6 +22,7 @@ PARSED = {
     "u2zoo sky photos -o skies --recursive": "fetches weights",
     "u2zoo clothes person.jpg -o clothes.png": "fetches weights",
     "u2zoo clothes photos -o clothes": "fetches weights",
+    "u2zoo clothes street.jpg -o map.png --model my.safetensors": "takes weights of one's own",
     "u2zoo portrait person.jpg -o drawing.png": "fetches weights",
     "u2zoo portrait faces -o drawings --ready": "fetches weights",
     "u2zoo composite person.jpg -o composite.png": "fetches weights",

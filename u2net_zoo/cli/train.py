@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import MissingExtraError, OptionError
-from ..train.recipe import AUGMENTATIONS, PRECISIONS, SCHEDULES, Recipe
+from ..train.recipe import AUGMENTATIONS, BALANCED, PRECISIONS, SCHEDULES, Recipe
 from . import completion
 from .console import state
 from .fetch import fetch_source
@@ -47,7 +47,10 @@ def train(
     context: typer.Context,
     images: Annotated[Path, typer.Option(help="Folder of photographs.")],
     out: Annotated[Path | None, typer.Option("-o", "--out", help="Folder for weights, snapshots and logs.")] = None,
-    masks: Annotated[Path | None, typer.Option(help="Folder of grey masks of the same names.")] = None,
+    masks: Annotated[
+        Path | None,
+        typer.Option(help="Folder of grey masks, or of index or palette maps of classes, of the same names."),
+    ] = None,
     val_images: Annotated[Path | None, typer.Option(help="Photographs to validate on.")] = None,
     val_masks: Annotated[Path | None, typer.Option(help="Their masks.")] = None,
     val_part: Annotated[float, typer.Option(help="Or: the share of the pairs that is held out for validation.")] = 0.0,
@@ -88,6 +91,15 @@ def train(
     patience: Annotated[
         int, typer.Option(help="Early stopping after this many validations without a gain; 0: never.")
     ] = (DEFAULT.patience),
+    classes: Annotated[
+        str, typer.Option(help="Learn classes: their names, background first: background,road,sky.")
+    ] = DEFAULT.classes,
+    colours: Annotated[
+        str, typer.Option(help="Their colours, #rrggbb or words; PASCAL VOC's by default.")
+    ] = DEFAULT.colours,
+    class_weights: Annotated[
+        str, typer.Option(help=f"What their pixels count in the loss: {BALANCED}, or a number for each.")
+    ] = DEFAULT.class_weights,
     seed: Annotated[int, typer.Option(help="Seed of everything that is random.")] = DEFAULT.seed,
     accelerator: Annotated[str, typer.Option(help="Lightning Fabric's: auto, cpu, cuda, mps …")] = "auto",
     devices: Annotated[int, typer.Option(help="Processes per machine.")] = 1,
@@ -126,7 +138,7 @@ def _recipe(context: typer.Context, resume: Path | None) -> Recipe:
         return Recipe.from_dict(values)
     typed = {name for name in RECIPE if str(context.get_parameter_source(name)).endswith("COMMANDLINE")}
     if typed - LATER:
-        names = ", ".join(f"--{name}" for name in sorted(typed - LATER))
+        names = ", ".join(f"--{name.replace('_', '-')}" for name in sorted(typed - LATER))
         raise OptionError(
             f"{names} with --resume; a run goes on by its own recipe, only --epochs and --steps may change"
         )

@@ -54,18 +54,36 @@ class _Mask:
 def audit(pairs: Sequence[Pair], labels: Labels, progress: Callable[[int], None] = lambda done: None) -> Audit:
     """Looks at every mask in full. `progress` is told how many are done."""
     unreadable, wrong = damaged(pairs), []
-    good, masks = [], []
+    good: list[Pair] = []
     for done, pair in enumerate(pairs, start=1):
         if (text := complaint(pair, labels)) is not None:
             wrong.append(text)
         elif str(pair.image) not in unreadable:
             good.append(pair)
-            masks += [_mask(pair, pair.mask)] if pair.mask else []
         progress(done)
     problems = [f"{shortlist(wrong, '; ')} ({len(wrong)} of {len(pairs)} masks cannot be used)"] if wrong else []
-    problems += ["none of the photographs can be used"] if not good else _meant_otherwise(masks)
     warnings = [_list(list(unreadable), "photographs cannot be read and will be passed over")] if unreadable else []
-    return Audit(tuple(problems), (*warnings, *_odd(masks)), _best_first(good, masks))
+    held = _of_classes(good, labels.classes, labels) if labels.classes else _of_masks(good)
+    problems += held.problems if good else ["none of the photographs can be used"]
+    return Audit(tuple(problems), (*warnings, *held.warnings), held.usable)
+
+
+def _of_masks(good: Sequence[Pair]) -> Audit:
+    masks = [_mask(pair, pair.mask) for pair in good if pair.mask]
+    blank = {mask.pair for mask in masks if mask.blank}
+    usable = (*(pair for pair in good if pair not in blank), *(pair for pair in good if pair in blank))
+    return Audit(tuple(_meant_otherwise(masks)), tuple(_odd(masks)), usable)
+
+
+def _of_classes(good: Sequence[Pair], classes: tuple[str, ...], labels: Labels) -> Audit:
+    """Which classes occur at all; pairs with most of them first."""
+    maps = [np.bincount(labels.read(p.mask).astype(int).ravel(), minlength=len(classes)) for p in good if p.mask]
+    pixels = np.sum(maps, axis=0) if maps else np.zeros(len(classes))
+    missing = [name for name, count in zip(classes, pixels, strict=True) if not count]
+    alone = [f"the masks hold {classes[int(pixels.argmax())]} alone"] if len(missing) == len(classes) - 1 else []
+    warnings = [_list(missing, "classes occur in no mask")] if missing and not alone else []
+    order = sorted(range(len(maps)), key=lambda n: -np.count_nonzero(maps[n]))
+    return Audit(tuple(alone), tuple(warnings), tuple(good[n] for n in order))
 
 
 def _mask(pair: Pair, path: Path) -> _Mask:
@@ -110,11 +128,6 @@ def _odd(masks: Sequence[_Mask]) -> list[str]:
 
 def _list(names: Sequence[str], what: str) -> str:
     return f"{len(names)} {what}: {shortlist(names)}"
-
-
-def _best_first(good: Sequence[Pair], masks: Sequence[_Mask]) -> tuple[Pair, ...]:
-    blank = {mask.pair for mask in masks if mask.blank}
-    return (*(pair for pair in good if pair not in blank), *(pair for pair in good if pair in blank))
 
 
 def unpaired(masks: dict[str, Path], pairs: Sequence[Pair]) -> str | None:

@@ -10,9 +10,10 @@ import numpy as np
 
 from ..checkpoint import Checkpoint
 from .audit import Audit, at_least_two, audit, unpaired
-from .labels import Labels
+from .class_weights import weights_for
+from .labels import labels_of
 from .pairs import Pair, find, listing
-from .recipe import Recipe
+from .recipe import BALANCED, Recipe
 from .run import Request, check_request, require_torch, start_of
 
 if TYPE_CHECKING:
@@ -78,10 +79,10 @@ def rehearse(request: Request, recipe: Recipe, setting: "Setting", progress: Pro
     Raises:
         UsageError, InputError, TrainingError: as `run.train`, but for what is wrong with single masks.
     """
-    check_request(request)
+    check_request(request, recipe)
     masks = None if request.teacher else request.masks
     found = find(request.images, masks)
-    data = audit(found, Labels(), lambda done: progress("masks", done, len(found)))
+    data = audit(found, labels_of(recipe), lambda done: progress("masks", done, len(found)))
     if masks and (text := unpaired(listing(masks), found)):
         data = replace(data, warnings=(*data.warnings, text))
     if not data.usable:
@@ -145,7 +146,7 @@ def _in_keras(
     from .samples import Samples
 
     keras = load_keras_module()
-    model = compile_model(start, recipe, total=STEPS)
+    model = compile_model(start, recipe, total=STEPS, class_weights=weights_for(recipe, two))
     answers = teacher_of(teacher) if teacher else None
     samples = Samples(list(two), Augment(recipe))
     image, targets = next(iter(dataset(samples, recipe, recipe.crop, 1, len(start.arch.outputs), answers)))
@@ -162,10 +163,17 @@ def _small(recipe: Recipe, start: Checkpoint) -> Recipe:
     stride = start.arch.stride
     side = max(stride, min(recipe.crop, SIDE) // stride * stride)
     plain = replace(recipe, size=side, crop=side, augment="none", schedule="constant", warmup=0, ema=0.0)
-    return replace(plain, batch=2, steps=STEPS, precision="32-true")
+    # Two pictures need not hold every class, so nothing can be balanced.
+    weights = "" if recipe.class_weights == BALANCED else recipe.class_weights
+    return replace(plain, batch=2, steps=STEPS, precision="32-true", class_weights=weights)
 
 
 def _iou(logits: np.ndarray, truth: np.ndarray) -> float:
+    """Of masks; of maps of classes the mean over those that are there."""
+    if logits.shape[1] > 1:
+        ours = logits.argmax(1)
+        there = [(ours == n, truth[:, 0] == n) for n in range(logits.shape[1])]
+        return float(np.mean([(a & b).sum() / (a | b).sum() for a, b in there if (a | b).any()]))
     ours, theirs = logits > 0, truth > 0.5
     together = float((ours | theirs).sum())
     return float((ours & theirs).sum()) / together if together else 1.0

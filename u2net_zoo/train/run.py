@@ -10,10 +10,11 @@ from ..errors import CheckpointError, InputError, MissingExtraError, OptionError
 from ..identify import shortlist
 from . import pairs, snapshots
 from .augment import Augment
+from .labels import labels_of
 from .recipe import Recipe
 from .result import Outcome
 from .samples import Samples
-from .start import fresh, lacks_statistics
+from .start import adapted, fresh, lacks_statistics, with_channels
 
 if TYPE_CHECKING:
     from .setting import Setting
@@ -63,7 +64,7 @@ def train(request: Request, recipe: Recipe, setting: "Setting") -> Outcome | Non
         UsageError: the request makes no sense. InputError: data or weights cannot be used.
         TrainingError: the loss is not a number. OutputError: the folder cannot be written.
     """
-    check_request(request)
+    check_request(request, recipe)
     _check_out(request, setting.out)
     learn, validate = _data(request, recipe)
     _name_damaged([*learn, *validate], setting)
@@ -100,18 +101,19 @@ def _start(request: Request, recipe: Recipe, learn: list[pairs.Pair]) -> Checkpo
     if request.resume:
         path = snapshots.latest(request.resume, request.engine)
         start = snapshots.weights_of(path)
-        if request.arch and start.arch.name != arch_named(request.arch).name:
+        if request.arch and start.arch != with_channels(arch_named(request.arch), recipe.out_ch):
             raise CheckpointError(f"{path}: the snapshot is of {start.arch.name}, not {request.arch}")
         return start
     if request.start is None:
-        return fresh(arch_named(request.arch or U2NET.name), recipe.seed)
-    if not lacks_statistics(request.start.unfold()):
-        return request.start
+        return fresh(with_channels(arch_named(request.arch or U2NET.name), recipe.out_ch), recipe.seed)
+    given = adapted(request.start, recipe.out_ch, recipe.seed)
+    if not lacks_statistics(given.unfold()):
+        return given
     try:
         from .norms import prepare
     except ModuleNotFoundError as error:
         raise MissingExtraError("fine-tuning folded weights", error.name or "torch", "train") from None
-    return prepare(request.start, Samples(learn, Augment(recipe)), recipe)
+    return prepare(given, Samples(learn, Augment(recipe)), recipe)
 
 
 def require_torch() -> None:
@@ -155,11 +157,15 @@ def _torch(
     return outcome if trainer.fabric.is_global_zero else None
 
 
-def check_request(request: Request) -> None:
+def check_request(request: Request, recipe: Recipe) -> None:
     """Raises UsageError."""
     engine_named(request.engine)
     if request.masks is None and request.teacher is None:
         raise OptionError("no masks and no teacher; give --masks, --teacher or both")
+    if request.teacher and recipe.classes:
+        raise OptionError("--classes with --teacher: a teacher's outputs are masks; classes are learned from --masks")
+    if not recipe.classes and request.start and request.start.arch.out_ch > 1:
+        raise OptionError(f"the weights tell {request.start.arch.out_ch} classes apart; name them with --classes")
     if not 0 <= request.part < 1:
         raise OptionError(f"validation part {request.part}; allowed: 0 to below 1")
 
@@ -184,12 +190,12 @@ def _data(request: Request, recipe: Recipe) -> tuple[list[pairs.Pair], list[pair
     """(training, validation) pairs, their masks checked; with a teacher masks are not looked at."""
     masks = None if request.teacher else request.masks
     learn = pairs.find(request.images, masks)
-    pairs.check(learn)
+    pairs.check(learn, labels_of(recipe))
     if request.validation_images is None:
         return pairs.split(learn, request.part, recipe.seed)
     validation_masks = None if request.teacher else request.validation_masks
     if validation_masks is None and not request.teacher:
         raise OptionError("--val-images without --val-masks; give both")
     validate = pairs.find(request.validation_images, validation_masks)
-    pairs.check(validate)
+    pairs.check(validate, labels_of(recipe))
     return learn, validate

@@ -15,9 +15,10 @@ from ..errors import CheckpointError, InputError, OptionError, TrainingError, on
 from ..torch_model import U2Net, build, state_of
 from . import snapshots
 from .augment import Augment
+from .class_weights import weights_for
 from .fabric import Logits, make_fabric
 from .loss_record import LossRecord
-from .losses import deep_bce, distillation
+from .losses import deep_bce, deep_cross_entropy, distillation
 from .mask_sheet import first_samples, write_sheet
 from .norms import share_statistics
 from .pairs import Pair
@@ -26,7 +27,7 @@ from .result import Outcome
 from .samples import Order, Samples
 from .schedule import rate_at, steps_per_epoch, total_steps
 from .setting import Setting
-from .storing import write_weights
+from .storing import check_channels, write_weights
 from .torch_data import Batch, loader
 
 __all__ = ["Trainer"]
@@ -41,7 +42,7 @@ class Trainer:
         teacher: its outputs are the targets, instead of the masks.
 
     Raises:
-        OptionError: the network gives classes, or the batch cannot be shared by the processes.
+        OptionError: the network's outputs are not the recipe's, or the batch cannot be shared by the processes.
     """
 
     def __init__(
@@ -54,8 +55,7 @@ class Trainer:
         teacher: Checkpoint | None = None,
         fabric: Fabric | None = None,
     ):
-        if start.arch.out_ch != 1:
-            raise OptionError(f"{start.arch.name} has {start.arch.out_ch} output channels; only masks can be trained")
+        check_channels(start.arch, recipe)
         self.recipe, self.setting = recipe, setting
         self.fabric = fabric or make_fabric(recipe, setting)
         self.train_samples = Samples(train, Augment(recipe))
@@ -80,6 +80,8 @@ class Trainer:
         optimizer = torch.optim.Adam(core.parameters(), lr=self.recipe.rate, betas=(0.9, 0.999), eps=1e-8)
         self.model, self.optimizer = self.fabric.setup(Logits(core), optimizer)
         self.average = self._average() if self.recipe.ema else None
+        weights = weights_for(self.recipe, self.train_samples.pairs)
+        self.class_weights = None if weights is None else torch.from_numpy(weights).to(self.fabric.device)
         self.teacher = build(teacher).to(self.fabric.device).requires_grad_(False) if teacher else None
 
     def _average(self) -> AveragedModel:
@@ -155,6 +157,8 @@ class Trainer:
             return distillation(logits, targets)
         if batch.mask is None:
             raise InputError("pairs without masks, and no teacher to say what they are")
+        if self.recipe.classes:
+            return deep_cross_entropy(logits, batch.mask, self.class_weights)
         return deep_bce(logits, batch.mask)
 
     def _close_epoch(self) -> str:
@@ -216,7 +220,7 @@ class Trainer:
             return
         core, shown = self._averaged_model().eval(), first_samples(samples)
         image = torch.stack([torch.from_numpy(sample.image) for sample in shown]).to(self.fabric.device)
-        write_sheet(self.setting.out, epoch, shown, core.logits(image)[0].float().cpu().numpy())
+        write_sheet(self.setting.out, epoch, self.recipe, shown, core.logits(image)[0].float().cpu().numpy())
         core.train()
 
     def _note(self, batch: Batch) -> None:
@@ -233,7 +237,8 @@ class Trainer:
 
     def _write_weights(self) -> None:
         if self.fabric.is_global_zero:
-            write_weights(self.weights(), self.setting.out / "model.safetensors", step=str(self.step))
+            words = {**self.recipe.words(), "step": str(self.step)}
+            write_weights(self.weights(), self.setting.out / "model.safetensors", **words)
 
     def save(self) -> None:
         """A snapshot to resume from; written by the first process, waited for by all. Raises OutputError."""
