@@ -14,7 +14,7 @@ import numpy as np
 from u2net_zoo.arch import Architecture
 from u2net_zoo.checkpoint import ASSUMED, Checkpoint
 from u2net_zoo.errors import OptionError
-from u2net_zoo.preprocessing import DARKEST, EMPTY, PROFILES, Profile, probability
+from u2net_zoo.preprocessing import DARKEST, EMPTY, PROFILES, Profile, get_profile, probability
 from u2net_zoo.weight_words import MOST, classes_of
 
 from .options import W8A8
@@ -119,12 +119,14 @@ def embedded_of(arch: Architecture, options: "Options") -> EmbeddedPreprocessing
     """
     if options.io != "image":
         return None
-    profile = PROFILES[options.profile or "paper"]
+    profile = get_profile(options.profile or "paper")
     profile = replace(profile, palette=options.colours) if options.colours else profile
     if arch.in_ch != 3:
         raise OptionError(
             f"--io image: the network takes {arch.in_ch} channels, not RGB; --io tensor has no such bound"
         )
+    if profile.channels != arch.in_ch:
+        raise OptionError(f"--io image: profile {profile.name} prepares {profile.channels} channels, not RGB")
     if arch.out_ch != (len(profile.palette) or 1):
         reads = f"{len(profile.palette)} classes" if profile.palette else "one mask"
         raise OptionError(

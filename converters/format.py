@@ -14,7 +14,7 @@ from u2net_zoo.errors import (
     UnknownNameError,
 )
 from u2net_zoo.files import shown_in
-from u2net_zoo.preprocessing import PROFILES
+from u2net_zoo.preprocessing import KNOWN_PROFILES
 
 from .embedded import embedded_of
 from .engines.runnable import Runnable
@@ -207,8 +207,8 @@ class Format(Runnable):
             raise OptionError(
                 f"format {self.name!r} cannot honour --{option} with --io {chosen.io}; it goes with image"
             )
-        if chosen.profile is not None and chosen.profile not in PROFILES:
-            raise UnknownNameError("profile", chosen.profile, PROFILES)
+        if chosen.profile is not None and chosen.profile not in KNOWN_PROFILES:
+            raise UnknownNameError("profile", chosen.profile, KNOWN_PROFILES)
         return chosen
 
     def check_image(self, chosen: Options) -> None:

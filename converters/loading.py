@@ -16,7 +16,7 @@ from u2net_zoo.errors import (
     U2ZooError,
     one_line,
 )
-from u2net_zoo.preprocessing import PROFILES
+from u2net_zoo.preprocessing import KNOWN_PROFILES
 from u2net_zoo.sources import Located, locate
 from u2net_zoo.weight_words import KEYS, Classes, classes_of, own_words
 
@@ -82,7 +82,7 @@ def _named_and_signed(path: Path, content: Content) -> Format | None:
 def profile_in(path: str | Path) -> str | None:
     """The profile by which photographs are prepared for a model, where its file names one outside of its graph."""
     said = _words_in(path).get("profile")
-    return said if said in PROFILES else None
+    return said if said in KNOWN_PROFILES else None
 
 
 def classes_in(path: str | Path) -> Classes | None:

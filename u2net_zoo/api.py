@@ -11,7 +11,7 @@ from .checkpoint import Checkpoint
 from .conventions import NORMALISED, InputConvention
 from .devices import AUTO, BY_PREFERENCE, CPU, get_device
 from .errors import MissingExtraError, OptionError, U2ZooError
-from .preprocessing import PROFILES, Profile, get_profile
+from .preprocessing import KNOWN_PROFILES, Profile, get_profile
 from .session import MaskSession
 from .sources import Located, locate
 from .system import scratch_folder
@@ -114,7 +114,7 @@ def _own_profile(source: Located | Checkpoint) -> Profile:
     from converters.loading import profile_in
 
     named = source.meta.get("profile") if isinstance(source, Checkpoint) else source.profile or profile_in(source.path)
-    return PROFILES.get(named or "", PROFILES["paper"])
+    return KNOWN_PROFILES.get(named or "", KNOWN_PROFILES["paper"])
 
 
 def _classes_of(source: Located | Checkpoint) -> Classes | None:

@@ -13,12 +13,13 @@ from PIL import Image
 
 from . import depth
 from .errors import UnknownNameError
-from .photographs import picture_suffixes, read_image, to_rgb
+from .photographs import picture_suffixes, planes, read_image, to_rgb
 from .resizing import half_linear, linear, opencv_linear, pillow, skimage_linear, torch_linear
 from .weight_words import Classes
 
 __all__ = [
     "CLASS_NAMES",
+    "KNOWN_PROFILES",
     "PROFILES",
     "Profile",
     "get_profile",
@@ -103,8 +104,8 @@ class Profile:
     name: str
     size: int
     resize: Resize
-    mean: tuple[float, float, float] = IMAGENET_MEAN
-    std: tuple[float, float, float] = IMAGENET_STD
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    std: tuple[float, ...] = IMAGENET_STD
     by_maximum: bool = True
     grey_as_first: bool = False
     letterbox: bool = False
@@ -117,12 +118,17 @@ class Profile:
     classes: tuple[str, ...] = ()
     source: str = ""
 
+    @property
+    def channels(self) -> int:
+        """Of the network's input: 3 for RGB, 1 for grey, 4 for RGB and alpha."""
+        return len(self.mean)
+
     def telling(self, classes: Classes | None) -> "Profile":
         """The profile for weights that tell these classes apart; None: as it is."""
         return self if classes is None else replace(self, palette=classes.colours, classes=classes.names)
 
     def tensor(self, image: Image.Image, size: tuple[int, int]) -> np.ndarray:
-        """The network's input for a photograph in any mode: (1, 3, H, W) float32."""
+        """The network's input for a photograph in any mode: (1, channels, H, W) float32."""
         grey = image.mode in ("1", "L", "LA", "F") or image.mode.startswith("I")
         return self._normalise(self._resize(image, size), grey and self.grey_as_first)
 
@@ -142,13 +148,13 @@ class Profile:
         return self._normalise(pixels / 255)
 
     def _resize(self, image: Image.Image, size: tuple[int, int]) -> np.ndarray:
-        pixels, full = depth.values_of(image) or (np.asarray(to_rgb(image)), 255.0)
+        pixels, full = planes(image, self.channels)
         resized = self._box(pixels, size, full) if self.letterbox else self.resize(pixels, size, full)
-        return np.repeat(resized, 3, axis=2) if resized.shape[2] == 1 else resized
+        return np.repeat(resized, 3, axis=2) if resized.shape[2] < self.channels else resized
 
     def _normalise(self, resized: np.ndarray, grey: bool = False) -> np.ndarray:
         scaled = _divided(resized) if self.by_maximum else resized
-        mean, std = ((values[0],) * 3 if grey else values for values in (self.mean, self.std))
+        mean, std = (values[:1] if grey else values for values in (self.mean, self.std))
         normal = (scaled - np.asarray(mean)) / np.asarray(std)
         return np.ascontiguousarray(normal.transpose(2, 0, 1)[None], np.float32)
 
@@ -195,7 +201,7 @@ class Profile:
 
     def _box(self, pixels: np.ndarray, size: tuple[int, int], full: float) -> np.ndarray:
         rows, columns = letterbox((pixels.shape[0], pixels.shape[1]), size)
-        canvas = np.zeros((*size, 3))
+        canvas = np.zeros((*size, self.channels))
         canvas[rows, columns] = self.resize(pixels, (rows.stop - rows.start, columns.stop - columns.start), full)
         return canvas
 
@@ -259,8 +265,21 @@ PROFILES = {
 }  # fmt: skip
 
 
+# Not of anybody's published weights: those that `u2zoo train` is asked to prepare for, and that name it then.
+OTHER_INPUTS = {
+    profile.name: profile
+    for profile in (
+        Profile("grey", 320, skimage_linear, IMAGENET_MEAN[:1], IMAGENET_STD[:1],
+                source="`paper` for a greyscale photograph, in one channel instead of three equal ones"),
+        Profile("rgba", 320, skimage_linear, (*IMAGENET_MEAN, 0.5), (*IMAGENET_STD, 0.25), by_maximum=False,
+                source="ImageNet's statistics for RGB; alpha, or whatever it carries, about zero"),
+    )
+}  # fmt: skip
+KNOWN_PROFILES = PROFILES | OTHER_INPUTS
+
+
 def get_profile(name: str) -> Profile:
     """The profile of that name. Raises UnknownNameError."""
-    if name not in PROFILES:
-        raise UnknownNameError("profile", name, PROFILES)
-    return PROFILES[name]
+    if name not in KNOWN_PROFILES:
+        raise UnknownNameError("profile", name, KNOWN_PROFILES)
+    return KNOWN_PROFILES[name]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from u2net_zoo.checkpoint import Checkpoint
 from u2net_zoo.errors import OptionError, OutputError, UnknownNameError
-from u2net_zoo.preprocessing import PROFILES, get_profile
+from u2net_zoo.preprocessing import KNOWN_PROFILES, get_profile
 from u2net_zoo.sources import Located, known_profile
 from u2net_zoo.weight_words import COLOURS, classes_of, own_words
 
@@ -116,7 +116,7 @@ def _with_profile(fmt: Format, options: Options, located: Located | None, checkp
     classes = classes_of(said) if COLOURS in said else None
     options = replace(options, colours=classes.colours) if classes else options
     own = (located.profile if located else None) or said.get("profile")
-    return options if options.profile else replace(options, profile=own if own in PROFILES else "paper")
+    return options if options.profile else replace(options, profile=own if own in KNOWN_PROFILES else "paper")
 
 
 def _fall_back_to_tensor(fmt: Format, asked: Options, chosen: Options, checkpoint: Checkpoint) -> Options:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import MissingExtraError, OptionError
-from ..train.recipe import AUGMENTATIONS, BALANCED, PRECISIONS, SCHEDULES, Recipe
+from ..train.recipe import AUGMENTATIONS, BALANCED, PRECISIONS, SCHEDULES, TRAINED, Recipe
 from . import completion
 from .console import state
 from .fetch import fetch_source
@@ -51,6 +51,9 @@ def train(
         Path | None,
         typer.Option(help="Folder of grey masks, or of index or palette maps of classes, of the same names."),
     ] = None,
+    side_by_side: Annotated[
+        bool, typer.Option("--side-by-side", help="Each picture of --images has its mask or drawing in its right half.")
+    ] = False,
     val_images: Annotated[Path | None, typer.Option(help="Photographs to validate on.")] = None,
     val_masks: Annotated[Path | None, typer.Option(help="Their masks.")] = None,
     val_part: Annotated[float, typer.Option(help="Or: the share of the pairs that is held out for validation.")] = 0.0,
@@ -91,6 +94,10 @@ def train(
     patience: Annotated[
         int, typer.Option(help="Early stopping after this many validations without a gain; 0: never.")
     ] = (DEFAULT.patience),
+    profile: Annotated[
+        str,
+        typer.Option(help=f"Preparation: {', '.join(TRAINED)}. grey: 1 channel, rgba: 4; portrait learns drawings."),
+    ] = DEFAULT.profile,
     classes: Annotated[
         str, typer.Option(help="Learn classes: their names, background first: background,road,sky.")
     ] = DEFAULT.classes,
@@ -184,6 +191,7 @@ def _request(given: dict[str, Any]) -> "Request":
         teacher=read["teacher"],
         resume=given["resume"],
         engine=given["engine"],
+        halves=given["side_by_side"],
     )
 
 

@@ -8,8 +8,8 @@ import numpy as np
 
 from ..errors import InputError
 from ..identify import shortlist
-from .labels import Labels, grey_image
-from .pairs import Pair, complaint, damaged
+from .labels import Labels
+from .pairs import Pair, complaint, damaged, label, label_picture
 
 __all__ = ["Audit", "at_least_two", "audit", "unpaired"]
 
@@ -63,21 +63,34 @@ def audit(pairs: Sequence[Pair], labels: Labels, progress: Callable[[int], None]
         progress(done)
     problems = [f"{shortlist(wrong, '; ')} ({len(wrong)} of {len(pairs)} masks cannot be used)"] if wrong else []
     warnings = [_list(list(unreadable), "photographs cannot be read and will be passed over")] if unreadable else []
-    held = _of_classes(good, labels.classes, labels) if labels.classes else _of_masks(good)
+    held = _of_classes(good, labels.classes, labels) if labels.classes else _of_masks(good, labels)
     problems += held.problems if good else ["none of the photographs can be used"]
     return Audit(tuple(problems), (*warnings, *held.warnings), held.usable)
 
 
-def _of_masks(good: Sequence[Pair]) -> Audit:
-    masks = [_mask(pair, pair.mask) for pair in good if pair.mask]
+def _of_masks(good: Sequence[Pair], labels: Labels) -> Audit:
+    if labels.drawings:
+        return _of_drawings(good, labels)
+    masks = [_mask(pair) for pair in good if pair.mask]
     blank = {mask.pair for mask in masks if mask.blank}
     usable = (*(pair for pair in good if pair not in blank), *(pair for pair in good if pair in blank))
     return Audit(tuple(_meant_otherwise(masks)), tuple(_odd(masks)), usable)
 
 
+def _of_drawings(good: Sequence[Pair], labels: Labels) -> Audit:
+    pencil = [float(label(pair, labels).mean()) for pair in good if pair.mask]
+    dark = [share for share in pencil if share > 0.5]
+    problems = [f"all {len(pencil)} drawings are white paper"] if pencil and not any(pencil) else []
+    if len(dark) > MOST * len(pencil):
+        problems = [
+            f"{len(dark)} of {len(pencil)} drawings are dark: are they inverted? The pencil is dark, paper white"
+        ]
+    return Audit(tuple(problems), (), tuple(good))
+
+
 def _of_classes(good: Sequence[Pair], classes: tuple[str, ...], labels: Labels) -> Audit:
     """Which classes occur at all; pairs with most of them first."""
-    maps = [np.bincount(labels.read(p.mask).astype(int).ravel(), minlength=len(classes)) for p in good if p.mask]
+    maps = [np.bincount(label(p, labels).astype(int).ravel(), minlength=len(classes)) for p in good if p.mask]
     pixels = np.sum(maps, axis=0) if maps else np.zeros(len(classes))
     missing = [name for name, count in zip(classes, pixels, strict=True) if not count]
     alone = [f"the masks hold {classes[int(pixels.argmax())]} alone"] if len(missing) == len(classes) - 1 else []
@@ -86,8 +99,8 @@ def _of_classes(good: Sequence[Pair], classes: tuple[str, ...], labels: Labels) 
     return Audit(tuple(alone), tuple(warnings), tuple(good[n] for n in order))
 
 
-def _mask(pair: Pair, path: Path) -> _Mask:
-    picture = grey_image(path)
+def _mask(pair: Pair) -> _Mask:
+    picture = label_picture(pair)
     values = np.asarray(picture, np.float64)
     highest = float(values.max()) if values.size else 0.0
     white = values > highest / 2

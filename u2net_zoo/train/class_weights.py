@@ -6,7 +6,7 @@ import numpy as np
 
 from ..errors import InputError
 from .labels import labels_of
-from .pairs import Pair
+from .pairs import Pair, label
 from .recipe import BALANCED, Recipe
 
 __all__ = ["balanced", "pixels_of_classes", "weights_for"]
@@ -39,6 +39,4 @@ def pixels_of_classes(pair: Pair, recipe: Recipe) -> np.ndarray:
     """(classes,) int64: how many pixels of the pair's mask each class has. Raises ImageError, InputError."""
     labels = labels_of(recipe)
     count = len(labels.classes)
-    if pair.mask is None:
-        return np.zeros(count, np.int64)
-    return np.bincount(labels.read(pair.mask).astype(np.int64).ravel(), minlength=count)
+    return np.bincount(label(pair, labels).astype(np.int64).ravel(), minlength=count)

@@ -8,31 +8,34 @@ from PIL import Image
 
 from ..depth import values_of
 from ..errors import InputError
-from ..preprocessing import read_image
+from ..photographs import planes
+from ..preprocessing import get_profile, read_image
 from .recipe import Recipe
 
-__all__ = ["GREY", "Labels", "grey_image", "labels_of"]
+__all__ = ["GREY", "Labels", "grey_image", "labels_of", "one_channel"]
 
 GREY = ("1", "L", "I;16", "I;16B", "I;16L", "I;16N", "I", "F")
 
 
 @dataclass(frozen=True)
 class Labels:
-    """Masks, white where the object is; or maps of classes.
+    """Masks, white where the object is; or maps of classes; or drawings, dark on white paper.
 
     Attributes:
         classes: names of the classes; empty: masks.
+        drawings: what is learned is the pencil: white paper is 0. Colours are taken for their luminance.
     """
 
     classes: tuple[str, ...] = ()
+    drawings: bool = False
 
     @property
     def modes(self) -> tuple[str, ...]:
         """Pillow's modes of files that need no second look: whatever they hold is a label."""
-        return () if self.classes else GREY
+        return () if self.classes else (*GREY, "L", "LA", "P", "RGB", "RGBA", "CMYK") if self.drawings else GREY
 
     def of(self, picture: Image.Image, path: Path) -> np.ndarray:
-        """What is learned, (H, W) float32: in [0, 1] with 1 where the object is; or the index of each pixel's class.
+        """What is learned, (H, W) float32: in [0, 1] with 1 where object or pencil is; or the index of each class.
 
         Args:
             path: where the picture is from, for errors.
@@ -42,6 +45,9 @@ class Labels:
         """
         if self.classes:
             return _indices(picture, path, self.classes)
+        if self.drawings:
+            levels, full = planes(picture, 1)
+            return (1 - levels[..., 0] / full).clip(0, 1).astype(np.float32)
         values = np.asarray(one_channel(picture, path), np.float32)
         return values / values.max() if values.size and values.max() > 0 else values  # as the authors' loader does
 
@@ -52,7 +58,8 @@ class Labels:
 
 def labels_of(recipe: Recipe) -> Labels:
     """What a run by this recipe learns."""
-    return Labels(recipe.told_apart.names if recipe.told_apart else ())
+    names = recipe.told_apart.names if recipe.told_apart else ()
+    return Labels(names, drawings=get_profile(recipe.profile).invert)
 
 
 def _indices(picture: Image.Image, path: Path, classes: tuple[str, ...]) -> np.ndarray:

@@ -4,10 +4,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageChops
 
 from ..files import staged
-from ..preprocessing import PROFILES
+from ..preprocessing import Profile, get_profile
 from ..weight_words import Classes
 from .recipe import Recipe
 from .samples import Sample, Samples
@@ -30,10 +30,16 @@ def write_sheet(folder: Path, epoch: int, recipe: Recipe, samples: Sequence[Samp
     Args:
         logits: d0 of the samples, (N, C, S, S) float.
     """
-    classes = recipe.told_apart
+    classes, profile = recipe.told_apart, get_profile(recipe.profile)
     truth, answer = (_grey, _likely) if classes is None else (_map_of(classes), _map_of(classes))
+    if profile.invert:
+        truth, answer = (lambda label: _grey(1 - label)), (lambda d0: ImageChops.invert(_likely(d0)))
     rows = [
-        [_photograph(sample.image), *([] if sample.mask is None else [truth(sample.mask)]), answer(d0)]
+        [
+            _photograph(sample.image, profile),
+            *([] if sample.mask is None else [truth(sample.mask)]),
+            answer(d0),
+        ]
         for sample, d0 in zip(samples, logits, strict=True)
     ]
     step = SIDE + GAP
@@ -62,11 +68,11 @@ def _map_of(classes: Classes) -> Callable[[np.ndarray], Image.Image]:
     return picture
 
 
-def _photograph(image: np.ndarray) -> Image.Image:
-    """The network's input as a picture again."""
-    profile = PROFILES["paper"]
+def _photograph(image: np.ndarray, profile: Profile) -> Image.Image:
+    """The network's input as a picture again: RGB; of one channel grey, of four the first three."""
     pixels = image.transpose(1, 2, 0) * np.asarray(profile.std) + np.asarray(profile.mean)
-    return Image.fromarray((pixels * 255).clip(0, 255).astype(np.uint8))
+    levels = (pixels * 255).clip(0, 255).astype(np.uint8)
+    return Image.fromarray(np.repeat(levels, 3, axis=2) if levels.shape[2] == 1 else levels[..., :3])
 
 
 def _grey(planes: np.ndarray) -> Image.Image:

@@ -11,10 +11,22 @@ from PIL import Image, UnidentifiedImageError
 from ..depth import sixteen_bits
 from ..errors import ImageError, InputError
 from ..identify import shortlist
-from ..preprocessing import read_image, to_rgb
-from .labels import Labels
+from ..photographs import planes, read_image, to_rgb
+from .labels import Labels, grey_image, one_channel
 
-__all__ = ["Pair", "check", "complaint", "damaged", "find", "listing", "read", "split"]
+__all__ = [
+    "Pair",
+    "check",
+    "complaint",
+    "damaged",
+    "find",
+    "find_halves",
+    "label",
+    "label_picture",
+    "listing",
+    "read",
+    "split",
+]
 
 KINDS = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 MASKS = Labels()
@@ -26,10 +38,17 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Pair:
-    """A photograph and its mask; `mask` is None where a teacher is to say what it should be."""
+    """A photograph and its mask; `mask` is None where a teacher is to say what it should be.
+
+    Where both are one file, it holds them side by side: the photograph left, the mask or drawing right.
+    """
 
     image: Path
     mask: Path | None
+
+    @property
+    def halves(self) -> bool:
+        return self.mask == self.image
 
 
 def listing(folder: str | Path) -> dict[str, Path]:
@@ -58,6 +77,10 @@ def find(images: str | Path, masks: str | Path | None) -> list[Pair]:
     if masks is None:
         return [Pair(path, None) for path in photographs.values()]
     answers = listing(masks)
+    if Path(images).resolve() == Path(masks).resolve():
+        raise InputError(
+            f"{images}: photographs and masks are one folder; name two, or --side-by-side for both in a file"
+        )
     missing = [path.name for stem, path in photographs.items() if stem not in answers]
     if missing:
         raise InputError(
@@ -65,6 +88,11 @@ def find(images: str | Path, masks: str | Path | None) -> list[Pair]:
             f"{_hint(missing[0], answers)}"
         )
     return [Pair(path, answers[stem]) for stem, path in photographs.items()]
+
+
+def find_halves(images: str | Path) -> list[Pair]:
+    """Every picture of a folder as a photograph and what is right of it, as APDrawing has them. Raises InputError."""
+    return [Pair(path, path) for path in listing(images).values()]
 
 
 def _hint(photograph: str, answers: dict[str, Path]) -> str:
@@ -91,8 +119,8 @@ def damaged(pairs: Sequence[Pair]) -> dict[str, str]:
     return {name: why for name, why in found.items() if why}
 
 
-def read(pair: Pair, labels: Labels = MASKS) -> tuple[np.ndarray, np.ndarray | None]:
-    """The photograph, (H, W, 3) uint8, and its mask, (H, W) float32 in [0, 1] with its maximum at 1 unless it is empty.
+def read(pair: Pair, labels: Labels = MASKS, channels: int = 3) -> tuple[np.ndarray, np.ndarray | None]:
+    """The photograph, (H, W, channels) uint8, and its mask, (H, W) float32: see `Labels.of`.
 
     A photograph of more than 8 bits is uint16.
 
@@ -101,14 +129,49 @@ def read(pair: Pair, labels: Labels = MASKS) -> tuple[np.ndarray, np.ndarray | N
         InputError: the mask is of another size or not grey.
     """
     photograph = read_image(pair.image)
-    deep = sixteen_bits(photograph)
-    image = np.asarray(to_rgb(photograph)) if deep is None else deep
+    if pair.halves:
+        left, right = _halves(photograph, pair.image)
+        return _pixels(left, channels), labels.of(right, pair.image)
+    image = _pixels(photograph, channels)
     if pair.mask is None:
         return image, None
     mask = labels.read(pair.mask)
     if mask.shape != image.shape[:2]:
         raise InputError(_sizes(pair.mask, mask.shape[::-1], image.shape[1::-1]))
     return image, mask
+
+
+def label(pair: Pair, labels: Labels) -> np.ndarray:
+    """What is learned of a pair that has a mask, (H, W) float32: see `Labels.of`. Raises ImageError, InputError."""
+    if pair.mask is None:
+        raise InputError(f"{pair.image}: has no mask")
+    picture = read_image(pair.mask)
+    return labels.of(_halves(picture, pair.mask)[1] if pair.halves else picture, pair.mask)
+
+
+def label_picture(pair: Pair) -> Image.Image:
+    """The mask of a pair that has one, as the grey picture that it is. Raises ImageError, InputError."""
+    if pair.mask is None or not pair.halves:
+        return grey_image(pair.mask or pair.image)
+    return one_channel(_halves(read_image(pair.mask), pair.mask)[1], pair.mask)
+
+
+def _halves(picture: Image.Image, path: Path) -> tuple[Image.Image, Image.Image]:
+    width, height = picture.size
+    if width % 2:
+        raise InputError(f"{path}: {width} pixels wide; two pictures side by side have an even width")
+    return picture.crop((0, 0, width // 2, height)), picture.crop((width // 2, 0, width, height))
+
+
+def _pixels(photograph: Image.Image, channels: int) -> np.ndarray:
+    """(H, W, channels) uint8, or uint16 where it has more than 8 bits."""
+    if channels == 3:
+        deep = sixteen_bits(photograph)
+        return np.asarray(to_rgb(photograph)) if deep is None else deep
+    values, full = planes(photograph, channels)
+    if values.dtype == np.uint8:
+        return values
+    return np.clip(values * (65535 / full), 0, 65535).round().astype(np.uint16)
 
 
 def split(pairs: Sequence[Pair], part: float, seed: int) -> tuple[list[Pair], list[Pair]]:
@@ -129,8 +192,8 @@ def complaint(pair: Pair, labels: Labels = MASKS) -> str | None:
     if sizes and sizes[0] != sizes[1]:
         return _sizes(mask, sizes[1], sizes[0])
     try:
-        if _read_quietly(lambda: Image.open(mask).mode) not in labels.modes:
-            labels.read(mask)
+        if pair.halves or _read_quietly(lambda: Image.open(mask).mode) not in labels.modes:
+            label(pair, labels)
     except ImageError:
         return f"{mask}: the mask cannot be read"
     except InputError as error:

@@ -3,14 +3,16 @@
 from dataclasses import asdict, dataclass, fields
 
 from ..errors import OptionError, UnknownNameError
+from ..preprocessing import get_profile
 from ..weight_words import Classes, named_classes
 
-__all__ = ["AUGMENTATIONS", "BALANCED", "PRECISIONS", "SCHEDULES", "Recipe"]
+__all__ = ["AUGMENTATIONS", "BALANCED", "PRECISIONS", "SCHEDULES", "TRAINED", "Recipe"]
 
 AUGMENTATIONS = ("authors", "none", "strong")
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 SCHEDULES = ("constant", "cosine")
 BALANCED = "balanced"
+TRAINED = ("grey", "paper", "portrait", "rgba")  # profiles
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,8 @@ class Recipe:
         clip: largest norm of the gradient, 0 for no limit.
         ema: decay of the weights' running average, which is then what is validated and kept; 0 for none.
         patience: stop after so many validations without a lower loss; 0: never.
+        profile: how photographs are prepared, a name in `TRAINED`; it decides how many channels the network takes, and
+            whether drawings are learned instead of masks (`portrait`).
         classes: names of the classes that are learned, separated by commas, background first; empty: masks.
         colours: of the classes, `#rrggbb` or words, separated by commas; empty: PASCAL VOC's.
         class_weights: what a pixel of each class counts in the loss: numbers separated by commas, `"balanced"` (see
@@ -52,6 +56,7 @@ class Recipe:
     ema: float = 0.0
     patience: int = 0
     seed: int = 0
+    profile: str = "paper"
     classes: str = ""
     colours: str = ""
     class_weights: str = ""
@@ -66,6 +71,8 @@ class Recipe:
         if self.augment == "authors" and self.crop > self.size:
             raise OptionError(f"crop {self.crop} is larger than size {self.size}; allowed: up to size")
         _check_classes(self)
+        if self.classes and get_profile(self.profile).invert:
+            raise OptionError(f"--classes with --profile {self.profile}, which learns drawings; take another profile")
 
     @property
     def told_apart(self) -> Classes | None:
@@ -84,9 +91,14 @@ class Recipe:
         """Channels of the network's outputs."""
         return len(self.told_apart.names) if self.told_apart else 1
 
+    @property
+    def in_ch(self) -> int:
+        """Channels of the network's input."""
+        return get_profile(self.profile).channels
+
     def words(self) -> dict[str, str]:
         """What weights that were trained by it say of themselves; see `weight_words`."""
-        return self.told_apart.to_words() if self.told_apart else {}
+        return {"profile": self.profile, **(self.told_apart.to_words() if self.told_apart else {})}
 
     def to_dict(self) -> dict[str, int | float | str]:
         return asdict(self)
@@ -102,6 +114,7 @@ _CHOICES = {
     "augment": AUGMENTATIONS,
     "precision": PRECISIONS,
     "schedule": SCHEDULES,
+    "profile": TRAINED,
 }
 _BOUNDS: dict[str, tuple[float, float]] = {
     "epochs": (1, 1_000_000),

@@ -12,9 +12,9 @@ from ..checkpoint import Checkpoint
 from .audit import Audit, at_least_two, audit, unpaired
 from .class_weights import weights_for
 from .labels import labels_of
-from .pairs import Pair, find, listing
+from .pairs import Pair, listing
 from .recipe import BALANCED, Recipe
-from .run import Request, check_request, require_torch, start_of
+from .run import Request, check_request, pairs_of, require_torch, start_of
 
 if TYPE_CHECKING:
     from .setting import Setting
@@ -81,7 +81,7 @@ def rehearse(request: Request, recipe: Recipe, setting: "Setting", progress: Pro
     """
     check_request(request, recipe)
     masks = None if request.teacher else request.masks
-    found = find(request.images, masks)
+    found = pairs_of(request)
     data = audit(found, labels_of(recipe), lambda done: progress("masks", done, len(found)))
     if masks and (text := unpaired(listing(masks), found)):
         data = replace(data, warnings=(*data.warnings, text))

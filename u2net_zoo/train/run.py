@@ -25,6 +25,7 @@ __all__ = [
     "arch_named",
     "check_request",
     "engine_named",
+    "pairs_of",
     "require_torch",
     "start_of",
     "train",
@@ -38,7 +39,8 @@ class Request:
     """What to learn from, and what to begin with.
 
     Attributes:
-        masks: None when a teacher says what is right.
+        masks: None when a teacher says what is right, or `halves`.
+        halves: each picture of `images`, and of `validation_images`, holds its mask or drawing in its right half.
         part: of the pairs, kept aside for validation when no folder for it is named; 0 for none.
         start: weights to begin with; None for fresh ones of `arch`.
         arch: of fresh weights, u2net by default; a snapshot to resume from has to be of it, if it is given.
@@ -55,6 +57,7 @@ class Request:
     teacher: Checkpoint | None = None
     resume: Path | None = None
     engine: str = "torch"
+    halves: bool = False
 
 
 def train(request: Request, recipe: Recipe, setting: "Setting") -> Outcome | None:
@@ -101,12 +104,13 @@ def _start(request: Request, recipe: Recipe, learn: list[pairs.Pair]) -> Checkpo
     if request.resume:
         path = snapshots.latest(request.resume, request.engine)
         start = snapshots.weights_of(path)
-        if request.arch and start.arch != with_channels(arch_named(request.arch), recipe.out_ch):
+        if request.arch and start.arch != with_channels(arch_named(request.arch), recipe.out_ch, recipe.in_ch):
             raise CheckpointError(f"{path}: the snapshot is of {start.arch.name}, not {request.arch}")
         return start
     if request.start is None:
-        return fresh(with_channels(arch_named(request.arch or U2NET.name), recipe.out_ch), recipe.seed)
-    given = adapted(request.start, recipe.out_ch, recipe.seed)
+        arch = arch_named(request.arch or U2NET.name)
+        return fresh(with_channels(arch, recipe.out_ch, recipe.in_ch), recipe.seed)
+    given = adapted(request.start, recipe.out_ch, recipe.seed, recipe.in_ch)
     if not lacks_statistics(given.unfold()):
         return given
     try:
@@ -160,8 +164,10 @@ def _torch(
 def check_request(request: Request, recipe: Recipe) -> None:
     """Raises UsageError."""
     engine_named(request.engine)
-    if request.masks is None and request.teacher is None:
+    if request.masks is None and request.teacher is None and not request.halves:
         raise OptionError("no masks and no teacher; give --masks, --teacher or both")
+    if request.halves and (request.masks or request.validation_masks or request.teacher):
+        raise OptionError("--side-by-side: masks are in --images' right halves; leave out --masks and --teacher")
     if request.teacher and recipe.classes:
         raise OptionError("--classes with --teacher: a teacher's outputs are masks; classes are learned from --masks")
     if not recipe.classes and request.start and request.start.arch.out_ch > 1:
@@ -179,6 +185,8 @@ def _check_teacher(teacher: Architecture, student: Architecture) -> None:
     """Raises OptionError."""
     if teacher.out_ch != 1:
         raise OptionError(f"the teacher {teacher.name} answers {teacher.out_ch} classes; allowed: masks")
+    if teacher.in_ch != student.in_ch:
+        raise OptionError(f"the teacher {teacher.name} takes {teacher.in_ch} channels, {student.name} {student.in_ch}")
     ours, theirs = len(student.outputs), len(teacher.outputs)
     if ours != theirs:
         raise OptionError(
@@ -186,16 +194,23 @@ def _check_teacher(teacher: Architecture, student: Architecture) -> None:
         )
 
 
+def pairs_of(request: Request) -> list[pairs.Pair]:
+    """All that `images` holds; with a teacher without masks. Raises InputError."""
+    if request.halves:
+        return pairs.find_halves(request.images)
+    return pairs.find(request.images, None if request.teacher else request.masks)
+
+
 def _data(request: Request, recipe: Recipe) -> tuple[list[pairs.Pair], list[pairs.Pair]]:
     """(training, validation) pairs, their masks checked; with a teacher masks are not looked at."""
-    masks = None if request.teacher else request.masks
-    learn = pairs.find(request.images, masks)
+    learn = pairs_of(request)
     pairs.check(learn, labels_of(recipe))
     if request.validation_images is None:
         return pairs.split(learn, request.part, recipe.seed)
     validation_masks = None if request.teacher else request.validation_masks
-    if validation_masks is None and not request.teacher:
+    if validation_masks is None and not request.teacher and not request.halves:
         raise OptionError("--val-images without --val-masks; give both")
-    validate = pairs.find(request.validation_images, validation_masks)
+    folder = request.validation_images
+    validate = pairs.find_halves(folder) if request.halves else pairs.find(folder, validation_masks)
     pairs.check(validate, labels_of(recipe))
     return learn, validate

@@ -33,7 +33,7 @@ class Samples:
     def __init__(self, pairs: Sequence[Pair], augment: Augment):
         self.pairs = pairs
         self.augment = augment
-        self.labels = labels_of(augment.recipe)
+        self.labels, self.channels = labels_of(augment.recipe), augment.recipe.in_ch
 
     def __len__(self) -> int:
         return len(self.pairs)
@@ -44,7 +44,7 @@ class Samples:
         for step in range(len(self.pairs)):
             pair = self.pairs[(index + step) % len(self.pairs)]
             try:
-                image, mask = read(pair, self.labels)
+                image, mask = read(pair, self.labels, self.channels)
             except ImageError as error:
                 skipped.append((str(pair.image), str(error)))
                 continue

@@ -13,7 +13,9 @@ __all__ = ["check_channels", "write_weights"]
 
 
 def check_channels(arch: Architecture, recipe: Recipe) -> None:
-    """Raises OptionError: the network's outputs are not what the recipe learns."""
+    """Raises OptionError: the network's outputs are not what the recipe learns, or its input is not the profile's."""
+    if arch.in_ch != recipe.in_ch:
+        raise OptionError(f"{arch.name} takes {arch.in_ch} channels; profile {recipe.profile} has {recipe.in_ch}")
     if arch.out_ch != recipe.out_ch:
         wanted = f"{recipe.out_ch} classes" if recipe.classes else "masks"
         raise OptionError(f"{arch.name} has {arch.out_ch} output channels; the recipe learns {wanted}")
