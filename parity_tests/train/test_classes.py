@@ -1,18 +1,13 @@
-"""Classes instead of masks: what maps may hold, the loss, the words that travel with the weights, the scores."""
-
-import csv
-import json
+"""Classes instead of masks: what maps may hold, the loss, where weights begin, and the scores."""
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from support.commands import called
+from support.class_maps import CLASSES, NAMES, SMALL
 from support.networks import hard_checkpoint
 from support.training import SHALLOW, SIDE
 
-from converters import FORMATS, Options, convert
-from converters.loading import classes_in, read_source
 from u2net_zoo import Session
 from u2net_zoo.errors import InputError, OptionError
 from u2net_zoo.preprocessing import CLASS_NAMES
@@ -27,48 +22,7 @@ from u2net_zoo.train.recipe import Recipe
 from u2net_zoo.train.run import Request, train
 from u2net_zoo.train.setting import Setting
 from u2net_zoo.train.start import adapted, fresh, with_channels
-from u2net_zoo.weight_words import classes_of, named_classes, own_words, usual_colours
-
-NAMES = ("background", "upper", "lower", "full")
-CLASSES = {"classes": ",".join(NAMES)}
-SMALL = Recipe(size=SIDE, crop=SIDE, batch=4, augment="none", rate=1e-2, steps=60, **CLASSES)
-WORDS = named_classes(NAMES, ("black", "#ff0000", "lime", "blue")).to_words()
-KEEPING = ("safetensors", "onnx", "mnn")  # formats with a place for words, and quickly written
-
-
-@pytest.fixture(scope="session")
-def street(store):
-    """Eight pictures of three discs on noise, and index maps of them."""
-
-    def make(folder):
-        rng = np.random.default_rng(0)
-        rows, columns = np.mgrid[:SIDE, :SIDE]
-        for name in ("images", "maps"):
-            (folder / name).mkdir()
-        for n in range(8):
-            picture, labels = rng.integers(0, 60, (SIDE, SIDE, 3)), np.zeros((SIDE, SIDE), np.uint8)
-            for index in (1, 2, 3):
-                y, x = rng.integers(12, SIDE - 12, 2)
-                disc = (rows - y) ** 2 + (columns - x) ** 2 < 100
-                labels[disc] = index
-                picture[disc] = np.eye(3)[index - 1] * 255
-            Image.fromarray(picture.astype(np.uint8)).save(folder / "images" / f"{n}.png")
-            Image.fromarray(labels).save(folder / "maps" / f"{n}.png")
-        return folder
-
-    return store.once("eight pictures with maps of classes", make)
-
-
-@pytest.fixture(scope="session")
-def taught_classes(street, store):
-    """The weights of a network that has learned the eight by heart."""
-
-    def make(folder):
-        request = Request(street / "images", street / "maps", start=fresh(with_channels(SHALLOW, 4), 0))
-        train(request, SMALL, Setting(folder, accelerator="cpu", logs=False))
-        return folder / "model.safetensors"
-
-    return store.once("eight pictures of classes learned by heart", make)
+from u2net_zoo.weight_words import usual_colours
 
 
 def read(picture, tmp_path, names=NAMES):
@@ -147,7 +101,7 @@ def test_keras_has_the_same_loss():
         assert float(theirs) == pytest.approx(float(ours), rel=1e-5)
 
 
-def test_balanced_weights_are_the_median_frequency_over_the_classs(street):
+def test_balanced_weights_are_the_median_frequency_over_the_classes_own(street):
     found = pairs.find(street / "images", street / "maps")
     counts = sum(np.bincount(np.asarray(Image.open(pair.mask)).ravel(), minlength=4) for pair in found)
     weights = weights_for(Recipe(class_weights="balanced", **CLASSES), found)
@@ -211,55 +165,6 @@ def test_four_classes_are_learned_by_heart_and_named_by_the_weights(street, taug
     assert tuple(labels.getpalette()[:12]) == tuple(level for colour in usual_colours(4) for level in colour)
 
 
-@pytest.mark.parametrize("name", KEEPING)
-def test_names_and_colours_go_from_file_to_file(name, tmp_path):
-    checkpoint = hard_checkpoint(with_channels(SHALLOW, 4)).with_meta(**WORDS)
-    fmt = FORMATS[name]
-    (artifact,) = convert(checkpoint, [name], tmp_path, options=Options(size=(SIDE, SIDE) if fmt.has_graph else None))
-    expected = classes_of(WORDS)
-    assert expected.colours[1] == (255, 0, 0)
-    assert classes_in(artifact.path) == expected
-    assert classes_of(read_source(artifact.path).meta) == expected
-    assert Session(artifact.path, runtime="torch").profile.palette == expected.colours
-
-
-def test_a_file_of_pictures_answers_in_the_weights_own_colours(tmp_path):
-    checkpoint = hard_checkpoint(with_channels(SHALLOW, 4)).with_meta(**WORDS)
-    convert(checkpoint, ["onnx"], tmp_path, options=Options(size=(SIDE, SIDE), io="image"))
-    session = Session(next(tmp_path.glob("*.onnx")))
-    labels = session.mask(Image.new("RGB", (20, 30), "teal"))
-    assert (labels.mode, labels.size, labels.info[CLASS_NAMES]) == ("P", (20, 30), NAMES)
-    assert labels.getpalette()[3:12] == [255, 0, 0, 0, 255, 0, 0, 0, 255]
-
-
-@pytest.mark.full
-def test_a_core_ml_package_and_a_tflite_file_name_the_trained_classes(taught_classes, tmp_path):
-    from converters.formats.coreml_reader import specification
-
-    tflite, package = convert(taught_classes, ["tflite", "coreml"], tmp_path, options=Options(size=(SIDE, SIDE)))
-    words = specification(package.path).description.metadata.userDefined
-    assert json.loads(words["com.apple.coreml.model.preview.params"])["labels"] == list(NAMES)
-    for artifact in (tflite, package):
-        assert classes_in(artifact.path).names == NAMES
-
-
-@pytest.mark.parametrize(
-    "words",
-    [
-        {"classes": "no JSON"},
-        {"classes": "[" * 5000},
-        {"classes": '["one"]'},
-        {"classes": '["a", 2]'},
-        {"classes": json.dumps(["x" * 65, "y"])},
-        {"classes": json.dumps([str(n) for n in range(257)])},
-        {"profile": "../paper"},
-    ],
-)
-def test_a_strangers_words_that_make_no_sense_are_as_if_not_there(words):
-    assert classes_of(words) is None
-    assert own_words(words) == {}
-
-
 def test_scores_are_those_of_the_confusion_by_hand(tmp_path):
     for folder, values in (("ours", [[0, 0, 1, 1], [2, 2, 2, 0]]), ("theirs", [[0, 1, 1, 1], [2, 2, 0, 0]])):
         (tmp_path / folder).mkdir()
@@ -273,28 +178,6 @@ def test_scores_are_those_of_the_confusion_by_hand(tmp_path):
     assert report.to_dict()["flags"] == {"b": ["no mask"]}
     assert ious(np.zeros((2, 2), int)) == [None, None]
     assert mean_iou(np.diag([3, 0])) == 1
-
-
-def test_eval_scores_a_model_by_the_classes_that_it_names(street, taught_classes, tmp_path):
-    folders = ("--images", street / "images", "--masks", street / "maps")
-    done = called("eval", taught_classes, *folders, "-o", tmp_path, "--json")
-    assert done.returncode == 0, done.stderr
-    said = json.loads(done.stdout)
-    assert list(said["class_iou"]) == list(NAMES)
-    with (tmp_path / "classes.csv").open(encoding="utf-8") as file:
-        table = list(csv.reader(file))
-    assert [row[0] for row in table] == ["class", *NAMES, "(mean)"]
-    assert float(table[-1][1]) == pytest.approx(said["miou"], abs=1e-6)
-
-
-def test_clothes_gives_a_mask_of_each_of_ones_own_classes(street, taught_classes, tmp_path):
-    done = called("clothes", street / "images" / "0.png", "--model", taught_classes, "-o", tmp_path / "map.png")
-    assert done.returncode == 0, done.stderr
-    assert sorted(path.name for path in tmp_path.iterdir()) == [
-        "map.png", "map_full.png", "map_lower.png", "map_upper.png"
-    ]  # fmt: skip
-    whole = np.asarray(Image.open(tmp_path / "map.png"))
-    assert np.array_equal(np.asarray(Image.open(tmp_path / "map_lower.png")) == 255, whole == 2)
 
 
 def test_weights_with_classes_have_to_be_given_their_names_to_go_on(street, taught_classes, tmp_path):

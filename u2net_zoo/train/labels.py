@@ -9,7 +9,7 @@ from PIL import Image
 from ..depth import values_of
 from ..errors import InputError
 from ..photographs import planes
-from ..preprocessing import get_profile, read_image
+from ..preprocessing import read_image
 from .recipe import Recipe
 
 __all__ = ["GREY", "Labels", "grey_image", "labels_of", "one_channel"]
@@ -59,7 +59,7 @@ class Labels:
 def labels_of(recipe: Recipe) -> Labels:
     """What a run by this recipe learns."""
     names = recipe.told_apart.names if recipe.told_apart else ()
-    return Labels(names, drawings=get_profile(recipe.profile).invert)
+    return Labels(names, drawings=recipe.draws)
 
 
 def _indices(picture: Image.Image, path: Path, classes: tuple[str, ...]) -> np.ndarray:

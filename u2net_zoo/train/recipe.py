@@ -1,10 +1,13 @@
 """How to train: one frozen record, whose defaults are the authors' recipe."""
 
 from dataclasses import asdict, dataclass, fields
+from typing import TYPE_CHECKING
 
 from ..errors import OptionError, UnknownNameError
-from ..preprocessing import get_profile
 from ..weight_words import Classes, named_classes
+
+if TYPE_CHECKING:
+    from ..preprocessing import Profile
 
 __all__ = ["AUGMENTATIONS", "BALANCED", "PRECISIONS", "SCHEDULES", "TRAINED", "Recipe"]
 
@@ -71,7 +74,7 @@ class Recipe:
         if self.augment == "authors" and self.crop > self.size:
             raise OptionError(f"crop {self.crop} is larger than size {self.size}; allowed: up to size")
         _check_classes(self)
-        if self.classes and get_profile(self.profile).invert:
+        if self.classes and self.draws:
             raise OptionError(f"--classes with --profile {self.profile}, which learns drawings; take another profile")
 
     @property
@@ -94,7 +97,12 @@ class Recipe:
     @property
     def in_ch(self) -> int:
         """Channels of the network's input."""
-        return get_profile(self.profile).channels
+        return _profile(self.profile).channels
+
+    @property
+    def draws(self) -> bool:
+        """Whether drawings are learned, dark on white, instead of masks."""
+        return _profile(self.profile).invert
 
     def words(self) -> dict[str, str]:
         """What weights that were trained by it say of themselves; see `weight_words`."""
@@ -129,6 +137,12 @@ _BOUNDS: dict[str, tuple[float, float]] = {
     "patience": (0, 1_000_000),
     "seed": (0, 2**32 - 1),
 }
+
+
+def _profile(name: str) -> "Profile":
+    from ..preprocessing import get_profile  # NumPy, which help does not wait for
+
+    return get_profile(name)
 
 
 def _texts(text: str) -> list[str]:
