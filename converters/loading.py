@@ -1,7 +1,9 @@
 """Weights from anywhere: any file of a registered format -> Checkpoint."""
 
+import functools
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -34,6 +36,7 @@ __all__ = [
     "sha256_of_all",
     "stem_of",
     "with_catalog_notes",
+    "words_in",
 ]
 
 OF_ARTIFACTS = ("u2zoo.",)  # metadata of the file, not of the weights in it
@@ -81,25 +84,30 @@ def _named_and_signed(path: Path, content: Content) -> Format | None:
 
 def profile_in(path: str | Path) -> str | None:
     """The profile by which photographs are prepared for a model, where its file names one outside of its graph."""
-    said = _words_in(path).get("profile")
+    said = words_in(path).get("profile")
     return said if said in KNOWN_PROFILES else None
 
 
 def classes_in(path: str | Path) -> Classes | None:
     """The classes that a model tells apart, where its file names them."""
-    return classes_of(_words_in(path))
+    return classes_of(words_in(path))
 
 
-def _words_in(path: str | Path) -> dict[str, str]:
+def words_in(path: str | Path) -> dict[str, str]:
+    """What a file says of the weights in it, see `weight_words`; empty where it cannot be read, or says nothing."""
     path = Path(path)
     try:
-        fmt = format_of(path) if path.exists() else None
-        if fmt is None:
-            return {}
-        asked = fmt.profile_in(path)
-        return own_words(fmt.words_in(path)) | ({"profile": asked} if asked else {})
+        return dict(_words_of(path, path.stat().st_mtime_ns))
     except (U2ZooError, OSError, ImportError):  # whoever opens it is told
         return {}
+
+
+@functools.lru_cache(maxsize=8)
+def _words_of(path: Path, changed: int) -> Mapping[str, str]:
+    """Of a file that was changed then: commands ask more than once, and some have to parse the whole file."""
+    fmt = format_of(path)
+    asked = fmt.profile_in(path)
+    return own_words(fmt.words_in(path)) | ({"profile": asked} if asked else {})
 
 
 def read_source(path: str | Path, key: str | None = None, arch: str | None = None) -> Checkpoint:

@@ -11,11 +11,10 @@ from .checkpoint import Checkpoint
 from .conventions import NORMALISED, InputConvention
 from .devices import AUTO, BY_PREFERENCE, CPU, get_device
 from .errors import MissingExtraError, OptionError, U2ZooError
-from .preprocessing import KNOWN_PROFILES, Profile, get_profile
+from .preprocessing import Profile, get_profile, profile_for
 from .session import MaskSession
 from .sources import Located, locate
 from .system import scratch_folder
-from .weight_words import Classes, classes_of
 
 if TYPE_CHECKING:
     from converters import Format, Predictor
@@ -101,26 +100,22 @@ class Session(MaskSession):
         takes: str | None = None,
         device: str = CPU,
     ):
+        if profile:
+            get_profile(profile)  # before a download, not after it
         located = source if isinstance(source, Checkpoint) else locate(source)
-        chosen = get_profile(profile) if profile else _own_profile(located)
-        chosen = chosen.telling(_classes_of(located))
+        chosen = _profile_of(located, profile)
         opened = _opened(located, runtime or AUTO, chosen, takes, get_device(device))
         self.engine = opened.engine
         super().__init__(opened.predictor, chosen, takes=opened.takes)
 
 
-def _own_profile(source: Located | Checkpoint) -> Profile:
-    """The profile that belongs to the weights, as far as anybody knows."""
-    from converters.loading import profile_in
+def _profile_of(source: Located | Checkpoint, named: str | None) -> Profile:
+    """The profile that belongs to the weights, as far as anybody knows, or the named one; with their classes."""
+    from converters.loading import words_in
 
-    named = source.meta.get("profile") if isinstance(source, Checkpoint) else source.profile or profile_in(source.path)
-    return KNOWN_PROFILES.get(named or "", KNOWN_PROFILES["paper"])
-
-
-def _classes_of(source: Located | Checkpoint) -> Classes | None:
-    from converters.loading import classes_in
-
-    return classes_of(source.meta) if isinstance(source, Checkpoint) else classes_in(source.path)
+    if isinstance(source, Checkpoint):
+        return profile_for(source.meta, named)
+    return profile_for(words_in(source.path), named or source.profile)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ A profile belongs to weights: the same network answers differently behind anothe
 masks that look almost right.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -15,7 +15,7 @@ from . import depth
 from .errors import UnknownNameError
 from .photographs import picture_suffixes, planes, read_image, to_rgb
 from .resizing import half_linear, linear, opencv_linear, pillow, skimage_linear, torch_linear
-from .weight_words import Classes
+from .weight_words import Classes, classes_of
 
 __all__ = [
     "CLASS_NAMES",
@@ -27,6 +27,7 @@ __all__ = [
     "linear",
     "minmax",
     "picture_suffixes",
+    "profile_for",
     "read_image",
     "to_rgb",
 ]
@@ -283,3 +284,13 @@ def get_profile(name: str) -> Profile:
     if name not in KNOWN_PROFILES:
         raise UnknownNameError("profile", name, KNOWN_PROFILES)
     return KNOWN_PROFILES[name]
+
+
+def profile_for(words: Mapping[str, str], named: str | None = None) -> Profile:
+    """The profile of weights that say these words of themselves (see `weight_words`), with their classes.
+
+    Args:
+        named: a name in `KNOWN_PROFILES` that counts more than theirs; without any `paper`.
+    """
+    profile = get_profile(named) if named else KNOWN_PROFILES.get(words.get("profile", ""), PROFILES["paper"])
+    return profile.telling(classes_of(words))

@@ -28,7 +28,8 @@ PARSED = {
     "u2zoo composite person.jpg -o composite.png": "fetches weights",
     "u2zoo composite person.jpg -o composite.png --alpha 0.7 --sigma 4": "fetches weights",
     "u2zoo train --images photos --masks masks -o run --finetune u2netp": "fetches weights, and trains for hours",
-    "u2zoo train --images photos -o nano --arch u2net_nano --teacher u2net": "fetches weights, and trains for hours",
+    "u2zoo train --images photos --masks maps --classes background,upper,lower,full -o classes": "trains for hours",
+    "u2zoo eval predicted --masks masks --classes background,object": "the folders hold masks, not maps of classes",
     "u2zoo train --images photos --masks masks -o run --resume run": "goes on with a run of hours",
     "u2zoo serve": "runs until it is ended",
     "u2zoo serve --model u2netp --host 0.0.0.0 --port 8080": "fetches weights, and runs until it is ended",
@@ -46,7 +47,6 @@ PARSED = {
 LONG = {
     "u2zoo cutout photos -o cutouts --matting closed-form",
     "u2zoo convert u2net_nano --to onnx,tflite,coreml -o models",
-    "u2zoo train --images photos --masks masks -o try --steps 4 --size 64 --crop 56",
     "u2zoo train --images photos --masks masks --arch u2net_nano --check",
 }
 

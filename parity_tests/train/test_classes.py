@@ -5,6 +5,7 @@ import pytest
 import torch
 from PIL import Image
 from support.class_maps import CLASSES, NAMES, SMALL
+from support.commands import called
 from support.networks import hard_checkpoint
 from support.training import SHALLOW, SIDE
 
@@ -22,7 +23,7 @@ from u2net_zoo.train.recipe import Recipe
 from u2net_zoo.train.run import Request, train
 from u2net_zoo.train.setting import Setting
 from u2net_zoo.train.start import adapted, fresh, with_channels
-from u2net_zoo.weight_words import usual_colours
+from u2net_zoo.weight_words import classes_of, usual_colours
 
 
 def read(picture, tmp_path, names=NAMES):
@@ -187,3 +188,17 @@ def test_weights_with_classes_have_to_be_given_their_names_to_go_on(street, taug
     again = Request(street / "images", None, teacher=read_checkpoint(taught_classes))
     with pytest.raises(OptionError, match="--classes with --teacher"):
         train(again, SMALL, Setting(tmp_path))
+
+
+def test_a_run_goes_on_with_its_classes_and_channels(street, tmp_path):
+    data = ("--images", street / "images", "--masks", street / "maps", "-o", tmp_path, "--workers", "0")
+    small = ("--size", "32", "--crop", "32", "--batch", "8", "--arch", "u2net_nano", "--profile", "grey")
+    begun = called("train", *data, *small, "--classes", ",".join(NAMES), "--class-weights", "balanced", "--steps", "1")
+    assert begun.returncode == 0, begun.stderr
+    done = called("train", *data, "--resume", tmp_path, "--steps", "2")
+    assert done.returncode == 0, done.stderr
+    weights = read_checkpoint(tmp_path / "model.safetensors")
+    assert (weights.arch.in_ch, weights.arch.out_ch, weights.meta["profile"]) == (1, 4, "grey")
+    assert classes_of(weights.meta).names == NAMES
+    refused = called("train", *data, "--resume", tmp_path, "--class-weights", "balanced")
+    assert "--class-weights with --resume; a run goes on by its own recipe" in refused.stderr

@@ -9,6 +9,8 @@ from PIL import Image, ImageOps
 from support.commands import called
 from support.training import SHALLOW, SIDE
 
+from converters import Options
+from converters.planning.targets import at_the_size_of
 from u2net_zoo import Session
 from u2net_zoo.errors import InputError, OptionError
 from u2net_zoo.train import pairs
@@ -78,6 +80,7 @@ def test_a_portrait_is_learned_and_drawn_dark_on_white(faces, tmp_path):
     assert values[truth == 255].mean() > 200  # paper
     assert values[truth == 20].mean() < 60  # pencil
     assert sorted((tmp_path / "sheets").iterdir())
+    assert at_the_size_of(tmp_path / "model.safetensors", Options()).size == (512, 512)
 
 
 def test_drawings_that_are_inverted_or_empty_are_said_by_the_check(faces, tmp_path):

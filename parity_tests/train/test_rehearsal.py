@@ -1,6 +1,7 @@
 """`u2zoo train --check`: what is wrong with data, said before a run; and two pictures that are learned, or are not."""
 
 import json
+import re
 import shutil
 
 import numpy as np
@@ -167,3 +168,47 @@ def test_a_run_without_a_folder_for_its_weights_is_refused(data):
     done = called("train", "--images", data / "images", "--masks", data / "masks")
     assert done.returncode == 2
     assert "no -o: name a folder" in done.stderr
+
+
+def missing(data):
+    (data / "masks" / "cell.png").unlink()
+    return r"masks: no mask for cell\.png \(1 of 8 photographs\)"
+
+
+def other_size(data):
+    Image.new("L", (SIDE, 9)).save(data / "masks" / "cell.png")
+    return rf"cell\.png: the mask is {SIDE}x9, its photograph {SIDE}x{SIDE}"
+
+
+def unreadable(data):
+    (data / "masks" / "cell.png").write_bytes(b"")
+    return r"cell\.png: the mask cannot be read"
+
+
+def no_masks(data):
+    shutil.rmtree(data / "masks")
+    (data / "masks").mkdir()
+    return "masks: no pictures in it"
+
+
+def no_photograph_can_be_read(data):
+    for path in (data / "images").iterdir():
+        path.write_bytes(b"no picture")
+    return "none of the 8 photographs can be read"
+
+
+def deep_map(data):
+    change(data, lambda mask: Image.fromarray(np.asarray(mask, np.uint16) * 16))
+    return r"astronaut\.png: holds 4080; the 2 classes are 0 background to 1 object"
+
+
+@pytest.mark.parametrize("fault", [missing, other_size, unreadable, no_masks, no_photograph_can_be_read, deep_map])
+def test_bad_data_is_one_line_before_the_first_step(fault, data, tmp_path):
+    says = fault(data)
+    classes = ("--classes", "background,object") if fault is deep_map else ()
+    folders = ("--images", data / "images", "--masks", data / "masks")
+    done = called("train", *folders, *classes, "--arch", "u2net_nano", "-o", tmp_path / "run")
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert re.search(says, line)
+    assert not (tmp_path / "run").exists()

@@ -23,17 +23,14 @@ if TYPE_CHECKING:
 __all__ = ["EXAMPLES", "train"]
 
 EXAMPLES = {
-    "A first try: a few steps on small pictures": (
-        "u2zoo train --images photos --masks masks -o try --steps 4 --size 64 --crop 56"
-    ),
     "Before a long run: is the data what it should be, and can it be learned?": (
         "u2zoo train --images photos --masks masks --arch u2net_nano --check"
     ),
     "Fine-tune on photographs and masks of your own": (
         "u2zoo train --images photos --masks masks -o run --finetune u2netp"
     ),
-    "Distil a large network into a small one; no masks needed": (
-        "u2zoo train --images photos -o nano --arch u2net_nano --teacher u2net"
+    "Four classes from maps of them": (
+        "u2zoo train --images photos --masks maps --classes background,upper,lower,full -o classes"
     ),
     "Go on after an interruption": "u2zoo train --images photos --masks masks -o run --resume run",
 }
