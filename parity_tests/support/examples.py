@@ -28,7 +28,7 @@ PARSED = {
     "u2zoo composite person.jpg -o composite.png": "fetches weights",
     "u2zoo composite person.jpg -o composite.png --alpha 0.7 --sigma 4": "fetches weights",
     "u2zoo train --images photos --masks masks -o run --finetune u2netp": "fetches weights, and trains for hours",
-    "u2zoo train --images photos --masks maps --classes background,upper,lower,full -o classes": "trains for hours",
+    "u2zoo train --images photos --masks maps --classes ground,road,sky -o run": "trains for hours",
     "u2zoo eval predicted --masks masks --classes background,object": "the folders hold masks, not maps of classes",
     "u2zoo train --images photos --masks masks -o run --resume run": "goes on with a run of hours",
     "u2zoo serve": "runs until it is ended",

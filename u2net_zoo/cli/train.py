@@ -29,9 +29,7 @@ EXAMPLES = {
     "Fine-tune on photographs and masks of your own": (
         "u2zoo train --images photos --masks masks -o run --finetune u2netp"
     ),
-    "Four classes from maps of them": (
-        "u2zoo train --images photos --masks maps --classes background,upper,lower,full -o classes"
-    ),
+    "Classes from maps of them": ("u2zoo train --images photos --masks maps --classes ground,road,sky -o run"),
     "Go on after an interruption": "u2zoo train --images photos --masks masks -o run --resume run",
 }
 
