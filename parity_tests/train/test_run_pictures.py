@@ -46,10 +46,10 @@ def test_a_run_leaves_its_losses_as_table_and_chart_and_a_sheet_for_each_epoch(e
 def test_a_resumed_run_goes_on_with_its_table_and_forgets_what_came_after_the_snapshot(eight, tmp_path):
     run(eight, tmp_path, 4).fit()
     before = rows(tmp_path)
-    again = run(eight, tmp_path, 6)
+    again = run(eight, tmp_path, 3)
     again.restore(snapshots.load(tmp_path / "step-0000002.pt"))
     again.fit()
-    assert [row["step"] for row in rows(tmp_path)] == ["1", "2", "3", "4", "5", "6"]
+    assert [row["step"] for row in rows(tmp_path)] == ["1", "2", "3"]
     assert rows(tmp_path)[:2] == before[:2]
 
 
@@ -64,7 +64,7 @@ def test_a_damaged_table_is_begun_anew(tmp_path):
 def test_a_sheet_shows_photograph_mask_and_answer_in_this_order(eight, tmp_path):
     found = pairs.find(eight / "images", eight / "masks")[:1]
     samples = first_samples(Samples(found, Augment(Recipe(size=SIDE, crop=SIDE), training=False)))
-    write_sheet(tmp_path, 7, samples, np.full((1, 1, SIDE, SIDE), 9.0))
+    write_sheet(tmp_path, 7, Recipe(), samples, np.full((1, 1, SIDE, SIDE), 9.0))
     sheet = np.asarray(Image.open(tmp_path / "sheets" / "epoch-0007.png"), float)
     photograph, mask, answer = (sheet[:, x : x + TILE] for x in range(0, sheet.shape[1], TILE + GAP))
     original = Image.open(found[0].image).convert("RGB").resize((TILE, TILE), Image.Resampling.BILINEAR)
