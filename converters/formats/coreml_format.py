@@ -203,6 +203,7 @@ class PictureOrTensor(Predictor):
         shape = (1, 3, *feature.sizes.default) if self.picture else feature.sizes.default
         self.layout = NCHW if self.picture else Layout.of(shape, NCHW)
         self.batch, self.default = self.layout.sizes(shape, path)
+        self.channels = self.layout.channels(shape)
         self.size = None if feature.sizes.flexible else self.default
         self.multiple = read_multiple(metadata) if feature.sizes.ranges else 1
 

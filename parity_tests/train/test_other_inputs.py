@@ -14,7 +14,7 @@ from support.training import SHALLOW, SIDE
 from converters import Options, convert
 from converters.loading import profile_in
 from u2net_zoo import Session
-from u2net_zoo.errors import OptionError
+from u2net_zoo.errors import ArtifactError, OptionError
 from u2net_zoo.preprocessing import get_profile
 from u2net_zoo.reading import read_checkpoint
 from u2net_zoo.torch_model import build
@@ -169,3 +169,14 @@ def test_an_isnet_has_its_other_channels_in_the_stem():
     assert (grey.in_ch, grey.stem.in_ch) == (1, 1)
     assert grey.encoder == ISNET.encoder
     assert replace(grey, stem=ISNET.stem) == ISNET
+
+
+@pytest.mark.parametrize("name", ["pth", "openvino"])
+def test_a_file_without_a_place_for_words_has_to_be_told_its_profile(name, trained, xray, tmp_path):
+    (artifact,) = convert(
+        trained["grey"], [name], tmp_path, options=Options(size=(320, 320) if name != "pth" else None)
+    )
+    says = r"the model takes 1 channel\(s\), and the profile prepares 3; name another with --profile \(grey has 1"
+    with pytest.raises(ArtifactError, match=says):
+        Session(artifact.path).mask(xray)
+    assert Session(artifact.path, profile="grey").mask(xray).size == xray.size
