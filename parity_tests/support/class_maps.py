@@ -12,7 +12,7 @@ from u2net_zoo.train.start import fresh, with_channels
 
 NAMES = ("background", "upper", "lower", "full")
 CLASSES = {"classes": ",".join(NAMES)}
-SMALL = Recipe(size=SIDE, crop=SIDE, batch=4, augment="none", rate=1e-2, steps=60, **CLASSES)
+SMALL = Recipe(size=SIDE, crop=SIDE, batch=8, augment="none", rate=2e-2, steps=40, **CLASSES)
 
 
 @pytest.fixture(scope="session")

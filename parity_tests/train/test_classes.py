@@ -161,7 +161,7 @@ def test_four_classes_are_learned_by_heart_and_named_by_the_weights(street, taug
         given = session.preparation.profile.tensor(Image.open(pair.image), (SIDE, SIDE))
         labels = session.preparation.mask(session.answer(given), (SIDE, SIDE))
         right.append((np.asarray(labels) == np.asarray(Image.open(pair.mask))).mean())
-    assert np.mean(right) > 0.95  # measured 2026-11-27
+    assert np.mean(right) > 0.95  # measured 2026-11-27: 0.982
     assert labels.info[CLASS_NAMES] == NAMES
     assert tuple(labels.getpalette()[:12]) == tuple(level for colour in usual_colours(4) for level in colour)
 

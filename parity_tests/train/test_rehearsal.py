@@ -19,6 +19,7 @@ from u2net_zoo.train.rehearsal import rehearse
 from u2net_zoo.train.run import Request, train
 from u2net_zoo.train.setting import Setting
 from u2net_zoo.train.start import fresh
+from u2net_zoo.train.storing import write_weights
 
 SMALL = {"size": SIDE, "crop": SIDE, "batch": 4, "steps": 2}
 
@@ -113,7 +114,7 @@ def test_two_pictures_that_are_learned_are_no_problem_and_nothing_is_written(dat
     result = rehearse(request, Recipe(**SMALL, rate=1e-2), setting)
     assert result.problems == ()
     assert result.data.warnings == ("1 masks have no photograph of their name: more.png",)
-    assert result.fit.last < 0.6 * result.fit.first  # measured 2026-11-27: a quarter
+    assert result.fit.last < 0.6 * result.fit.first  # measured 2026-11-27: a fourteenth, IoU 0.96
     assert result.fit.iou > 0.5
     assert not (tmp_path / "out").exists()
 
@@ -156,8 +157,9 @@ def test_a_photograph_that_cannot_be_read_is_named_before_the_first_step(data, t
 
 def test_the_command_says_it_and_ends_with_1(data):
     change(data, ImageOps.invert)
-    folders = ("--images", data / "images", "--masks", data / "masks")
-    done = called("train", *folders, "--arch", "u2net_nano", "--crop", "32", "--check", "--json")
+    write_weights(fresh(SHALLOW, 0), data / "start.safetensors")
+    folders = ("--images", data / "images", "--masks", data / "masks", "--finetune", data / "start.safetensors")
+    done = called("train", *folders, "--crop", "32", "--rate", "1e-2", "--check", "--json")
     assert done.returncode == 1
     said = json.loads(done.stdout)
     assert (said["pairs"], said["ok"], len(said["problems"])) == (8, False, 1)
