@@ -14,7 +14,8 @@ import numpy as np
 from u2net_zoo.arch import Architecture
 from u2net_zoo.checkpoint import ASSUMED, Checkpoint
 from u2net_zoo.errors import OptionError
-from u2net_zoo.preprocessing import DARKEST, EMPTY, PROFILES, Profile, probability
+from u2net_zoo.preprocessing import DARKEST, EMPTY, PROFILES, Profile, get_profile, probability
+from u2net_zoo.weight_words import MOST, classes_of
 
 from .options import W8A8
 
@@ -102,9 +103,11 @@ class EmbeddedPreprocessing:
 
     def to_metadata(self) -> dict[str, str]:
         """What an artifact says of itself, for `read_embedded`."""
-        words = {"name": self.profile.name, "stretch": self.profile.stretch, "classes": self.classes}
+        words: dict[str, Any] = {"name": self.profile.name, "stretch": self.profile.stretch, "classes": self.classes}
         if self.profile.by_maximum != PROFILES[self.profile.name].by_maximum:
             words["by_maximum"] = self.profile.by_maximum
+        if self.profile.palette != PROFILES[self.profile.name].palette:
+            words["colours"] = self.profile.palette
         return {KEY: json.dumps({**words, "precision": self.precision})}
 
 
@@ -116,11 +119,14 @@ def embedded_of(arch: Architecture, options: "Options") -> EmbeddedPreprocessing
     """
     if options.io != "image":
         return None
-    profile = PROFILES[options.profile or "paper"]
+    profile = get_profile(options.profile or "paper")
+    profile = replace(profile, palette=options.colours) if options.colours else profile
     if arch.in_ch != 3:
         raise OptionError(
             f"--io image: the network takes {arch.in_ch} channels, not RGB; --io tensor has no such bound"
         )
+    if profile.channels != arch.in_ch:
+        raise OptionError(f"--io image: profile {profile.name} prepares {profile.channels} channels, not RGB")
     if arch.out_ch != (len(profile.palette) or 1):
         reads = f"{len(profile.palette)} classes" if profile.palette else "one mask"
         raise OptionError(
@@ -178,7 +184,22 @@ def read_embedded(metadata: Mapping[str, str]) -> EmbeddedPreprocessing | None:
         found = json.loads(metadata[KEY])
         profile = replace(PROFILES[found["name"]], stretch=bool(found["stretch"]))
         profile = replace(profile, by_maximum=bool(found.get("by_maximum", profile.by_maximum)))
+        profile = replace(profile, palette=_palette(found["colours"])) if "colours" in found else profile
+        profile = _with_names(profile, metadata)
         embedded = EmbeddedPreprocessing(profile, classes=int(found["classes"]), precision=str(found["precision"]))
     except (KeyError, ValueError, TypeError, OverflowError, RecursionError):
         return None
     return embedded if embedded.classes == (len(profile.palette) or 1) else None
+
+
+def _palette(values: Any) -> tuple[tuple[int, int, int], ...]:
+    """Raises ValueError, TypeError."""
+    colours = [tuple(int(level) & 0xFF for level in colour) for colour in values[:MOST]]
+    return tuple((red, green, blue) for red, green, blue in colours)
+
+
+def _with_names(profile: Profile, metadata: Mapping[str, str]) -> Profile:
+    classes = classes_of(metadata)
+    return (
+        replace(profile, classes=classes.names) if classes and len(classes.names) == len(profile.palette) else profile
+    )

@@ -14,7 +14,7 @@ from u2net_zoo.errors import (
     UnknownNameError,
 )
 from u2net_zoo.files import shown_in
-from u2net_zoo.preprocessing import PROFILES
+from u2net_zoo.preprocessing import KNOWN_PROFILES
 
 from .embedded import embedded_of
 from .engines.runnable import Runnable
@@ -143,6 +143,10 @@ class Format(Runnable):
         """Whose preparation the file asks for, outside of its graph; empty where it names none."""
         return ""
 
+    def words_in(self, path: Path) -> Mapping[str, str]:
+        """What the file says beside its graph and its weights, theirs among it; empty where the format has no place."""
+        return {}
+
     def files(self, path: Path) -> list[Path]:
         """Every file of the artifact, for its checksum; without hidden ones, which some system has put there."""
         return [path] if path.is_file() else sorted(file for file in shown_in(path) if file.is_file())
@@ -203,8 +207,8 @@ class Format(Runnable):
             raise OptionError(
                 f"format {self.name!r} cannot honour --{option} with --io {chosen.io}; it goes with image"
             )
-        if chosen.profile is not None and chosen.profile not in PROFILES:
-            raise UnknownNameError("profile", chosen.profile, PROFILES)
+        if chosen.profile is not None and chosen.profile not in KNOWN_PROFILES:
+            raise UnknownNameError("profile", chosen.profile, KNOWN_PROFILES)
         return chosen
 
     def check_image(self, chosen: Options) -> None:

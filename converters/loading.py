@@ -1,7 +1,9 @@
 """Weights from anywhere: any file of a registered format -> Checkpoint."""
 
+import functools
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,14 +18,16 @@ from u2net_zoo.errors import (
     U2ZooError,
     one_line,
 )
-from u2net_zoo.preprocessing import PROFILES
+from u2net_zoo.preprocessing import KNOWN_PROFILES
 from u2net_zoo.sources import Located, locate
+from u2net_zoo.weight_words import KEYS, Classes, classes_of, own_words
 
 from .format import Format
 from .formats import unread
 from .registry import FORMATS
 
 __all__ = [
+    "classes_in",
     "format_of",
     "name_of",
     "open_source",
@@ -32,9 +36,10 @@ __all__ = [
     "sha256_of_all",
     "stem_of",
     "with_catalog_notes",
+    "words_in",
 ]
 
-OF_ARTIFACTS = ("u2zoo.", "classes")  # metadata of the file, not of the weights in it
+OF_ARTIFACTS = ("u2zoo.",)  # metadata of the file, not of the weights in it
 
 
 def format_of(path: str | Path) -> Format:
@@ -79,11 +84,30 @@ def _named_and_signed(path: Path, content: Content) -> Format | None:
 
 def profile_in(path: str | Path) -> str | None:
     """The profile by which photographs are prepared for a model, where its file names one outside of its graph."""
+    said = words_in(path).get("profile")
+    return said if said in KNOWN_PROFILES else None
+
+
+def classes_in(path: str | Path) -> Classes | None:
+    """The classes that a model tells apart, where its file names them."""
+    return classes_of(words_in(path))
+
+
+def words_in(path: str | Path) -> dict[str, str]:
+    """What a file says of the weights in it, see `weight_words`; empty where it cannot be read, or says nothing."""
+    path = Path(path)
     try:
-        said = format_of(path).profile_in(Path(path)) if Path(path).exists() else ""
-    except (U2ZooError, OSError):  # whoever opens it is told
-        return None
-    return said if said in PROFILES else None
+        return dict(_words_of(path, path.stat().st_mtime_ns))
+    except (U2ZooError, OSError, ImportError):  # whoever opens it is told
+        return {}
+
+
+@functools.lru_cache(maxsize=8)
+def _words_of(path: Path, changed: int) -> Mapping[str, str]:
+    """Of a file that was changed then: commands ask more than once, and some have to parse the whole file."""
+    fmt = format_of(path)
+    asked = fmt.profile_in(path)
+    return own_words(fmt.words_in(path)) | ({"profile": asked} if asked else {})
 
 
 def read_source(path: str | Path, key: str | None = None, arch: str | None = None) -> Checkpoint:
@@ -117,8 +141,9 @@ def read_source(path: str | Path, key: str | None = None, arch: str | None = Non
         raise CheckpointError(f"{path}: damaged or not {fmt.title} ({one_line(error)})") from error
     checkpoint.warn(path)
     notes = (*OF_ARTIFACTS, *fmt.own_notes)
-    own = {key: value for key, value in checkpoint.meta.items() if not key.startswith(notes)}
-    return replace(checkpoint, meta=own).with_meta(
+    own = {key: value for key, value in checkpoint.meta.items() if not key.startswith(notes) and key not in KEYS}
+    said = own_words({**checkpoint.meta, **fmt.words_in(path)})
+    return replace(checkpoint, meta={**own, **said}).with_meta(
         source=path.name, sha256=sha256_of_all(fmt.files(path)), format=fmt.name
     )
 

@@ -20,7 +20,15 @@ __all__ = [
 W8A8 = "w8a8"  # a precision: weights and feature maps are integers, and so is what is computed
 DYNAMIC = 0  # a batch of any size
 DEFAULT_SIZE = (320, 320)  # the authors' input size
-UNLISTED = ("size", "sizes", "span", "profile", "stretch", "calibration")  # options that have rules instead of choices
+UNLISTED = (
+    "size",
+    "sizes",
+    "span",
+    "profile",
+    "colours",
+    "stretch",
+    "calibration",
+)  # options that have rules instead of choices
 LARGEST_SIDE = 2048  # the float64 reference of u2net takes 11 GB there, in 64 channels at full size
 LARGEST_BATCH = 64
 
@@ -38,6 +46,7 @@ class Options:
         outputs: `mask` (d0 alone) or `all` (`mask, side1, …`).
         io: `tensor`: the normalised tensor goes in, d0 comes out; `image`: pixels 0..255 go in, grey levels come out.
         profile: whose preparation and ending an `image` artifact has in its graph.
+        colours: of the classes that the weights tell apart, in place of the profile's; the weights say it, nobody asks.
         stretch: min-max in an `image` artifact's graph; None: as the profile does.
         target: lowest iOS of a Core ML package, `iOS15` to `iOS18`.
         opset: of ONNX.
@@ -53,6 +62,7 @@ class Options:
     outputs: str | None = None
     io: str | None = None
     profile: str | None = None
+    colours: tuple[tuple[int, int, int], ...] = ()
     stretch: bool | None = None
     target: str | None = None
     opset: int | None = None

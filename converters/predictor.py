@@ -9,10 +9,11 @@ from typing import Any, ClassVar, Self, final
 import numpy as np
 
 from u2net_zoo.arch import Architecture
+from u2net_zoo.errors import ArtifactError
 
 from .embedded import EmbeddedPreprocessing
 
-__all__ = ["TOGETHER", "Outputs", "Predictor", "WrappedPredictor"]
+__all__ = ["TOGETHER", "Outputs", "Predictor", "WrappedPredictor", "check_channels"]
 
 TOGETHER = 4  # photographs in one call on a GPU: each is some hundreds of MB of maps at 1024x1024
 
@@ -33,6 +34,7 @@ class Predictor(ABC):
             `mask`, uint8 (N, 1, H, W): grey levels, or each pixel's class.
         default: (H, W) that it is described with, when it takes several.
         multiple: of which both sides have to be one, where it takes several sizes.
+        channels: of its input; None where that is not known.
         batch: batch size that it takes, None for any.
         together: how many inputs a call best takes at once where several wait; more than 1 only where `batch` is None.
         outputs: names of what it returns, in order.
@@ -52,6 +54,7 @@ class Predictor(ABC):
     multiple: int = 1
     size: tuple[int, int] | None = None
     default: tuple[int, int] | None = None
+    channels: int | None = None
     batch: int | None = None
     together: int = 1
     outputs: tuple[str, ...] = ()
@@ -83,6 +86,15 @@ class Predictor(ABC):
         No other thread may call the model meanwhile.
         """
         return iter(())
+
+
+def check_channels(predictor: Predictor, x: np.ndarray) -> None:
+    """Raises ArtifactError: x, (N, C, H, W), was prepared for a network with another input."""
+    if predictor.channels not in (None, x.shape[1]):
+        raise ArtifactError(
+            f"the model takes {predictor.channels} channel(s), and the profile prepares {x.shape[1]};"
+            " name another with --profile (grey has 1, paper 3, rgba 4)"
+        )
 
 
 class WrappedPredictor(Predictor):

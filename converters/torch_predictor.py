@@ -13,7 +13,7 @@ from u2net_zoo.arch import Architecture
 from u2net_zoo.checkpoint import Checkpoint
 from u2net_zoo.errors import MissingExtraError
 
-from .predictor import Outputs, Predictor
+from .predictor import Outputs, Predictor, check_channels
 
 __all__ = ["ANSWERS", "AnswerCache", "RememberingPredictor", "TorchPredictor"]
 
@@ -40,13 +40,14 @@ class TorchPredictor(Predictor):
         from u2net_zoo import torch_model
 
         self.torch = torch
-        self.outputs = checkpoint.arch.outputs
+        self.outputs, self.channels = checkpoint.arch.outputs, checkpoint.arch.in_ch
         self.dtype = getattr(torch, dtype)
         self.model = torch_model.build(checkpoint.fold() if fold else checkpoint, dtype=self.dtype)
         if fold or channels_last:
             self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def compute(self, x: np.ndarray) -> dict[str, np.ndarray]:
+        check_channels(self, x)
         with self.torch.inference_mode():
             maps = self.model(self.torch.from_numpy(x).to(self.dtype))
         return {name: m.numpy() for name, m in zip(self.outputs, maps, strict=True)}

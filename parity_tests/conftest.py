@@ -11,6 +11,7 @@ from hypothesis import Phase
 from hypothesis import settings as hypothesis_settings
 from support import webserver
 from support.artifacts import Made, Store
+from support.class_maps import street, taught_classes  # noqa: F401 - fixtures
 from support.data import DATA, NANO, needs
 from support.goldens import Golden
 from support.hub_server import Hub

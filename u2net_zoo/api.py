@@ -11,7 +11,7 @@ from .checkpoint import Checkpoint
 from .conventions import NORMALISED, InputConvention
 from .devices import AUTO, BY_PREFERENCE, CPU, get_device
 from .errors import MissingExtraError, OptionError, U2ZooError
-from .preprocessing import Profile, get_profile
+from .preprocessing import Profile, get_profile, profile_for
 from .session import MaskSession
 from .sources import Located, locate
 
@@ -99,20 +99,22 @@ class Session(MaskSession):
         takes: str | None = None,
         device: str = CPU,
     ):
-        chosen = get_profile(profile) if profile else None
+        if profile:
+            get_profile(profile)  # before a download, not after it
         located = source if isinstance(source, Checkpoint) else locate(source)
-        if isinstance(located, Located):
-            chosen = chosen or get_profile(located.profile or _profile_in(located.path) or "paper")
-        chosen = chosen or get_profile("paper")
+        chosen = _profile_of(located, profile)
         opened = _opened(located, runtime or AUTO, chosen, takes, get_device(device))
         self.engine = opened.engine
         super().__init__(opened.predictor, chosen, takes=opened.takes)
 
 
-def _profile_in(path: Path) -> str | None:
-    from converters.loading import profile_in
+def _profile_of(source: Located | Checkpoint, named: str | None) -> Profile:
+    """The profile that belongs to the weights, as far as anybody knows, or the named one; with their classes."""
+    from converters.loading import words_in
 
-    return profile_in(path)
+    if isinstance(source, Checkpoint):
+        return profile_for(source.meta, named)
+    return profile_for(words_in(source.path), named or source.profile)
 
 
 @dataclass(frozen=True)

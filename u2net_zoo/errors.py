@@ -10,7 +10,8 @@
     │   ├── ArtifactError     … as a converted model
     │   ├── ImageError        … as a photograph
     │   │   └── OversizeError … with more pixels than are read
-    │   └── VideoError        … as a video
+    │   ├── VideoError        … as a video
+    │   └── DataError         … to learn from: photographs and masks that were checked
     ├── CatalogError          weights/catalog.toml, or the one that was named, is not valid
     ├── DownloadError         weights or a tool's packages could not be fetched, or are not what they should be
     ├── OutputError           a result cannot be written
@@ -18,7 +19,7 @@
     ├── ExportError           a framework's exporter broke
     └── ParityError           a converted model does not compute what the checkpoint computes
 
-`exit_code` is what `u2zoo` ends with: 2, but 1 for ExportError and ParityError.
+`exit_code` is what `u2zoo` ends with: 2, but 1 for ExportError, ParityError and DataError.
 
 AssumptionWarning is no error: weights do not say something, and what is usual was taken.
 """
@@ -33,6 +34,7 @@ __all__ = [
     "AssumptionWarning",
     "CatalogError",
     "CheckpointError",
+    "DataError",
     "DownloadError",
     "ExportError",
     "ImageError",
@@ -136,6 +138,12 @@ class VideoError(InputError):
 
 class OversizeError(ImageError):
     """A photograph has more pixels than are read; known before it is decoded."""
+
+
+class DataError(InputError):
+    """Photographs and masks that were checked are not what a run should learn from."""
+
+    exit_code = 1
 
 
 class CatalogError(U2ZooError):

@@ -13,12 +13,14 @@ from . import depth
 from .errors import ImageError, OversizeError, U2ZooError, install_hint, one_line
 from .limits import check_pixels
 
-__all__ = ["is_resource_fork", "photographs_in", "picture_suffixes", "read_image", "to_rgb"]
+__all__ = ["is_resource_fork", "photographs_in", "picture_suffixes", "planes", "read_image", "to_rgb"]
 
 BAND = 256  # rows that are converted at once
 APPLE_DOUBLE = bytes.fromhex("00051607")  # RFC 1740
 HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
 ORIENTATION = 0x0112  # of EXIF
+LUMINANCE = (0.299, 0.587, 0.114)
+ALPHA = 4  # channels: RGB and alpha
 HEIC_SUFFIXES = {".heic", ".heif", ".hif"}
 
 
@@ -163,3 +165,20 @@ def _eight_bits(image: Image.Image) -> Image.Image:
         wide = np.asarray(image.crop((0, start, image.width, end)), np.float64)
         levels[start:end] = np.clip(wide / top * 255, 0, 255).round()
     return Image.fromarray(levels)
+
+
+def planes(image: Image.Image, channels: int) -> tuple[np.ndarray, float]:
+    """A photograph in any mode as a network with so many input channels sees it, and what full brightness is in it.
+
+    (H, W, channels) uint8; of more than 8 bits what the file holds, where grey for 3 channels is (H, W, 1). Colours for
+    one channel: their luminance, as Pillow's "L" has it (ITU-R 601-2). 4 channels: RGB and alpha, 8 bits.
+    """
+    if channels == ALPHA:
+        return np.asarray(image.convert("RGBA")), 255.0
+    deep = depth.values_of(image)
+    if deep is not None and channels == 1 and deep[0].shape[2] > 1:
+        return deep[0] @ np.asarray(LUMINANCE)[:, None], deep[1]
+    if deep is not None:
+        return deep
+    rgb = to_rgb(image)
+    return (np.asarray(rgb.convert("L"))[..., None] if channels == 1 else np.asarray(rgb)), 255.0

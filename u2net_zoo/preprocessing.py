@@ -4,8 +4,8 @@ A profile belongs to weights: the same network answers differently behind anothe
 masks that look almost right.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -13,10 +13,13 @@ from PIL import Image
 
 from . import depth
 from .errors import UnknownNameError
-from .photographs import picture_suffixes, read_image, to_rgb
+from .photographs import picture_suffixes, planes, read_image, to_rgb
 from .resizing import half_linear, linear, opencv_linear, pillow, skimage_linear, torch_linear
+from .weight_words import Classes, classes_of
 
 __all__ = [
+    "CLASS_NAMES",
+    "KNOWN_PROFILES",
     "PROFILES",
     "Profile",
     "get_profile",
@@ -24,6 +27,7 @@ __all__ = [
     "linear",
     "minmax",
     "picture_suffixes",
+    "profile_for",
     "read_image",
     "to_rgb",
 ]
@@ -32,6 +36,7 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 DARKEST = 1e-6  # a photograph that is darker than this is black: it is not divided by its maximum
 EMPTY = 1 / 255  # a map that varies less than this is empty: min-max does not stretch it further
+CLASS_NAMES = "classes"  # in the `info` of a class map
 BAND = 64  # rows that are finished at once
 
 
@@ -93,14 +98,15 @@ class Profile:
             at the network's size, and these are resized.
         mask_filter: how the 8 bits are resized.
         palette: colour of each class; the answer of weights with classes is a class map then.
+        classes: their names, where they are known.
         source: where it is from.
     """
 
     name: str
     size: int
     resize: Resize
-    mean: tuple[float, float, float] = IMAGENET_MEAN
-    std: tuple[float, float, float] = IMAGENET_STD
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    std: tuple[float, ...] = IMAGENET_STD
     by_maximum: bool = True
     grey_as_first: bool = False
     letterbox: bool = False
@@ -110,10 +116,20 @@ class Profile:
     resize_first: bool = False
     mask_filter: Image.Resampling = Image.Resampling.BILINEAR
     palette: tuple[tuple[int, int, int], ...] = ()
+    classes: tuple[str, ...] = ()
     source: str = ""
 
+    @property
+    def channels(self) -> int:
+        """Of the network's input: 3 for RGB, 1 for grey, 4 for RGB and alpha."""
+        return len(self.mean)
+
+    def telling(self, classes: Classes | None) -> "Profile":
+        """The profile for weights that tell these classes apart; None: as it is."""
+        return self if classes is None else replace(self, palette=classes.colours, classes=classes.names)
+
     def tensor(self, image: Image.Image, size: tuple[int, int]) -> np.ndarray:
-        """The network's input for a photograph in any mode: (1, 3, H, W) float32."""
+        """The network's input for a photograph in any mode: (1, channels, H, W) float32."""
         grey = image.mode in ("1", "L", "LA", "F") or image.mode.startswith("I")
         return self._normalise(self._resize(image, size), grey and self.grey_as_first)
 
@@ -133,13 +149,13 @@ class Profile:
         return self._normalise(pixels / 255)
 
     def _resize(self, image: Image.Image, size: tuple[int, int]) -> np.ndarray:
-        pixels, full = depth.values_of(image) or (np.asarray(to_rgb(image)), 255.0)
+        pixels, full = planes(image, self.channels)
         resized = self._box(pixels, size, full) if self.letterbox else self.resize(pixels, size, full)
-        return np.repeat(resized, 3, axis=2) if resized.shape[2] == 1 else resized
+        return np.repeat(resized, 3, axis=2) if resized.shape[2] < self.channels else resized
 
     def _normalise(self, resized: np.ndarray, grey: bool = False) -> np.ndarray:
         scaled = _divided(resized) if self.by_maximum else resized
-        mean, std = ((values[0],) * 3 if grey else values for values in (self.mean, self.std))
+        mean, std = (values[:1] if grey else values for values in (self.mean, self.std))
         normal = (scaled - np.asarray(mean)) / np.asarray(std)
         return np.ascontiguousarray(normal.transpose(2, 0, 1)[None], np.float32)
 
@@ -177,15 +193,16 @@ class Profile:
         return self.labels(output.argmax(axis=-3).astype(np.uint8), size)
 
     def labels(self, indices: np.ndarray, size: tuple[int, int]) -> Image.Image:
-        """As `class_map`, from the index of each pixel's class, (h, w) uint8."""
+        """As `class_map`, from the index of each pixel's class, (h, w) uint8; the picture's `info` has their names."""
         labels = Image.fromarray(np.ascontiguousarray(self._unbox(indices, size)))
         labels = labels.resize(size, Image.Resampling.NEAREST)
         labels.putpalette([value for colour in self.palette for value in colour])
+        labels.info |= {CLASS_NAMES: self.classes} if self.classes else {}
         return labels
 
     def _box(self, pixels: np.ndarray, size: tuple[int, int], full: float) -> np.ndarray:
         rows, columns = letterbox((pixels.shape[0], pixels.shape[1]), size)
-        canvas = np.zeros((*size, 3))
+        canvas = np.zeros((*size, self.channels))
         canvas[rows, columns] = self.resize(pixels, (rows.stop - rows.start, columns.stop - columns.start), full)
         return canvas
 
@@ -249,8 +266,31 @@ PROFILES = {
 }  # fmt: skip
 
 
+# Not of anybody's published weights: those that `u2zoo train` is asked to prepare for, and that name it then.
+OTHER_INPUTS = {
+    profile.name: profile
+    for profile in (
+        Profile("grey", 320, skimage_linear, IMAGENET_MEAN[:1], IMAGENET_STD[:1],
+                source="`paper` for a greyscale photograph, in one channel instead of three equal ones"),
+        Profile("rgba", 320, skimage_linear, (*IMAGENET_MEAN, 0.5), (*IMAGENET_STD, 0.25), by_maximum=False,
+                source="ImageNet's statistics for RGB; alpha, or whatever it carries, about zero"),
+    )
+}  # fmt: skip
+KNOWN_PROFILES = PROFILES | OTHER_INPUTS
+
+
 def get_profile(name: str) -> Profile:
     """The profile of that name. Raises UnknownNameError."""
-    if name not in PROFILES:
-        raise UnknownNameError("profile", name, PROFILES)
-    return PROFILES[name]
+    if name not in KNOWN_PROFILES:
+        raise UnknownNameError("profile", name, KNOWN_PROFILES)
+    return KNOWN_PROFILES[name]
+
+
+def profile_for(words: Mapping[str, str], named: str | None = None) -> Profile:
+    """The profile of weights that say these words of themselves (see `weight_words`), with their classes.
+
+    Args:
+        named: a name in `KNOWN_PROFILES` that counts more than theirs; without any `paper`.
+    """
+    profile = get_profile(named) if named else KNOWN_PROFILES.get(words.get("profile", ""), PROFILES["paper"])
+    return profile.telling(classes_of(words))

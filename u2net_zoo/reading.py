@@ -16,15 +16,18 @@ from .dilation import BLOCKS, kinds_of
 from .errors import CheckpointError, InputError, MissingExtraError, OptionError, one_line
 from .identify import ANCHOR, identify, strip_prefix
 from .limits import check_size, open_zip
+from .weight_words import own_words
 
-__all__ = ["read_checkpoint", "sha256_of"]
+__all__ = ["metadata_of_safetensors", "read_checkpoint", "sha256_of"]
 
-Read = tuple[dict[str, np.ndarray], str | None]  # the state, and what the file says of its blocks
+Read = tuple[dict[str, np.ndarray], Mapping[str, str]]  # the state, and what the file says beside it
 DEPTH = 4  # how deep a state dict may be nested: {"state": {"model": {...}}}
 
 
 def read_checkpoint(path: str | Path, key: str | None = None, blocks: str | None = None) -> Checkpoint:
-    """The checkpoint in a file of Torch or of safetensors, whatever it is called; `meta` tells its name and sha256.
+    """The checkpoint in a file of Torch or of safetensors, whatever it is called.
+
+    `meta` tells its name and sha256, and what the file says of the weights; see `weight_words`.
 
     Args:
         key: which network is meant where the file holds several: `"ema"`, `"state_dict.generator"`.
@@ -45,10 +48,11 @@ def read_checkpoint(path: str | Path, key: str | None = None, blocks: str | None
         raise InputError(f"{path}: cannot read weights from {what}; allowed: {', '.join(sorted(SUFFIXES))}")
     try:
         state, words = read(path, key)
-        if words is not None:
-            _check_blocks(state, words, blocks)
-        meta = {"source": path.name, "sha256": sha256_of(path)}
-        return Checkpoint.from_state(state, meta=meta, blocks=words if blocks is None else blocks)
+        kinds = words.get(BLOCKS)
+        if kinds is not None:
+            _check_blocks(state, kinds, blocks)
+        meta = {**own_words(words), "source": path.name, "sha256": sha256_of(path)}
+        return Checkpoint.from_state(state, meta=meta, blocks=kinds if blocks is None else blocks)
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from None
 
@@ -65,6 +69,17 @@ def _check_blocks(state: Mapping[str, np.ndarray], words: str, blocks: str | Non
         ) from None
     if blocks and kinds_of(identify(shapes, blocks=blocks)) != kinds:
         raise OptionError(f"--arch {blocks}: the file says {kinds}; leave --arch out")
+
+
+def metadata_of_safetensors(path: Path) -> Mapping[str, str]:
+    """What its header says beside the tensors. Raises CheckpointError."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return file.metadata() or {}
+    except (SafetensorError, OSError, ValueError, TypeError) as error:
+        raise CheckpointError(f"{path}: damaged or not a safetensors file ({one_line(error)})") from None
 
 
 def sha256_of(path: Path) -> str:
@@ -89,7 +104,7 @@ def _read_torch(path: Path, key: str | None) -> Read:
     except Exception as error:  # a damaged file fails in many ways inside torch
         raise CheckpointError(f"damaged or not a Torch file ({one_line(error)})") from None
     tensors = _network(content, lambda value: isinstance(value, torch.Tensor), key)
-    return {name: _to_numpy(value) for name, value in tensors.items()}, None
+    return {name: _to_numpy(value) for name, value in tensors.items()}, {}
 
 
 def _to_numpy(tensor: Any) -> np.ndarray:
@@ -147,7 +162,7 @@ def _read_safetensors(path: Path, key: str | None) -> Read:
     try:
         with safe_open(path, framework="numpy") as file:
             names = _network({name: name for name in file.keys()}, lambda value: True, key)  # noqa: SIM118
-            words = (file.metadata() or {}).get(BLOCKS)
+            words = file.metadata() or {}
             if all(file.get_slice(name).get_dtype() != "BF16" for name in names.values()):
                 return {short: file.get_tensor(name) for short, name in names.items()}, words
         with safe_open(path, framework="pt") as file:  # NumPy has no bfloat16

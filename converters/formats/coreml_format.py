@@ -19,7 +19,6 @@ from u2net_zoo.system import has_core_ml
 
 from .. import mil
 from ..embedded import embedded_of, metadata_of, read_embedded, read_multiple, read_precision, read_takes
-from ..format import Format
 from ..mask_errors import EIGHT_BITS, MaskBound
 from ..mil.features import Feature, ImageFeature
 from ..options import Options, output_names
@@ -29,7 +28,7 @@ from ..quantise.coreml_weights import compressed
 from ..quantise.mixed_precision import Plan, plan_weights
 from ..quantise.rounding import BITS
 from . import coreml_reader
-from .coreml_metadata import describe_package
+from .coreml_metadata import CoreMLWords, describe_package
 from .layout import NCHW, Layout, check_input
 from .swift import swift_file, swift_name
 from .traced_torch import exportable
@@ -48,7 +47,7 @@ EXACT = "CPU_ONLY"
 TARGETS = ("iOS16", "iOS15", "iOS17", "iOS18")
 
 
-class CoreML(Format):
+class CoreML(CoreMLWords):
     name = "coreml"
     title = "Core ML package"
     suffix = ".mlpackage"
@@ -204,6 +203,7 @@ class PictureOrTensor(Predictor):
         shape = (1, 3, *feature.sizes.default) if self.picture else feature.sizes.default
         self.layout = NCHW if self.picture else Layout.of(shape, NCHW)
         self.batch, self.default = self.layout.sizes(shape, path)
+        self.channels = self.layout.channels(shape)
         self.size = None if feature.sizes.flexible else self.default
         self.multiple = read_multiple(metadata) if feature.sizes.ranges else 1
 

@@ -1,6 +1,7 @@
 """What an app developer expects a Core ML package to say of itself; written after the proof, with its figures."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,16 +9,25 @@ from u2net_zoo import __version__
 from u2net_zoo.catalog import classes_with
 from u2net_zoo.checkpoint import Checkpoint
 from u2net_zoo.preprocessing import PROFILES
+from u2net_zoo.weight_words import classes_of
 
+from ..format import Format
 from ..mil.package import root_model
 from ..options import Options, describe
 from ..parity_report import PixelReport, Report, TensorReport
 from .coreml_reader import specification
 
-__all__ = ["describe_package"]
+__all__ = ["CoreMLWords", "describe_package"]
 
 AUTHORS = "U²-Net: X. Qin, Z. Zhang, C. Huang, M. Dehghan, O. Zaiane, M. Jagersand (2020)"
 PREVIEW = "com.apple.coreml.model.preview"
+
+
+class CoreMLWords(Format):
+    """A format whose files have Core ML's description."""
+
+    def words_in(self, path: Path) -> Mapping[str, str]:
+        return dict(specification(path).description.metadata.userDefined)
 
 
 def describe_package(path: Path, checkpoint: Checkpoint, options: Options, report: Report) -> None:
@@ -56,18 +66,19 @@ def _figures(report: Report) -> dict[str, str]:
 
 def _preview(checkpoint: Checkpoint, options: Options) -> dict[str, str]:
     """What Xcode's preview of image segmenters reads."""
-    palette = PROFILES[options.profile or "paper"].palette or ((0, 0, 0), (255, 255, 255))
+    palette = options.colours or PROFILES[options.profile or "paper"].palette or ((0, 0, 0), (255, 255, 255))
     colours = ["#{:02X}{:02X}{:02X}".format(*colour) for colour in palette]
     params = {"labels": _labels(checkpoint, options), "colors": colours}
     return {f"{PREVIEW}.type": "imageSegmenter", f"{PREVIEW}.params": json.dumps(params)}
 
 
 def _labels(checkpoint: Checkpoint, options: Options) -> list[str]:
-    """Names of the classes, where the catalog tells: of these weights, or of those that have this profile."""
+    """Names of the classes, where the weights or the catalog tell: of these, or of those that have this profile."""
     count = checkpoint.arch.out_ch
     if count == 1:
         return ["background", "object"]
-    named = json.loads(checkpoint.meta.get("classes", "[]")) or classes_with(options.profile or "paper")
+    own = classes_of(checkpoint.meta)
+    named = own.names if own else classes_with(options.profile or "paper")
     return list(named) if len(named) == count else [f"class {n}" for n in range(count)]
 
 

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -89,6 +89,9 @@ class ExecuTorch(Format):
 
     def read(self, path: Path) -> Checkpoint:
         return executorch_reader.read(path)
+
+    def words_in(self, path: Path) -> Mapping[str, str]:
+        return parsed_program(path).words
 
     def profile_in(self, path: Path) -> str:
         return parsed_program(path).words.get(PROFILE, "")

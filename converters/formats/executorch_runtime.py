@@ -54,6 +54,7 @@ class ExecuTorchRuntime(Predictor):
         shape = method.shape(method.inputs[0])
         self.layout = Layout.of(shape, NCHW)
         self.batch, self.size = self.layout.sizes(shape, path)
+        self.channels = self.layout.channels(shape)
         said = tuple(words.get(OUTPUTS, "").split())
         count = len(method.outputs)
         self.outputs = said if len(said) == count else tuple(f"output{n}" for n in range(count))

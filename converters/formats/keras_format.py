@@ -138,6 +138,7 @@ class KerasPredictor(Predictor):
         self.run, self.runs = keras_runtime.eager(model), 0
         self.layout = Layout.of(model.input_shape, NHWC)
         self.batch, self.size = self.layout.sizes(model.input_shape, path)
+        self.channels = self.layout.channels(model.input_shape)
         self.outputs = tuple(model.output_names)
 
     def compute(self, x: np.ndarray) -> dict[str, np.ndarray]:

@@ -10,7 +10,7 @@ import numpy as np
 from u2net_zoo.errors import ArtifactError
 
 from ..options import LARGEST_SIDE, describe
-from ..predictor import Predictor
+from ..predictor import Predictor, check_channels
 
 __all__ = ["NCHW", "NHWC", "Layout", "check_input"]
 
@@ -22,6 +22,7 @@ def check_input(predictor: Predictor, x: np.ndarray) -> None:
     if any(side % predictor.multiple for side in x.shape[2:]):
         given = describe(tuple(x.shape[2:]))
         raise ArtifactError(f"the model takes sides that are multiples of {predictor.multiple}, got {given}")
+    check_channels(predictor, x)
     if predictor.batch and x.shape[0] != predictor.batch:
         raise ArtifactError(f"the model takes batches of {predictor.batch}, got {x.shape[0]}")
 
@@ -56,6 +57,11 @@ class Layout:
     def nchw(self, value: np.ndarray) -> np.ndarray:
         """A 4-D value inside of the model as (N, C, H, W)."""
         return np.ascontiguousarray(value.transpose(0, 3, 1, 2)) if self.channels_last else value
+
+    def channels(self, shape: Sequence[Any]) -> int | None:
+        """Of an input of this shape; None where it does not say."""
+        count = shape[3 if self.channels_last else 1] if len(shape) == 4 else None
+        return count if isinstance(count, int) and count > 0 else None
 
     def sizes(self, shape: Sequence[Any], path: Path | str) -> tuple[int | None, tuple[int, int] | None]:
         """(batch, (H, W)) of the model's only input; None where any will do.

@@ -9,19 +9,18 @@ from u2net_zoo.arch import Architecture
 from u2net_zoo.checkpoint import Checkpoint
 
 from ..embedded import metadata_of
-from ..format import Format
 from ..options import Options
 from ..parity_report import Report
 from ..predictor import Predictor
 from . import coreml_reader
 from .coreml_format import PictureOrTensor, converted, coremltools
-from .coreml_metadata import describe_package
+from .coreml_metadata import CoreMLWords, describe_package
 from .mlmodel_evaluator import Network
 
 __all__ = ["MLModel"]
 
 
-class MLModel(Format):
+class MLModel(CoreMLWords):
     """iOS 14 is the first system whose neural networks upsample with half-pixel centres, as U²-Net does."""
 
     name = "mlmodel"

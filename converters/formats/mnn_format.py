@@ -1,6 +1,6 @@
 """`mnn`: written directly from the architecture's own walk; run by the `MNN` package."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from u2net_zoo.checkpoint import Checkpoint
@@ -78,6 +78,9 @@ class Mnn(Format):
     def forgo_fast(self, path: Path) -> bool:
         path.write_bytes(with_plain_kernels(path.read_bytes()))
         return True
+
+    def words_in(self, path: Path) -> Mapping[str, str]:
+        return mnn_reader.model(path).words
 
     def read(self, path: Path) -> Checkpoint:
         return mnn_reader.read(path)

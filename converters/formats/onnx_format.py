@@ -1,6 +1,7 @@
 """`onnx`: written from the walk in `arch`, run by onnxruntime."""
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,7 +17,7 @@ from ..options import DYNAMIC, Options
 from ..predictor import Predictor
 from ..quantise.mixed_precision import Plan
 from ..quantise.onnx_int8 import int8
-from . import onnx_reader
+from . import onnx_metadata, onnx_reader
 from .onnx_graph import onnx_bytes
 from .onnx_providers import PROVIDERS, lacking
 from .onnx_reports import unreported_onnxruntime
@@ -97,6 +98,9 @@ class Onnx(Format):
 
     def write_to_run(self, checkpoint: Checkpoint, path: Path, options: Options) -> None:
         path.write_bytes(onnx_bytes(checkpoint, options))
+
+    def words_in(self, path: Path) -> Mapping[str, str]:
+        return onnx_metadata.words_of(path)
 
     def read(self, path: Path) -> Checkpoint:
         return onnx_reader.read(path)

@@ -54,6 +54,7 @@ class Runtime(Predictor):
         self.dtype = FLOATS.get(given[0].type, np.float32)  # answers of the same type are float32 outside
         self.layout = Layout.of(given[0].shape, NCHW)
         self.batch, self.size = self.layout.sizes(given[0].shape, path)
+        self.channels = self.layout.channels(given[0].shape)
         answers = self.session.get_outputs()
         if self.embedded is None and any(answer.type == "tensor(uint8)" for answer in answers):
             raise ArtifactError(f"{path}: answers pictures, and does not say which profile is in its graph")

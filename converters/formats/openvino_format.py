@@ -145,6 +145,7 @@ class _Runtime(Predictor):
         shape = [d.get_length() if d.is_static else None for d in self.model.inputs[0].partial_shape]
         self.layout = Layout.of(shape, NCHW)
         self.batch, self.size = self.layout.sizes(shape, path)
+        self.channels = self.layout.channels(shape)
         self.outputs = tuple(_name(output, n) for n, output in enumerate(self.model.outputs))
         self.together = TOGETHER if device != "CPU" and self.batch is None else 1
 

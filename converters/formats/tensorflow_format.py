@@ -146,6 +146,7 @@ class _SavedModelRuntime(Predictor):
         shape = tuple(spec.shape or ())
         self.layout = Layout.of(shape, NHWC)
         self.batch, self.size = self.layout.sizes(shape, path)
+        self.channels = self.layout.channels(shape)
         self.outputs = order_outputs(self.signature.structured_outputs)
 
     def compute(self, x: np.ndarray) -> dict[str, np.ndarray]:

@@ -1,12 +1,16 @@
 """`tflite`: from the folded Keras model; in integers, written from the walk in `arch`; or by another's converter."""
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
+
+import numpy as np
 
 from u2net_zoo.arch import Architecture
 from u2net_zoo.checkpoint import Checkpoint
 from u2net_zoo.containers import Signature
 from u2net_zoo.errors import OptionError
+from u2net_zoo.weight_words import own_words
 
 from ..embedded import embedded_of, notes_of
 from ..format import Lane
@@ -23,7 +27,7 @@ from .litert_torch_route import convert_with_litert_torch
 from .onnx2tf_route import convert_with_onnx2tf
 from .tensorflow_format import TensorFlowFormat, save_model
 from .tflite_graph import integer_bytes
-from .tflite_metadata import with_notes
+from .tflite_metadata import notes, with_notes
 from .tflite_runtime import TFLiteRuntime
 
 __all__ = ["TFLite"]
@@ -73,7 +77,7 @@ class TFLite(TensorFlowFormat):
 
     def write(self, checkpoint: Checkpoint, path: Path, options: Options) -> Plan | None:
         embedded = embedded_of(checkpoint.arch, options)
-        words = notes_of(options, embedded)
+        words = {**own_words(checkpoint.meta), **notes_of(options, embedded)}
         if options.precision == W8A8:
             network, plan = plan_integer_network(checkpoint, options, self.bounds[W8A8], embedded)
             path.write_bytes(integer_bytes(network, options, words))
@@ -103,6 +107,9 @@ class TFLite(TensorFlowFormat):
 
     def open(self, path: Path) -> Predictor:
         return TFLiteRuntime(path)
+
+    def words_in(self, path: Path) -> Mapping[str, str]:
+        return notes(np.memmap(path, mode="r"))
 
     def read(self, path: Path) -> Checkpoint:
         return tflite_reader.read(path)

@@ -43,6 +43,7 @@ class TFLiteRuntime(Predictor):
         self.takes = str(self.steps or "")
         self.layout = Layout.of(shape, NHWC)
         self.batch, self.size = self.layout.sizes(shape, path)
+        self.channels = self.layout.channels(shape)
         answers = self.runner.get_output_details()
         self.outputs = order_outputs(answers)
         self.answered = {name: Steps.of(answers[name]) for name in self.outputs if not self.embedded}

@@ -1,5 +1,6 @@
 """`pth` and `safetensors`: the state dict under the authors' names."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from u2net_zoo.dilation import BLOCKS, kinds_of
 from u2net_zoo.errors import CheckpointError, OptionError
 from u2net_zoo.identify import identify
 from u2net_zoo.limits import has_member
-from u2net_zoo.reading import read_checkpoint
+from u2net_zoo.reading import metadata_of_safetensors, read_checkpoint
 
 from ..format import Format
 from ..mask_errors import MaskBound
@@ -89,6 +90,9 @@ class Safetensors(_WeightFile):
     extra = "torch"
     packages = ("safetensors", "torch")
     reading = ("safetensors",)
+
+    def words_in(self, path: Path) -> Mapping[str, str]:
+        return metadata_of_safetensors(path)
 
     def write(self, checkpoint: Checkpoint, path: Path, options: Options) -> None:
         from safetensors.numpy import save

@@ -9,12 +9,14 @@ from pathlib import Path
 
 from u2net_zoo.checkpoint import Checkpoint
 from u2net_zoo.errors import OptionError, OutputError, UnknownNameError
-from u2net_zoo.preprocessing import get_profile
+from u2net_zoo.preprocessing import KNOWN_PROFILES, get_profile
 from u2net_zoo.sources import Located, known_profile
+from u2net_zoo.weight_words import COLOURS, classes_of, own_words
 
 from .. import sample_images
 from ..embedded import embedded_of
 from ..format import Format
+from ..loading import profile_in
 from ..options import Options
 from ..registry import FORMATS
 
@@ -69,7 +71,7 @@ def at_the_size_of(source: str | Path | Checkpoint, options: Options) -> Options
     """`options`, at the size that weights of a known profile were trained for when no other was asked for."""
     if isinstance(source, Checkpoint) or options.size is not None:
         return options
-    profile = known_profile(source)
+    profile = known_profile(source) or profile_in(source)
     if profile is None:
         return options
     side = get_profile(profile).size
@@ -85,7 +87,8 @@ def target_of(fmt: Format, asked: Options, checkpoint: Checkpoint, located: Loca
     Raises:
         UsageError: the format cannot honour an option. OutputError: something is in the way.
     """
-    options = _fall_back_to_tensor(fmt, asked, _with_profile(fmt, fmt.settle(asked), located), checkpoint)
+    settled = _with_profile(fmt, fmt.settle(asked), located, checkpoint)
+    options = _fall_back_to_tensor(fmt, asked, settled, checkpoint)
     fmt.check(checkpoint, options)
     fmt.check_target(path)
     if located and path.exists() and located.path.exists() and path.samefile(located.path):
@@ -102,11 +105,18 @@ def _check_beside(file: Path, text: str, target: Path) -> None:
         raise OutputError(f"{file}: was not written for {target.name}; move it or name another folder with -o")
 
 
-def _with_profile(fmt: Format, options: Options, located: Located | None) -> Options:
-    """The profile that an artifact gets which prepares pictures: what was asked for, or what belongs to the weights."""
-    if (options.io != "image" and not fmt.prepares) or options.profile:
+def _with_profile(fmt: Format, options: Options, located: Located | None, checkpoint: Checkpoint) -> Options:
+    """The profile that an artifact gets which prepares pictures: what was asked for, or what belongs to the weights.
+
+    The colours of their classes are theirs under any profile.
+    """
+    if options.io != "image" and not fmt.prepares:
         return options
-    return replace(options, profile=(located.profile if located else None) or "paper")
+    said = own_words(checkpoint.meta)
+    classes = classes_of(said) if COLOURS in said else None
+    options = replace(options, colours=classes.colours) if classes else options
+    own = (located.profile if located else None) or said.get("profile")
+    return options if options.profile else replace(options, profile=own if own in KNOWN_PROFILES else "paper")
 
 
 def _fall_back_to_tensor(fmt: Format, asked: Options, chosen: Options, checkpoint: Checkpoint) -> Options:

@@ -202,7 +202,7 @@ class Verifier:
         self, predictor: Predictor, reference: Reference, profile: Profile, shown: Shown | None
     ) -> tuple[PictureError, ...]:
         arch = self.checkpoint.arch
-        if arch.in_ch != 3 or arch.out_ch != (len(profile.palette) or 1):
+        if arch.in_ch != profile.channels or arch.out_ch != (len(profile.palette) or 1):
             return ()
         session = MaskSession(predictor, profile, size=reference.size)
         first = predictor.outputs[0]  # of a file without d0 a side, which is compared with that side

@@ -18,7 +18,7 @@ from u2net_zoo.catalog import load_catalog
 from u2net_zoo.cli import completion
 from u2net_zoo.conventions import INPUTS
 from u2net_zoo.devices import DEVICES
-from u2net_zoo.preprocessing import PROFILES
+from u2net_zoo.preprocessing import KNOWN_PROFILES
 
 # What a shell runs: the script that the program shows, and its function for a line of words. It prints what is offered.
 BASH = """
@@ -114,7 +114,7 @@ def test_completing_loads_no_framework(line, tmp_path):
 def test_every_name_is_offered():
     assert completion.formats("") == [*FORMATS, "all"]
     assert [name for name, _ in completion.catalog_names("")] == list(load_catalog())
-    assert completion.profiles("") == list(PROFILES)
+    assert completion.profiles("") == list(KNOWN_PROFILES)
     assert completion.runtimes("") == ["auto", "torch", *FORMATS]
     assert completion.devices("") == ["auto", *DEVICES]
     assert completion.inputs("") == list(INPUTS)

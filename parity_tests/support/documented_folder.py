@@ -9,6 +9,7 @@ import shutil
 import tomllib
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 from support import webserver
 from support.artifacts import Store, nano
@@ -29,7 +30,7 @@ def build(folder: Path) -> Path:
     from u2net_zoo import Session
 
     session, pictures = Session("u2net_nano"), {name.split(".")[0]: photograph(name, WIDTH) for name in PHOTOGRAPHS}
-    for part in ("photos", "masks", "predictions", "photographs"):
+    for part in ("photos", "masks", "maps", "portraits", "predictions", "photographs"):
         (folder / part).mkdir()
     for name, picture in pictures.items():
         mask = session.mask(picture)
@@ -37,6 +38,8 @@ def build(folder: Path) -> Path:
         picture.save(folder / "photographs" / f"{name}.jpg", quality=92)
         mask.save(folder / "predictions" / f"{name}.png")
         mask.point(lambda v: 255 * (v > 127)).save(folder / "masks" / f"{name}.png")
+        _thirds(mask).save(folder / "maps" / f"{name}.png")
+        _beside(picture, picture.convert("L")).save(folder / "portraits" / f"{name}.png")
     for name in ("photo.jpg", "input.jpg", "in.jpg", "input.png"):
         photograph("chelsea.png", 225).save(folder / name, quality=92)
     shutil.copytree(folder / "photos", folder / "in")
@@ -45,6 +48,19 @@ def build(folder: Path) -> Path:
     _clip(folder / "clip.mp4")
     _weights(folder)
     return folder
+
+
+def _thirds(mask: Image.Image) -> Image.Image:
+    """A map of four classes: background, and the left, middle and right third of the object."""
+    part = 1 + np.arange(mask.width) * 3 // mask.width
+    return Image.fromarray(np.where(np.asarray(mask) > 127, part, 0).astype(np.uint8))
+
+
+def _beside(photograph: Image.Image, drawing: Image.Image) -> Image.Image:
+    both = Image.new("RGB", (2 * photograph.width, photograph.height))
+    both.paste(photograph, (0, 0))
+    both.paste(drawing, (photograph.width, 0))
+    return both
 
 
 def _heic(picture: Image.Image, path: Path) -> None:

@@ -22,12 +22,14 @@ PARSED = {
     "u2zoo sky photos -o skies --recursive": "fetches weights",
     "u2zoo clothes person.jpg -o clothes.png": "fetches weights",
     "u2zoo clothes photos -o clothes": "fetches weights",
+    "u2zoo clothes street.jpg -o map.png --model my.safetensors": "takes weights of one's own",
     "u2zoo portrait person.jpg -o drawing.png": "fetches weights",
     "u2zoo portrait faces -o drawings --ready": "fetches weights",
     "u2zoo composite person.jpg -o composite.png": "fetches weights",
     "u2zoo composite person.jpg -o composite.png --alpha 0.7 --sigma 4": "fetches weights",
     "u2zoo train --images photos --masks masks -o run --finetune u2netp": "fetches weights, and trains for hours",
-    "u2zoo train --images photos -o nano --arch u2net_nano --teacher u2net": "fetches weights, and trains for hours",
+    "u2zoo train --images photos --masks maps --classes ground,road,sky -o run": "trains for hours",
+    "u2zoo eval predicted --masks masks --classes background,object": "the folders hold masks, not maps of classes",
     "u2zoo train --images photos --masks masks -o run --resume run": "goes on with a run of hours",
     "u2zoo serve": "runs until it is ended",
     "u2zoo serve --model u2netp --host 0.0.0.0 --port 8080": "fetches weights, and runs until it is ended",
@@ -47,7 +49,7 @@ LONG = {
     "u2zoo bench u2net_nano --only ncnn,mnn --runs 3",
     "u2zoo cutout photos -o cutouts --matting closed-form",
     "u2zoo convert u2net_nano --to onnx,tflite,coreml -o models",
-    "u2zoo train --images photos --masks masks -o try --steps 4 --size 64 --crop 56",
+    "u2zoo train --images photos --masks masks --arch u2net_nano --check",
 }
 
 

@@ -43,7 +43,7 @@ class Losses:
     """A watcher that keeps every loss."""
 
     def __init__(self):
-        self.values, self.skips = [], []
+        self.values, self.skips, self.notes = [], [], []
 
     def run(self, total, done):
         return contextlib.nullcontext()
@@ -56,6 +56,9 @@ class Losses:
 
     def skipped(self, name, reason, times):
         self.skips.append((name, times))
+
+    def noted(self, text):
+        self.notes.append(text)
 
 
 @pytest.fixture(scope="session")

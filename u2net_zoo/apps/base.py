@@ -66,6 +66,10 @@ class Application(ABC):
         """
         return session
 
+    def knowing(self, classes: tuple[str, ...]) -> "Application":
+        """The application for weights that tell these classes apart; empty: none that they name."""
+        return self
+
     def before(self, image: Image.Image) -> Image.Image:
         """What the network and `after` see of the upright photograph."""
         return image

@@ -38,9 +38,9 @@ def catalog_names(incomplete: str) -> list[tuple[str, str]]:
 
 
 def profiles(incomplete: str) -> list[str]:
-    from ..preprocessing import PROFILES
+    from ..preprocessing import KNOWN_PROFILES
 
-    return _beginning(incomplete, *PROFILES)
+    return _beginning(incomplete, *KNOWN_PROFILES)
 
 
 def runtimes(incomplete: str) -> list[str]:

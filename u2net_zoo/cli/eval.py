@@ -11,16 +11,18 @@ from ..system import processors, scratch_folder
 from . import completion
 from .console import state
 from .fetch import fetch_source
-from .runtime_options import InputOption
+from .runtime_options import InputOption, class_names
 
 if TYPE_CHECKING:
     from ..session import MaskSession
+    from ..train.class_scores import ClassReport
     from ..train.evaluate import Report
 
 __all__ = ["EXAMPLES", "evaluate"]
 
 EXAMPLES = {
     "Score masks that are there": "u2zoo eval predicted --masks masks",
+    "Score maps of classes": "u2zoo eval predicted --masks masks --classes background,object",
     "Score a model, with tables and a chart": "u2zoo eval u2net_nano --images photos --masks masks -o scores",
 }
 
@@ -36,7 +38,8 @@ def evaluate(
     masks: Annotated[Path, typer.Option(help="Folder of true masks.")],
     images: Annotated[Path | None, typer.Option(help="Folder of photographs, for a model.")] = None,
     out: Annotated[
-        Path | None, typer.Option("-o", "--out", help="Folder for pictures.csv, curve.csv and curve.png.")
+        Path | None,
+        typer.Option("-o", "--out", help="Folder for pictures.csv, curve.csv and curve.png, or classes.csv."),
     ] = None,
     profile: Annotated[
         str | None,
@@ -46,10 +49,14 @@ def evaluate(
         ),
     ] = None,
     takes: InputOption = None,
+    classes: Annotated[
+        str | None,
+        typer.Option(help="The masks are maps of classes: their names; by default those that the model names."),
+    ] = None,
     workers: Annotated[int, typer.Option(min=0, help="Processes; 0: one per core.")] = 0,
     json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
-    """Score masks against true ones: MAE, F, S and E measures.
+    """Score masks against true ones: MAE, F, S and E measures; maps of classes: the IoU of each.
 
     MAE, maximum and weighted F-measure, S-measure, E-measure, relaxed boundary F-measure, precision and recall: of
     each picture and of all.
@@ -59,11 +66,31 @@ def evaluate(
         if _is_predictions(source):
             if images is not None:
                 raise OptionError(f"--images with the predictions in {source}; it is for a model that is to be run")
-            report = _compare(_listing(source), masks, workers)
+            report = _score(_listing(source), masks, workers, _names(classes))
         else:
-            report = _run_model(source, images, masks, profile, takes, workers)
+            names = _names(classes) or class_names(source)
+            report = _run_model(source, images, masks, profile, takes, workers, names)
         written = _write(report, out, source)
     _show(report, written)
+
+
+def _names(classes: str | None) -> tuple[str, ...]:
+    from ..weight_words import named_classes
+
+    return named_classes([name.strip() for name in classes.split(",")]).names if classes else ()
+
+
+def _score(
+    predictions: Mapping[str, Path], masks: Path, workers: int, classes: tuple[str, ...]
+) -> "Report | ClassReport":
+    if not classes:
+        return _compare(predictions, masks, workers)
+    from ..train.class_scores import compare_classes
+
+    truth = _listing(masks)
+    with state.progress(total=len(set(predictions) | set(truth))) as bar:
+        told = lambda done, total: bar.update(bar.task_ids[0], completed=done, description="scoring")  # noqa: E731
+        return compare_classes(predictions, truth, classes, told)
 
 
 def _is_predictions(source: Path) -> bool:
@@ -95,8 +122,14 @@ def _compare(predictions: Mapping[str, Path], masks: Path, workers: int) -> "Rep
 
 
 def _run_model(
-    model: Path, images: Path | None, masks: Path, profile: str | None, takes: str | None, workers: int
-) -> "Report":
+    model: Path,
+    images: Path | None,
+    masks: Path,
+    profile: str | None,
+    takes: str | None,
+    workers: int,
+    classes: tuple[str, ...],
+) -> "Report | ClassReport":
     """Masks of every photograph that can be read go to a temporary folder first; the others are named."""
     if images is None:
         raise OptionError(f"no --images for the model {model}; or give a folder of predicted masks")
@@ -107,7 +140,7 @@ def _run_model(
     fetch_source(model)
     with scratch_folder() as folder:
         _predict(Session(model, profile=profile, takes=takes), photographs, Path(folder))
-        return _compare({path.stem: path for path in Path(folder).iterdir()}, masks, workers)
+        return _score({path.stem: path for path in Path(folder).iterdir()}, masks, workers, classes)
 
 
 def _predict(session: "MaskSession", photographs: Mapping[str, Path], folder: Path) -> None:
@@ -123,9 +156,15 @@ def _predict(session: "MaskSession", photographs: Mapping[str, Path], folder: Pa
             bar.update(bar.task_ids[0], advance=1, description="masks")
 
 
-def _write(report: "Report", out: Path | None, source: Path) -> list[Path]:
+def _write(report: "Report | ClassReport", out: Path | None, source: Path) -> list[Path]:
+    from ..train.class_scores import ClassReport, write_classes, write_rows
+
     if out is None:
         return []
+    if isinstance(report, ClassReport):
+        write_rows(report, out / "pictures.csv")
+        write_classes(report, out / "classes.csv")
+        return [out / "pictures.csv", out / "classes.csv"]
     from ..train.evaluate import write_csv, write_curve, write_plot
 
     files = [out / "pictures.csv", out / "curve.csv", out / "curve.png"]
@@ -135,14 +174,19 @@ def _write(report: "Report", out: Path | None, source: Path) -> list[Path]:
     return files
 
 
-def _show(report: "Report", written: list[Path]) -> None:
+def _show(report: "Report | ClassReport", written: list[Path]) -> None:
     content: dict[str, Any] = report.to_dict()
     state.document({**content, "files": [str(path) for path in written]})
-    for name, flags in report.flagged.items():
+    for name, flags in content["flags"].items():
         state.warn(f"{name}: {'; '.join(flags)}")
     from ..train.metrics import MEASURES
 
-    rows = [(name, f"{content[name]:.4f}") for name in MEASURES]
+    rows = [(name, f"{content[name]:.4f}") for name in MEASURES if name in content]
+    if "miou" in content:
+        rows = [
+            (f"IoU {name}", "-" if value is None else f"{value:.4f}") for name, value in content["class_iou"].items()
+        ]
+        rows += [("mean IoU", f"{content['miou']:.4f}"), ("pixels right", f"{content['pixel_accuracy']:.4f}")]
     state.table(("measure", "value"), rows, title=f"{content['scored']} of {content['pictures']} pictures")
     for path in written:
         state.result(path)

@@ -18,7 +18,7 @@ from ..sources import profile_of
 from ..system import path_key, same_file
 from .console import state
 from .fetch import fetch_source
-from .runtime_options import check_runtime, open_session
+from .runtime_options import check_runtime, class_names, open_session
 from .terminal import Whole
 
 if TYPE_CHECKING:
@@ -94,6 +94,7 @@ class Request:
 def run_request(application: Application, request: Request) -> None:
     """Runs a command. Raises U2ZooError, also when some photographs failed and the others have their results."""
     state.json = request.json
+    application = application.knowing(class_names(request.model))
     jobs = jobs_of(request.images, request.out, application, recursive=request.recursive)
     _check_targets(application, jobs, request)
     request.check()

@@ -24,6 +24,7 @@ __all__ = [
     "ModelOption",
     "RuntimeOption",
     "check_runtime",
+    "class_names",
     "open_session",
 ]
 
@@ -82,3 +83,15 @@ def check_runtime(runtime: str, device: str) -> None:
 
     runtime_named(runtime)
     get_device(device)
+
+
+def class_names(model: Path) -> tuple[str, ...]:
+    """The classes that weights tell apart, as far as their file, or the catalog, names them; fetches nothing."""
+    from converters.loading import classes_in
+
+    from ..sources import in_catalog
+
+    if entry := in_catalog(model):
+        return entry.classes
+    classes = classes_in(model)
+    return classes.names if classes else ()

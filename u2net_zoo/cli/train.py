@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import MissingExtraError, OptionError
-from ..train.recipe import AUGMENTATIONS, PRECISIONS, SCHEDULES, Recipe
+from ..train.recipe import AUGMENTATIONS, BALANCED, PRECISIONS, SCHEDULES, TRAINED, Recipe
 from . import completion
 from .console import state
 from .fetch import fetch_source
@@ -18,19 +18,18 @@ from .training_bar import TrainingBar
 if TYPE_CHECKING:
     from ..checkpoint import Checkpoint
     from ..train.result import Outcome
+    from ..train.run import Request
 
 __all__ = ["EXAMPLES", "train"]
 
 EXAMPLES = {
-    "A first try: a few steps on small pictures": (
-        "u2zoo train --images photos --masks masks -o try --steps 4 --size 64 --crop 56"
+    "Before a long run: is the data what it should be, and can it be learned?": (
+        "u2zoo train --images photos --masks masks --arch u2net_nano --check"
     ),
     "Fine-tune on photographs and masks of your own": (
         "u2zoo train --images photos --masks masks -o run --finetune u2netp"
     ),
-    "Distil a large network into a small one; no masks needed": (
-        "u2zoo train --images photos -o nano --arch u2net_nano --teacher u2net"
-    ),
+    "Classes from maps of them": ("u2zoo train --images photos --masks maps --classes ground,road,sky -o run"),
     "Go on after an interruption": "u2zoo train --images photos --masks masks -o run --resume run",
 }
 
@@ -42,8 +41,14 @@ DEFAULT = Recipe()
 def train(
     context: typer.Context,
     images: Annotated[Path, typer.Option(help="Folder of photographs.")],
-    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for weights, snapshots and logs.")],
-    masks: Annotated[Path | None, typer.Option(help="Folder of grey masks of the same names.")] = None,
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="Folder for weights, snapshots and logs.")] = None,
+    masks: Annotated[
+        Path | None,
+        typer.Option(help="Folder of grey masks, or of index or palette maps of classes, of the same names."),
+    ] = None,
+    side_by_side: Annotated[
+        bool, typer.Option("--side-by-side", help="Each picture of --images has its mask or drawing in its right half.")
+    ] = False,
     val_images: Annotated[Path | None, typer.Option(help="Photographs to validate on.")] = None,
     val_masks: Annotated[Path | None, typer.Option(help="Their masks.")] = None,
     val_part: Annotated[float, typer.Option(help="Or: the share of the pairs that is held out for validation.")] = 0.0,
@@ -84,12 +89,28 @@ def train(
     patience: Annotated[
         int, typer.Option(help="Early stopping after this many validations without a gain; 0: never.")
     ] = (DEFAULT.patience),
+    profile: Annotated[
+        str,
+        typer.Option(help=f"Preparation: {', '.join(TRAINED)}. grey: 1 channel, rgba: 4; portrait learns drawings."),
+    ] = DEFAULT.profile,
+    classes: Annotated[
+        str, typer.Option(help="Learn classes: their names, background first: background,road,sky.")
+    ] = DEFAULT.classes,
+    colours: Annotated[
+        str, typer.Option(help="Their colours, #rrggbb or words; PASCAL VOC's by default.")
+    ] = DEFAULT.colours,
+    class_weights: Annotated[
+        str, typer.Option(help=f"What their pixels count in the loss: {BALANCED}, or a number for each.")
+    ] = DEFAULT.class_weights,
     seed: Annotated[int, typer.Option(help="Seed of everything that is random.")] = DEFAULT.seed,
     accelerator: Annotated[str, typer.Option(help="Lightning Fabric's: auto, cpu, cuda, mps …")] = "auto",
     devices: Annotated[int, typer.Option(help="Processes per machine.")] = 1,
     nodes: Annotated[int, typer.Option(help="Machines.")] = 1,
     workers: Annotated[int, typer.Option(help="Processes that load photographs.")] = 2,
     save_every: Annotated[int, typer.Option(min=1, help="Steps between snapshots.")] = 500,
+    check: Annotated[
+        bool, typer.Option("--check", help="Look at the data and fit two pictures of it; write nothing.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
     """Train, fine-tune or distil a network.
@@ -100,6 +121,13 @@ def train(
     given = context.params
     with state.quiet():
         recipe = _recipe(context, resume)
+        if check:
+            from .check_training import check_training
+
+            check_training(_request(given), recipe, _setting(given))
+            return
+        if out is None:
+            raise OptionError("no -o: name a folder for the weights, or look at the data first with --check")
         outcome = _run(given, recipe)
     if outcome is not None:
         _report(outcome)
@@ -112,7 +140,7 @@ def _recipe(context: typer.Context, resume: Path | None) -> Recipe:
         return Recipe.from_dict(values)
     typed = {name for name in RECIPE if str(context.get_parameter_source(name)).endswith("COMMANDLINE")}
     if typed - LATER:
-        names = ", ".join(f"--{name}" for name in sorted(typed - LATER))
+        names = ", ".join(f"--{name.replace('_', '-')}" for name in sorted(typed - LATER))
         raise OptionError(
             f"{names} with --resume; a run goes on by its own recipe, only --epochs and --steps may change"
         )
@@ -134,14 +162,20 @@ def _require(what: str) -> None:
 
 
 def _run(given: dict[str, Any], recipe: Recipe) -> "Outcome | None":
+    from ..train.run import train
+
+    return train(_request(given), recipe, _setting(given))
+
+
+def _request(given: dict[str, Any]) -> "Request":
     from ..train.pairs import listing
-    from ..train.run import Request, train
+    from ..train.run import Request
 
     for folder in ("images", "val_images"):
         if given[folder]:
             listing(given[folder])  # before a download, not after it
     read = {name: given[name] and _weights(given[name]) for name in ("finetune", "teacher")}
-    request = Request(
+    return Request(
         images=given["images"],
         masks=given["masks"],
         validation_images=given["val_images"],
@@ -152,8 +186,8 @@ def _run(given: dict[str, Any], recipe: Recipe) -> "Outcome | None":
         teacher=read["teacher"],
         resume=given["resume"],
         engine=given["engine"],
+        halves=given["side_by_side"],
     )
-    return train(request, recipe, _setting(given))
 
 
 def _weights(source: Path) -> "Checkpoint":
@@ -170,7 +204,7 @@ def _setting(given: dict[str, Any]) -> Any:
 
     several = given["devices"] * given["nodes"] > 1
     return Setting(
-        out=given["out"],
+        out=given["out"] or Path(),
         accelerator=given["accelerator"],
         devices=given["devices"],
         nodes=given["nodes"],

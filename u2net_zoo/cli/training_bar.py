@@ -37,5 +37,8 @@ class TrainingBar:
         if times == 1:
             self._say(f"skipped: {reason}")
 
+    def noted(self, text: str) -> None:
+        self._say(f"warning: {text}")
+
     def _say(self, text: str) -> None:
         self.progress.console.print(text, markup=False, emoji=False, highlight=False, soft_wrap=True)

@@ -72,11 +72,12 @@ def verify(
     from converters.registry import FORMATS
     from converters.verify.verifier import Verifier
 
-    from ..preprocessing import get_profile
+    from ..preprocessing import get_profile, profile_for
     from ..sources import locate
 
     wanted = parse_size(size) if size is not None else None
-    chosen = get_profile(profile) if profile else None
+    if profile:
+        get_profile(profile)
     beside = {fmt.companion for fmt in FORMATS.values() if fmt.companion}
     files = [path for path in dict.fromkeys(artifacts) if path.suffix not in beside] or artifacts[:1]
     device = _device_of([format_of(path) for path in files], device)
@@ -86,8 +87,8 @@ def verify(
     with _page(report, openers, len(files)) as page, state.quiet(), state.progress(total=total) as bar:
         located = locate(against)
         checkpoint = read_source(located.path)
-        known = bool(profile or located.profile)
-        chosen = chosen or get_profile(located.profile or "paper")
+        known = bool(profile or located.profile or "profile" in checkpoint.meta)
+        chosen = profile_for(checkpoint.meta, profile or located.profile)
         verifier = Verifier(
             checkpoint, chosen, page.photographs, wanted, known, partial(open_isolated, device=device, exact=True)
         )

@@ -71,9 +71,11 @@ def watch(
             raise OptionError(f"{name} {seconds}: allowed are seconds above 0, up to 86400")
     _check_folders(folder, out)
 
+    from .runtime_options import class_names
+
     def run(application: "Application", request: "Request") -> None:
         _check(request, out)
-        _Watch(application, request, folder, settle, poll).run()
+        _Watch(application.knowing(class_names(request.model)), request, folder, settle, poll).run()
 
     flags = [flag for flag, on in (("--json", json), ("--recursive", recursive)) if on]
     arguments = ["-o", out, *context.args, *flags, "--", folder]  # a second -o would be the one that counts

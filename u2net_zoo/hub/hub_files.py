@@ -14,7 +14,7 @@ from ..catalog import File, home
 from ..downloads import LARGEST, Fetched, locked, offline, patience, retrieve
 from ..errors import DownloadError, NotANetworkError, OutputError, U2ZooError
 from ..identify import identify, strip_prefix
-from ..preprocessing import PROFILES
+from ..preprocessing import KNOWN_PROFILES
 from ..transport import CAUSES, Downloader, Progress, silent
 from .commit import Commit, RemoteFile, folder_of, known_commit, remember, sha256_once
 from .file_choice import Model, choose, named_model
@@ -134,7 +134,7 @@ def _ask(api: Any, name: HubName) -> Commit:
         card = info.card_data.to_dict() if info.card_data else {}
         files = [{"path": each.rfilename, "bytes": each.size, **_hashes(each)} for each in info.siblings or ()]
         licence, profile = _licence(card), (card.get("u2zoo") or {}).get("profile")
-        known = profile if profile in PROFILES else None
+        known = profile if profile in KNOWN_PROFILES else None
         return Commit.of(name.repo, {"commit": info.sha, "files": files, "licence": licence, "profile": known})
 
 

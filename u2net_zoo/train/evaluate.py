@@ -15,7 +15,7 @@ from ..depth import values_of
 from ..errors import InputError, MissingExtraError
 from ..files import staged
 from ..system import worker_limit
-from . import pairs
+from .labels import grey_image
 from .metrics import MEASURES, Scores, mean_curve, measure, summary
 
 __all__ = ["Report", "Row", "compare", "write_csv", "write_curve", "write_plot"]
@@ -112,7 +112,7 @@ def _bytes(path: Path, *, by_maximum: bool = False) -> np.ndarray:
     Of more than 8 bits 255 is the full brightness of the file (see `depth`), or its maximum, which is what a true mask
     is divided by in training: it may hold 12 bits in 16.
     """
-    picture = pairs.grey_image(path)
+    picture = grey_image(path)
     deep = values_of(picture)
     if deep is None:
         values = np.asarray(picture)

@@ -46,13 +46,13 @@ def dataset(
 ) -> Any:
     """A `tf.data.Dataset` of batches `first` … `steps` - 1, those that Torch is given: (image, targets), channels last.
 
-    S is `side`, the size of the pictures. image: (N, S, S, 3); targets: `outputs` maps (N, S, S, 1), the mask over and
+    S is `side`, the size of the pictures. image: (N, S, S, C); targets: `outputs` maps (N, S, S, 1), the mask over and
     over or the teacher's answers.
     """
     tf = _tensorflow()
     # Sizes are spelt out: Keras' bilinear upsampling fails in graph mode on a map of unknown height and width.
     plane = tf.TensorSpec((None, side, side, 1), tf.float32)
-    signature = (tf.TensorSpec((None, side, side, 3), tf.float32), (plane,) * outputs)
+    signature = (tf.TensorSpec((None, side, side, recipe.in_ch), tf.float32), (plane,) * outputs)
 
     def generate() -> Iterator[tuple[np.ndarray, tuple[np.ndarray, ...]]]:
         for keys in _keys(len(samples), recipe, steps, first):

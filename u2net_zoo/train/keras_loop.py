@@ -13,19 +13,28 @@ from ..errors import CheckpointError, InputError, OptionError, TrainingError
 from ..keras_model import assign, build, load_keras_module, state_of
 from . import snapshots
 from .augment import Augment
+from .class_weights import weights_for
 from .keras_data import Counted, Teacher, dataset, teacher_of
+from .loss_record import LossRecord
+from .mask_sheet import first_samples, write_sheet
 from .pairs import Pair
 from .recipe import Recipe
 from .result import Outcome
 from .samples import Samples
 from .schedule import rate_at, steps_per_epoch, total_steps
-from .storing import write_weights
+from .storing import check_channels, write_weights
 from .watch import Silent, Watcher
 
 __all__ = ["compile_model", "fit"]
 
 
-def compile_model(start: Checkpoint, recipe: Recipe, side: int | None = None, total: int = 0) -> Any:
+def compile_model(
+    start: Checkpoint,
+    recipe: Recipe,
+    side: int | None = None,
+    total: int = 0,
+    class_weights: np.ndarray | None = None,
+) -> Any:
     """The training model of a checkpoint for pictures of `side` (`recipe.crop`), compiled by the recipe for `total`
     steps.
 
@@ -50,10 +59,26 @@ def compile_model(start: Checkpoint, recipe: Recipe, side: int | None = None, to
         global_clipnorm=recipe.clip or None,
         **average,
     )
-    losses = [keras.losses.BinaryCrossentropy(from_logits=True) for _ in logits]
+    losses = [_loss(recipe, class_weights) for _ in logits]
     # JAX computes op by op unless it compiles; for TensorFlow, compiling takes longer than many a run.
     training.compile(optimizer, loss=losses, jit_compile=keras.backend.backend() == "jax")
     return training
+
+
+def _loss(recipe: Recipe, class_weights: np.ndarray | None) -> Any:
+    """Of one output; equals Torch's: `losses.deep_bce`, `losses.deep_cross_entropy`."""
+    keras = load_keras_module()
+    if not recipe.classes:
+        return keras.losses.BinaryCrossentropy(from_logits=True)
+    ops, weights = keras.ops, np.ones(recipe.out_ch, np.float32) if class_weights is None else class_weights
+
+    def cross_entropy(true: Any, logits: Any) -> Any:
+        index = ops.cast(true[..., 0], "int32")
+        each = ops.sparse_categorical_crossentropy(index, logits, from_logits=True)
+        counts = ops.take(ops.convert_to_tensor(weights), index)
+        return ops.sum(each * counts) / ops.sum(counts)
+
+    return cross_entropy
 
 
 def _rate(keras: Any, recipe: Recipe, total: int) -> Any:
@@ -73,8 +98,7 @@ def _rate(keras: Any, recipe: Recipe, total: int) -> Any:
 
 
 def _refuse(start: Checkpoint, recipe: Recipe, side: int) -> None:
-    if start.arch.out_ch != 1:
-        raise OptionError(f"{start.arch.name} has {start.arch.out_ch} output channels; only masks can be trained")
+    check_channels(start.arch, recipe)
     if recipe.precision != "32-true":
         raise OptionError(
             f"precision {recipe.precision!r} with Keras; allowed: '32-true', its layers are float32 by design"
@@ -104,7 +128,8 @@ def fit(
     started = time.time()
     arch = start.arch.unfold()
     total, per_epoch = total_steps(recipe, len(train)), steps_per_epoch(len(train), recipe.batch)
-    model = compile_model(start, recipe, total=total)
+    class_weights = weights_for(recipe, train)
+    model = compile_model(start, recipe, total=total, class_weights=class_weights)
     answer = teacher_of(teacher) if teacher else None
     samples = Counted(train, Augment(recipe))
     check = Counted(validation, Augment(recipe, training=False)) if validation else None
@@ -112,6 +137,7 @@ def fit(
     if resume:
         follow.restore(model, snapshots.load_arrays(resume), resume)
     first = follow.step
+    follow.record, follow.class_weights = LossRecord(out, first), class_weights
     with follow.watcher.run(total, first):
         if first < total and not follow.finished:
             model.fit(
@@ -153,6 +179,8 @@ class _Follow:
         self.samples, self.check, self.teacher, self.watcher = samples, check, teacher, watcher
         self.step, self.loss, self.best, self.stale = 0, float("nan"), float("inf"), 0
         self.judge: Any = None
+        self.class_weights: np.ndarray | None = None
+        self.record = LossRecord(out, on=False)
 
     @property
     def finished(self) -> bool:
@@ -181,6 +209,7 @@ class _Follow:
                 f"the loss is {mean} at step {self.step}; training stopped. "
                 f"Try a lower rate (now {self.recipe.rate:g}) or gradient clipping"
             )
+        self.record.step(self.step, mean)
         self.watcher.step(self.step, mean)
 
     def after_epoch(self, model: Any) -> None:
@@ -190,8 +219,10 @@ class _Follow:
             if better:
                 self._write(model)
         if value is not None:
+            self.record.validated(self.step, value)
             self.best, self.stale = (value, 0) if better else (self.best, self.stale + 1)
             self.watcher.validated(self.step, value, better)
+        self.record.write()
         if self.step % steps_per_epoch(len(self.samples), self.recipe.batch) == 0:
             self._save(model)
 
@@ -220,14 +251,20 @@ class _Follow:
     def _validate(self, model: Any, check: Samples) -> float:
         """Mean loss over the validation pairs, on whole photographs of `recipe.size`."""
         if self.judge is None:
-            self.judge = compile_model(state_of(model, self.arch), self.recipe, self.recipe.size)
+            weights = state_of(model, self.arch)
+            self.judge = compile_model(weights, self.recipe, self.recipe.size, class_weights=self.class_weights)
         self.judge.set_weights(model.get_weights())
         steps = steps_per_epoch(len(check), self.recipe.batch)
         data = dataset(check, self.recipe, self.recipe.size, steps, len(self.arch.outputs), self.teacher)
+        shown = first_samples(check)
+        answers = self.judge.predict_on_batch(np.stack([sample.image.transpose(1, 2, 0) for sample in shown]))
+        epoch = -(-self.step // steps_per_epoch(len(self.samples), self.recipe.batch))
+        write_sheet(self.out, epoch, self.recipe, shown, np.asarray(answers[0]).transpose(0, 3, 1, 2))
         return float(self.judge.evaluate(data, verbose=0, return_dict=True)["loss"])
 
     def _write(self, model: Any) -> None:
-        write_weights(state_of(model, self.arch), self.out / "model.safetensors", step=str(self.step))
+        words = {**self.recipe.words(), "step": str(self.step)}
+        write_weights(state_of(model, self.arch), self.out / "model.safetensors", **words)
 
 
 @contextmanager

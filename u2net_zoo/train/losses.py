@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["deep_bce", "distillation"]
+__all__ = ["deep_bce", "deep_cross_entropy", "distillation"]
 
 
 def deep_bce(logits: Sequence[Tensor], mask: Tensor) -> Tensor:
@@ -17,6 +17,20 @@ def deep_bce(logits: Sequence[Tensor], mask: Tensor) -> Tensor:
         mask: (N, 1, H, W) in [0, 1].
     """
     return torch.stack([F.binary_cross_entropy_with_logits(d.float(), mask) for d in logits]).sum()
+
+
+def deep_cross_entropy(logits: Sequence[Tensor], classes: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Sum over the outputs of the cross-entropy to one map of classes, as cloth-segmentation's trainer has it.
+
+    Each output's is the mean over the pixels, weighted by `weights[class]`.
+
+    Args:
+        logits: (N, classes, H, W) each.
+        classes: (N, 1, H, W), whole numbers of any dtype.
+        weights: (classes,); None: all alike.
+    """
+    target = classes[:, 0].long()
+    return torch.stack([F.cross_entropy(d.float(), target, weights) for d in logits]).sum()
 
 
 def distillation(logits: Sequence[Tensor], teacher: Sequence[Tensor]) -> Tensor:

@@ -1,14 +1,21 @@
 """How to train: one frozen record, whose defaults are the authors' recipe."""
 
 from dataclasses import asdict, dataclass, fields
+from typing import TYPE_CHECKING
 
 from ..errors import OptionError, UnknownNameError
+from ..weight_words import Classes, named_classes
 
-__all__ = ["AUGMENTATIONS", "PRECISIONS", "SCHEDULES", "Recipe"]
+if TYPE_CHECKING:
+    from ..preprocessing import Profile
+
+__all__ = ["AUGMENTATIONS", "BALANCED", "PRECISIONS", "SCHEDULES", "TRAINED", "Recipe"]
 
 AUGMENTATIONS = ("authors", "none", "strong")
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 SCHEDULES = ("constant", "cosine")
+BALANCED = "balanced"
+TRAINED = ("grey", "paper", "portrait", "rgba")  # profiles
 
 
 @dataclass(frozen=True)
@@ -29,6 +36,12 @@ class Recipe:
         clip: largest norm of the gradient, 0 for no limit.
         ema: decay of the weights' running average, which is then what is validated and kept; 0 for none.
         patience: stop after so many validations without a lower loss; 0: never.
+        profile: how photographs are prepared, a name in `TRAINED`; it decides how many channels the network takes, and
+            whether drawings are learned instead of masks (`portrait`).
+        classes: names of the classes that are learned, separated by commas, background first; empty: masks.
+        colours: of the classes, `#rrggbb` or words, separated by commas; empty: PASCAL VOC's.
+        class_weights: what a pixel of each class counts in the loss: numbers separated by commas, `"balanced"` (see
+            `class_weights`), or empty: all alike.
     """
 
     epochs: int = 100
@@ -46,6 +59,10 @@ class Recipe:
     ema: float = 0.0
     patience: int = 0
     seed: int = 0
+    profile: str = "paper"
+    classes: str = ""
+    colours: str = ""
+    class_weights: str = ""
 
     def __post_init__(self) -> None:
         for name, known in _CHOICES.items():
@@ -56,6 +73,40 @@ class Recipe:
                 raise OptionError(f"{name} {getattr(self, name)}; allowed: {low} to {high}")
         if self.augment == "authors" and self.crop > self.size:
             raise OptionError(f"crop {self.crop} is larger than size {self.size}; allowed: up to size")
+        _check_classes(self)
+        if self.classes and self.draws:
+            raise OptionError(f"--classes with --profile {self.profile}, which learns drawings; take another profile")
+
+    @property
+    def told_apart(self) -> Classes | None:
+        """The classes that are learned; None: masks are."""
+        return named_classes(_texts(self.classes), _texts(self.colours)) if self.classes else None
+
+    @property
+    def weight_list(self) -> list[float] | None:
+        """The classes' weights as they were typed; None: there are none, or they follow from the masks."""
+        return (
+            [float(text) for text in _texts(self.class_weights)] if self.class_weights not in ("", BALANCED) else None
+        )
+
+    @property
+    def out_ch(self) -> int:
+        """Channels of the network's outputs."""
+        return len(self.told_apart.names) if self.told_apart else 1
+
+    @property
+    def in_ch(self) -> int:
+        """Channels of the network's input."""
+        return _profile(self.profile).channels
+
+    @property
+    def draws(self) -> bool:
+        """Whether drawings are learned, dark on white, instead of masks."""
+        return _profile(self.profile).invert
+
+    def words(self) -> dict[str, str]:
+        """What weights that were trained by it say of themselves; see `weight_words`."""
+        return {"profile": self.profile, **(self.told_apart.to_words() if self.told_apart else {})}
 
     def to_dict(self) -> dict[str, int | float | str]:
         return asdict(self)
@@ -71,6 +122,7 @@ _CHOICES = {
     "augment": AUGMENTATIONS,
     "precision": PRECISIONS,
     "schedule": SCHEDULES,
+    "profile": TRAINED,
 }
 _BOUNDS: dict[str, tuple[float, float]] = {
     "epochs": (1, 1_000_000),
@@ -85,3 +137,29 @@ _BOUNDS: dict[str, tuple[float, float]] = {
     "patience": (0, 1_000_000),
     "seed": (0, 2**32 - 1),
 }
+
+
+def _profile(name: str) -> "Profile":
+    from ..preprocessing import get_profile  # NumPy, which help does not wait for
+
+    return get_profile(name)
+
+
+def _texts(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _check_classes(recipe: Recipe) -> None:
+    """Raises OptionError."""
+    classes = recipe.told_apart
+    if classes is None and (recipe.colours or recipe.class_weights):
+        raise OptionError("--colours and --class-weights go with --classes, which names the classes")
+    try:
+        weights = recipe.weight_list
+    except ValueError:
+        weights = []
+    if weights is not None and (len(weights) != recipe.out_ch or not all(0 < weight < 1e6 for weight in weights)):
+        raise OptionError(
+            f"class weights {recipe.class_weights!r}; allowed: {BALANCED}, or a number above 0 for each of the"
+            f" {recipe.out_ch} classes"
+        )

@@ -6,18 +6,30 @@ from typing import TYPE_CHECKING
 
 from ..arch import KNOWN, U2NET, Architecture
 from ..checkpoint import Checkpoint
-from ..errors import CheckpointError, MissingExtraError, OptionError, UnknownNameError
+from ..errors import CheckpointError, InputError, MissingExtraError, OptionError, UnknownNameError
+from ..identify import shortlist
 from . import pairs, snapshots
 from .augment import Augment
+from .labels import labels_of
 from .recipe import Recipe
 from .result import Outcome
 from .samples import Samples
-from .start import fresh, lacks_statistics
+from .start import adapted, fresh, lacks_statistics, with_channels
 
 if TYPE_CHECKING:
     from .setting import Setting
 
-__all__ = ["ENGINES", "Request", "arch_named", "engine_named", "train"]
+__all__ = [
+    "ENGINES",
+    "Request",
+    "arch_named",
+    "check_request",
+    "engine_named",
+    "pairs_of",
+    "require_torch",
+    "start_of",
+    "train",
+]
 
 ENGINES = ("keras", "torch")
 
@@ -27,7 +39,8 @@ class Request:
     """What to learn from, and what to begin with.
 
     Attributes:
-        masks: None when a teacher says what is right.
+        masks: None when a teacher says what is right, or `halves`.
+        halves: each picture of `images`, and of `validation_images`, holds its mask or drawing in its right half.
         part: of the pairs, kept aside for validation when no folder for it is named; 0 for none.
         start: weights to begin with; None for fresh ones of `arch`.
         arch: of fresh weights, u2net by default; a snapshot to resume from has to be of it, if it is given.
@@ -44,6 +57,7 @@ class Request:
     teacher: Checkpoint | None = None
     resume: Path | None = None
     engine: str = "torch"
+    halves: bool = False
 
 
 def train(request: Request, recipe: Recipe, setting: "Setting") -> Outcome | None:
@@ -53,11 +67,11 @@ def train(request: Request, recipe: Recipe, setting: "Setting") -> Outcome | Non
         UsageError: the request makes no sense. InputError: data or weights cannot be used.
         TrainingError: the loss is not a number. OutputError: the folder cannot be written.
     """
-    _check(request, setting.out)
+    check_request(request, recipe)
+    _check_out(request, setting.out)
     learn, validate = _data(request, recipe)
-    start = _start(request, recipe, learn)
-    if request.teacher:
-        _check_teacher(request.teacher.arch, start.arch)
+    _name_damaged([*learn, *validate], setting)
+    start = start_of(request, recipe, learn)
     if request.engine == "keras":
         from .keras_loop import fit
 
@@ -66,22 +80,52 @@ def train(request: Request, recipe: Recipe, setting: "Setting") -> Outcome | Non
     return _torch(request, recipe, setting, start, learn, validate)
 
 
+def _name_damaged(found: list[pairs.Pair], setting: "Setting") -> None:
+    """Says in one line which photographs will be passed over. Raises InputError where none is left."""
+    unreadable = pairs.damaged(found)
+    if len(unreadable) == len(found):
+        raise InputError(
+            f"none of the {len(found)} photographs can be read; the first: {next(iter(unreadable.values()))}"
+        )
+    if unreadable:
+        names = shortlist(unreadable)
+        setting.watcher.noted(f"{names} cannot be read ({len(unreadable)} of {len(found)} photographs); passed over")
+
+
+def start_of(request: Request, recipe: Recipe, learn: list[pairs.Pair]) -> Checkpoint:
+    """The weights that a run begins with. Raises UsageError, InputError."""
+    start = _start(request, recipe, learn)
+    if request.teacher:
+        _check_teacher(request.teacher.arch, start.arch)
+    return start
+
+
 def _start(request: Request, recipe: Recipe, learn: list[pairs.Pair]) -> Checkpoint:
     if request.resume:
         path = snapshots.latest(request.resume, request.engine)
         start = snapshots.weights_of(path)
-        if request.arch and start.arch.name != arch_named(request.arch).name:
+        if request.arch and start.arch != with_channels(arch_named(request.arch), recipe.out_ch, recipe.in_ch):
             raise CheckpointError(f"{path}: the snapshot is of {start.arch.name}, not {request.arch}")
         return start
     if request.start is None:
-        return fresh(arch_named(request.arch or U2NET.name), recipe.seed)
-    if not lacks_statistics(request.start.unfold()):
-        return request.start
+        arch = arch_named(request.arch or U2NET.name)
+        return fresh(with_channels(arch, recipe.out_ch, recipe.in_ch), recipe.seed)
+    given = adapted(request.start, recipe.out_ch, recipe.seed, recipe.in_ch)
+    if not lacks_statistics(given.unfold()):
+        return given
     try:
         from .norms import prepare
     except ModuleNotFoundError as error:
         raise MissingExtraError("fine-tuning folded weights", error.name or "torch", "train") from None
-    return prepare(request.start, Samples(learn, Augment(recipe)), recipe)
+    return prepare(given, Samples(learn, Augment(recipe)), recipe)
+
+
+def require_torch() -> None:
+    """Raises MissingExtraError where the Torch engine cannot be loaded."""
+    try:
+        from . import torch_loop  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("u2zoo train", error.name or "lightning", "train") from None
 
 
 def engine_named(name: str) -> str:
@@ -107,10 +151,9 @@ def _torch(
     learn: list[pairs.Pair],
     validate: list[pairs.Pair],
 ) -> Outcome | None:
-    try:
-        from .torch_loop import Trainer
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("u2zoo train", error.name or "lightning", "train") from None
+    require_torch()
+    from .torch_loop import Trainer
+
     trainer = Trainer(recipe, setting, start, learn, validate, request.teacher)
     if request.resume:
         trainer.restore(snapshots.load(snapshots.latest(request.resume)))
@@ -118,12 +161,22 @@ def _torch(
     return outcome if trainer.fabric.is_global_zero else None
 
 
-def _check(request: Request, out: Path) -> None:
+def check_request(request: Request, recipe: Recipe) -> None:
+    """Raises UsageError."""
     engine_named(request.engine)
-    if request.masks is None and request.teacher is None:
+    if request.masks is None and request.teacher is None and not request.halves:
         raise OptionError("no masks and no teacher; give --masks, --teacher or both")
+    if request.halves and (request.masks or request.validation_masks or request.teacher):
+        raise OptionError("--side-by-side: masks are in --images' right halves; leave out --masks and --teacher")
+    if request.teacher and recipe.classes:
+        raise OptionError("--classes with --teacher: a teacher's outputs are masks; classes are learned from --masks")
+    if not recipe.classes and request.start and request.start.arch.out_ch > 1:
+        raise OptionError(f"the weights tell {request.start.arch.out_ch} classes apart; name them with --classes")
     if not 0 <= request.part < 1:
         raise OptionError(f"validation part {request.part}; allowed: 0 to below 1")
+
+
+def _check_out(request: Request, out: Path) -> None:
     if not request.resume and any(file for kind in snapshots.KINDS.values() for file in out.glob(f"step-*{kind}")):
         raise OptionError(f"{out} holds an earlier run; go on with --resume {out}, or name another folder")
 
@@ -132,6 +185,8 @@ def _check_teacher(teacher: Architecture, student: Architecture) -> None:
     """Raises OptionError."""
     if teacher.out_ch != 1:
         raise OptionError(f"the teacher {teacher.name} answers {teacher.out_ch} classes; allowed: masks")
+    if teacher.in_ch != student.in_ch:
+        raise OptionError(f"the teacher {teacher.name} takes {teacher.in_ch} channels, {student.name} {student.in_ch}")
     ours, theirs = len(student.outputs), len(teacher.outputs)
     if ours != theirs:
         raise OptionError(
@@ -139,16 +194,23 @@ def _check_teacher(teacher: Architecture, student: Architecture) -> None:
         )
 
 
+def pairs_of(request: Request) -> list[pairs.Pair]:
+    """All that `images` holds; with a teacher without masks. Raises InputError."""
+    if request.halves:
+        return pairs.find_halves(request.images)
+    return pairs.find(request.images, None if request.teacher else request.masks)
+
+
 def _data(request: Request, recipe: Recipe) -> tuple[list[pairs.Pair], list[pairs.Pair]]:
     """(training, validation) pairs, their masks checked; with a teacher masks are not looked at."""
-    masks = None if request.teacher else request.masks
-    learn = pairs.find(request.images, masks)
-    pairs.check(learn)
+    learn = pairs_of(request)
+    pairs.check(learn, labels_of(recipe))
     if request.validation_images is None:
         return pairs.split(learn, request.part, recipe.seed)
     validation_masks = None if request.teacher else request.validation_masks
-    if validation_masks is None and not request.teacher:
+    if validation_masks is None and not request.teacher and not request.halves:
         raise OptionError("--val-images without --val-masks; give both")
-    validate = pairs.find(request.validation_images, validation_masks)
-    pairs.check(validate)
+    folder = request.validation_images
+    validate = pairs.find_halves(folder) if request.halves else pairs.find(folder, validation_masks)
+    pairs.check(validate, labels_of(recipe))
     return learn, validate

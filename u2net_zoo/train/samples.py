@@ -7,6 +7,7 @@ import numpy as np
 
 from ..errors import ImageError, InputError
 from .augment import Augment
+from .labels import labels_of
 from .pairs import Pair, read
 from .schedule import steps_per_epoch
 
@@ -15,7 +16,8 @@ __all__ = ["Order", "Sample", "Samples"]
 
 @dataclass(frozen=True)
 class Sample:
-    """image: (3, S, S) float32; mask: (1, S, S) float32 or None; skipped: (file, reason) passed over for it."""
+    """image: (C, S, S) float32; mask: (1, S, S) float32, see `Labels.of`, or None; skipped: (file, reason) passed over
+    for it."""
 
     image: np.ndarray
     mask: np.ndarray | None
@@ -31,6 +33,7 @@ class Samples:
     def __init__(self, pairs: Sequence[Pair], augment: Augment):
         self.pairs = pairs
         self.augment = augment
+        self.labels, self.channels = labels_of(augment.recipe), augment.recipe.in_ch
 
     def __len__(self) -> int:
         return len(self.pairs)
@@ -41,7 +44,7 @@ class Samples:
         for step in range(len(self.pairs)):
             pair = self.pairs[(index + step) % len(self.pairs)]
             try:
-                image, mask = read(pair)
+                image, mask = read(pair, self.labels, self.channels)
             except ImageError as error:
                 skipped.append((str(pair.image), str(error)))
                 continue

@@ -1,14 +1,16 @@
 """Weights to start from: fresh ones, and whether a checkpoint's are fit to train. NumPy: all engines start alike."""
 
 import zlib
+from dataclasses import replace
 
 import numpy as np
 
 from ..arch import Architecture
 from ..batch_norm import IDENTITY
 from ..checkpoint import Checkpoint
+from ..identify import named
 
-__all__ = ["fresh", "lacks_statistics"]
+__all__ = ["adapted", "fresh", "lacks_statistics", "with_channels"]
 
 FRESH = "fresh"
 
@@ -40,3 +42,39 @@ def lacks_statistics(checkpoint: Checkpoint) -> bool:
         return False
     norms = [(key, value) for key, value in checkpoint.state.items() if ".bn_s1." in key and value.ndim]
     return all(np.allclose(value, IDENTITY[key.rsplit(".", 1)[1]], atol=2e-3) for key, value in norms)
+
+
+def with_channels(arch: Architecture, out_ch: int, in_ch: int = 3) -> Architecture:
+    """The network with other outputs and another input: one output channel is a mask, several are logits of classes."""
+    if arch.out_ch != out_ch:
+        arch = replace(arch, out_ch=out_ch, final="sigmoid" if out_ch == 1 else "none")
+    if arch.in_ch != in_ch and arch.stem:
+        arch = replace(arch, stem=replace(arch.stem, in_ch=in_ch))
+    elif arch.in_ch != in_ch:
+        arch = replace(arch, encoder=(replace(arch.encoder[0], in_ch=in_ch), *arch.encoder[1:]))
+    return named(arch)
+
+
+def adapted(checkpoint: Checkpoint, out_ch: int, seed: int, in_ch: int = 3) -> Checkpoint:
+    """The weights for other classes or another input: heads are drawn anew, the first kernel sees what it can.
+
+    One channel instead of several: the kernel's sum over them, so that grey is answered as its copy in each channel
+    was. A channel more: not looked at in the beginning.
+    """
+    if (checkpoint.arch.out_ch, checkpoint.arch.in_ch) == (out_ch, in_ch):
+        return checkpoint
+    arch, given = with_channels(checkpoint.arch, out_ch, in_ch), checkpoint.arch
+    heads = {unit.conv_path for unit in arch.heads} if out_ch != given.out_ch else set()
+    new = fresh(arch, seed).state
+    state = {key: new[key] if key.rsplit(".", 1)[0] in heads else value for key, value in checkpoint.state.items()}
+    first = f"{arch.units()[0].conv_path}.weight"
+    state[first] = _seen_by(state[first], in_ch)
+    return Checkpoint.from_state(state, arch=arch, meta=checkpoint.meta)
+
+
+def _seen_by(kernel: np.ndarray, in_ch: int) -> np.ndarray:
+    """A first kernel (O, I, h, w) for another number of channels."""
+    if in_ch == 1:
+        return kernel.sum(axis=1, keepdims=True)
+    more = np.zeros((kernel.shape[0], max(0, in_ch - kernel.shape[1]), *kernel.shape[2:]), kernel.dtype)
+    return np.concatenate([kernel[:, :in_ch], more], axis=1)

@@ -15,7 +15,7 @@ __all__ = ["Batch", "loader"]
 
 @dataclass
 class Batch:
-    """image: (N, 3, S, S); mask: (N, 1, S, S) in [0, 1], or None; skipped: (file, reason) passed over on the way."""
+    """image: (N, C, S, S); mask: (N, 1, S, S) in [0, 1], or None; skipped: (file, reason) passed over on the way."""
 
     image: Tensor
     mask: Tensor | None

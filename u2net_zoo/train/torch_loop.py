@@ -3,20 +3,23 @@
 import math
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, cast
 
 import torch
 from lightning.fabric import Fabric
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from ..checkpoint import Checkpoint
-from ..errors import CheckpointError, InputError, MissingExtraError, OptionError, TrainingError, one_line
+from ..errors import CheckpointError, InputError, OptionError, TrainingError, one_line
 from ..torch_model import U2Net, build, state_of
 from . import snapshots
 from .augment import Augment
-from .losses import deep_bce, distillation
+from .class_weights import weights_for
+from .fabric import Logits, make_fabric
+from .loss_record import LossRecord
+from .losses import deep_bce, deep_cross_entropy, distillation
+from .mask_sheet import first_samples, write_sheet
 from .norms import share_statistics
 from .pairs import Pair
 from .recipe import Recipe
@@ -24,10 +27,10 @@ from .result import Outcome
 from .samples import Order, Samples
 from .schedule import rate_at, steps_per_epoch, total_steps
 from .setting import Setting
-from .storing import write_weights
+from .storing import check_channels, write_weights
 from .torch_data import Batch, loader
 
-__all__ = ["Trainer", "make_fabric"]
+__all__ = ["Trainer"]
 
 
 class Trainer:
@@ -39,7 +42,7 @@ class Trainer:
         teacher: its outputs are the targets, instead of the masks.
 
     Raises:
-        OptionError: the network gives classes, or the batch cannot be shared by the processes.
+        OptionError: the network's outputs are not the recipe's, or the batch cannot be shared by the processes.
     """
 
     def __init__(
@@ -52,8 +55,7 @@ class Trainer:
         teacher: Checkpoint | None = None,
         fabric: Fabric | None = None,
     ):
-        if start.arch.out_ch != 1:
-            raise OptionError(f"{start.arch.name} has {start.arch.out_ch} output channels; only masks can be trained")
+        check_channels(start.arch, recipe)
         self.recipe, self.setting = recipe, setting
         self.fabric = fabric or make_fabric(recipe, setting)
         self.train_samples = Samples(train, Augment(recipe))
@@ -62,6 +64,7 @@ class Trainer:
         self.per_epoch = steps_per_epoch(len(train), recipe.batch)
         self.step, self.best, self.stale, self.loss = 0, float("inf"), 0, float("nan")
         self.skipped: dict[str, int] = {}
+        self.record = LossRecord(setting.out, on=False)
         self._build(start, teacher)
 
     def _build(self, start: Checkpoint, teacher: Checkpoint | None) -> None:
@@ -75,8 +78,10 @@ class Trainer:
             share_statistics(core, on_gpu=self.fabric.device.type == "cuda")
         self.core: U2Net = core.train()
         optimizer = torch.optim.Adam(core.parameters(), lr=self.recipe.rate, betas=(0.9, 0.999), eps=1e-8)
-        self.model, self.optimizer = self.fabric.setup(_Logits(core), optimizer)
+        self.model, self.optimizer = self.fabric.setup(Logits(core), optimizer)
         self.average = self._average() if self.recipe.ema else None
+        weights = weights_for(self.recipe, self.train_samples.pairs)
+        self.class_weights = None if weights is None else torch.from_numpy(weights).to(self.fabric.device)
         self.teacher = build(teacher).to(self.fabric.device).requires_grad_(False) if teacher else None
 
     def _average(self) -> AveragedModel:
@@ -86,6 +91,7 @@ class Trainer:
         """Trains to the end, or until validation stops getting better. Raises TrainingError, OutputError."""
         started = time.time()
         first = self.step
+        self.record = LossRecord(self.setting.out, first, on=self.setting.logs and self.fabric.is_global_zero)
         stopped = "early" if self._stale() else "end"
         with self.setting.watcher.run(self.total, self.step):
             while self.step < self.total and stopped == "end":
@@ -110,6 +116,7 @@ class Trainer:
                 return
             self._note(batch)
             self.loss = self.train_step(batch)
+            self.record.step(self.step, self.loss)
             self.setting.watcher.step(self.step, self.loss)
             self.fabric.log_dict({"loss": self.loss, "rate": self.optimizer.param_groups[0]["lr"]}, step=self.step)
             if self.step % self.setting.save_every == 0:
@@ -150,6 +157,8 @@ class Trainer:
             return distillation(logits, targets)
         if batch.mask is None:
             raise InputError("pairs without masks, and no teacher to say what they are")
+        if self.recipe.classes:
+            return deep_cross_entropy(logits, batch.mask, self.class_weights)
         return deep_bce(logits, batch.mask)
 
     def _close_epoch(self) -> str:
@@ -160,6 +169,8 @@ class Trainer:
             better = value < self.best
             self.best, self.stale = (value, 0) if better else (self.best, self.stale + 1)
             self.fabric.log_dict({"validation": value}, step=self.step)
+            self.record.validated(self.step, value)
+            self._write_sheet(epoch, self.validation_samples)
             self.setting.watcher.validated(self.step, value, better)
             if better:
                 self._write_weights()
@@ -186,6 +197,10 @@ class Trainer:
         value, count = cast(Tensor, self.fabric.all_reduce(total.to(self.fabric.device).float(), reduce_op="sum"))
         return float(value / count)
 
+    def epoch_batches(self, epoch: int) -> Iterator[Batch]:
+        """The training batches of one epoch."""
+        return self._batches(self.train_samples, epoch, 0)
+
     def _batches(self, samples: Samples, epoch: int, first: int) -> Iterator[Batch]:
         order = Order(
             len(samples),
@@ -198,6 +213,15 @@ class Trainer:
         )
         for batch in loader(samples, order, self.setting.workers, pin=self.fabric.device.type == "cuda"):
             yield batch.to(self.fabric.device)
+
+    @torch.no_grad()
+    def _write_sheet(self, epoch: int, samples: Samples) -> None:
+        if not (self.setting.logs and self.fabric.is_global_zero):
+            return
+        core, shown = self._averaged_model().eval(), first_samples(samples)
+        image = torch.stack([torch.from_numpy(sample.image) for sample in shown]).to(self.fabric.device)
+        write_sheet(self.setting.out, epoch, self.recipe, shown, core.logits(image)[0].float().cpu().numpy())
+        core.train()
 
     def _note(self, batch: Batch) -> None:
         for name, reason in batch.skipped:
@@ -213,7 +237,8 @@ class Trainer:
 
     def _write_weights(self) -> None:
         if self.fabric.is_global_zero:
-            write_weights(self.weights(), self.setting.out / "model.safetensors", step=str(self.step))
+            words = {**self.recipe.words(), "step": str(self.step)}
+            write_weights(self.weights(), self.setting.out / "model.safetensors", **words)
 
     def save(self) -> None:
         """A snapshot to resume from; written by the first process, waited for by all. Raises OutputError."""
@@ -231,6 +256,7 @@ class Trainer:
                 "skipped": self.skipped,
             }
             snapshots.save(content, self.setting.out)
+            self.record.write()
         self.fabric.barrier()
 
     def restore(self, content: dict[str, Any]) -> None:
@@ -256,37 +282,3 @@ class Trainer:
     def _last(self) -> str:
         kept = sorted(self.setting.out.glob("step-*.pt"))
         return f"the last snapshot is {kept[-1]}" if kept else "there is no snapshot yet"
-
-
-class _Logits(nn.Module):
-    """`U2Net.logits` as a forward, which is what the distributed wrapper intercepts."""
-
-    def __init__(self, core: U2Net):
-        super().__init__()
-        self.core = core
-
-    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
-        return self.core.logits(image)
-
-
-def make_fabric(recipe: Recipe, setting: Setting) -> Fabric:
-    """The engine; its further processes, if any, start here and run the same program."""
-    fabric = Fabric(
-        accelerator=setting.accelerator,
-        devices=setting.devices,
-        num_nodes=setting.nodes,
-        strategy=setting.strategy,
-        precision=recipe.precision,  # type: ignore[arg-type]
-        loggers=[_tensorboard(setting.out)] if setting.logs else [],
-    )
-    fabric.launch()
-    return fabric
-
-
-def _tensorboard(out: Path) -> Any:
-    from lightning.fabric.loggers import TensorBoardLogger
-
-    try:
-        return TensorBoardLogger(root_dir=out, name="logs", version="")
-    except ModuleNotFoundError:
-        raise MissingExtraError("TensorBoard logs", "tensorboard", "train") from None

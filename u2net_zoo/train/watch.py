@@ -14,6 +14,7 @@ class Watcher(Protocol):
     def step(self, step: int, loss: float) -> None: ...
     def validated(self, step: int, loss: float, better: bool) -> None: ...
     def skipped(self, name: str, reason: str, times: int) -> None: ...
+    def noted(self, text: str) -> None: ...  # before the first step
 
 
 class Silent:
@@ -30,4 +31,7 @@ class Silent:
         pass
 
     def skipped(self, name: str, reason: str, times: int) -> None:
+        pass
+
+    def noted(self, text: str) -> None:
         pass

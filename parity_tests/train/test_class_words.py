@@ -1,0 +1,93 @@
+"""Names and colours of classes go with the weights from file to file, and commands follow them."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+from support.class_maps import NAMES
+from support.commands import called
+from support.networks import hard_checkpoint
+from support.training import SHALLOW, SIDE
+
+from converters import FORMATS, Options, convert
+from converters.loading import classes_in, read_source
+from u2net_zoo import Session
+from u2net_zoo.preprocessing import CLASS_NAMES
+from u2net_zoo.train.start import with_channels
+from u2net_zoo.weight_words import classes_of, named_classes, own_words
+
+KEEPING = ("safetensors", "onnx", "mnn")  # formats with a place for words, and quickly written
+WORDS = named_classes(NAMES, ("black", "#ff0000", "lime", "blue")).to_words()
+
+
+@pytest.mark.parametrize("name", KEEPING)
+def test_names_and_colours_go_from_file_to_file(name, tmp_path):
+    checkpoint = hard_checkpoint(with_channels(SHALLOW, 4)).with_meta(**WORDS)
+    fmt = FORMATS[name]
+    (artifact,) = convert(checkpoint, [name], tmp_path, options=Options(size=(SIDE, SIDE) if fmt.has_graph else None))
+    expected = classes_of(WORDS)
+    assert expected.colours[1] == (255, 0, 0)
+    assert classes_in(artifact.path) == expected
+    assert classes_of(read_source(artifact.path).meta) == expected
+    assert Session(artifact.path, runtime="torch").profile.palette == expected.colours
+
+
+def test_a_file_of_pictures_answers_in_the_weights_own_colours(tmp_path):
+    checkpoint = hard_checkpoint(with_channels(SHALLOW, 4)).with_meta(**WORDS)
+    convert(checkpoint, ["onnx"], tmp_path, options=Options(size=(SIDE, SIDE), io="image"))
+    session = Session(next(tmp_path.glob("*.onnx")))
+    labels = session.mask(Image.new("RGB", (20, 30), "teal"))
+    assert (labels.mode, labels.size, labels.info[CLASS_NAMES]) == ("P", (20, 30), NAMES)
+    assert labels.getpalette()[3:12] == [255, 0, 0, 0, 255, 0, 0, 0, 255]
+
+
+@pytest.mark.full
+def test_a_core_ml_package_and_a_tflite_file_name_the_trained_classes(taught_classes, tmp_path):
+    from converters.formats.coreml_reader import specification
+
+    tflite, package = convert(taught_classes, ["tflite", "coreml"], tmp_path, options=Options(size=(SIDE, SIDE)))
+    words = specification(package.path).description.metadata.userDefined
+    assert json.loads(words["com.apple.coreml.model.preview.params"])["labels"] == list(NAMES)
+    for artifact in (tflite, package):
+        assert classes_in(artifact.path).names == NAMES
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        {"classes": "no JSON"},
+        {"classes": "[" * 5000},
+        {"classes": '["one"]'},
+        {"classes": '["a", 2]'},
+        {"classes": json.dumps(["x" * 65, "y"])},
+        {"classes": json.dumps([str(n) for n in range(257)])},
+        {"profile": "../paper"},
+    ],
+)
+def test_a_strangers_words_that_make_no_sense_are_as_if_not_there(words):
+    assert classes_of(words) is None
+    assert own_words(words) == {}
+
+
+def test_eval_scores_a_model_by_the_classes_that_it_names(street, taught_classes, tmp_path):
+    folders = ("--images", street / "images", "--masks", street / "maps")
+    done = called("eval", taught_classes, *folders, "-o", tmp_path, "--json")
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout)
+    assert list(said["class_iou"]) == list(NAMES)
+    with (tmp_path / "classes.csv").open(encoding="utf-8") as file:
+        table = list(csv.reader(file))
+    assert [row[0] for row in table] == ["class", *NAMES, "(mean)"]
+    assert float(table[-1][1]) == pytest.approx(said["miou"], abs=1e-6)
+
+
+def test_clothes_gives_a_mask_of_each_of_ones_own_classes(street, taught_classes, tmp_path):
+    done = called("clothes", street / "images" / "0.png", "--model", taught_classes, "-o", tmp_path / "map.png")
+    assert done.returncode == 0, done.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "map.png", "map_full.png", "map_lower.png", "map_upper.png"
+    ]  # fmt: skip
+    whole = np.asarray(Image.open(tmp_path / "map.png"))
+    assert np.array_equal(np.asarray(Image.open(tmp_path / "map_lower.png")) == 255, whole == 2)

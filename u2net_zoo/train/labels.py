@@ -1,0 +1,89 @@
+"""What the picture beside a photograph means: from a file to the numbers that are learned, or what is wrong with it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from ..depth import values_of
+from ..errors import InputError
+from ..photographs import planes
+from ..preprocessing import read_image
+from .recipe import Recipe
+
+__all__ = ["GREY", "Labels", "grey_image", "labels_of", "one_channel"]
+
+GREY = ("1", "L", "I;16", "I;16B", "I;16L", "I;16N", "I", "F")
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Masks, white where the object is; or maps of classes; or drawings, dark on white paper.
+
+    Attributes:
+        classes: names of the classes; empty: masks.
+        drawings: what is learned is the pencil: white paper is 0. Colours are taken for their luminance.
+    """
+
+    classes: tuple[str, ...] = ()
+    drawings: bool = False
+
+    @property
+    def modes(self) -> tuple[str, ...]:
+        """Pillow's modes of files that need no second look: whatever they hold is a label."""
+        return () if self.classes else (*GREY, "L", "LA", "P", "RGB", "RGBA", "CMYK") if self.drawings else GREY
+
+    def of(self, picture: Image.Image, path: Path) -> np.ndarray:
+        """What is learned, (H, W) float32: in [0, 1] with 1 where object or pencil is; or the index of each class.
+
+        Args:
+            path: where the picture is from, for errors.
+
+        Raises:
+            InputError: it is no such label.
+        """
+        if self.classes:
+            return _indices(picture, path, self.classes)
+        if self.drawings:
+            levels, full = planes(picture, 1)
+            return (1 - levels[..., 0] / full).clip(0, 1).astype(np.float32)
+        values = np.asarray(one_channel(picture, path), np.float32)
+        return values / values.max() if values.size and values.max() > 0 else values  # as the authors' loader does
+
+    def read(self, path: Path) -> np.ndarray:
+        """The same of a file. Raises ImageError: not readable. InputError: no label."""
+        return self.of(read_image(path), path)
+
+
+def labels_of(recipe: Recipe) -> Labels:
+    """What a run by this recipe learns."""
+    names = recipe.told_apart.names if recipe.told_apart else ()
+    return Labels(names, drawings=recipe.draws)
+
+
+def _indices(picture: Image.Image, path: Path, classes: tuple[str, ...]) -> np.ndarray:
+    """(H, W) float32 of whole numbers, from a palette's indices or from grey values, of 8 or 16 bits."""
+    values = np.asarray(picture if picture.mode == "P" else one_channel(picture, path, "map of classes"), np.float32)
+    highest, known = float(values.max(initial=0)), f"0 {classes[0]} to {len(classes) - 1} {classes[-1]}"
+    if set(np.unique(values)) == {0, 255}:
+        raise InputError(f"{path}: holds 0 and 255, a mask of black and white; classes are numbers from {known}")
+    if highest >= len(classes) or values.min(initial=0) < 0 or (values != np.floor(values)).any():
+        raise InputError(f"{path}: holds {highest:g}; the {len(classes)} classes are {known}")
+    return values
+
+
+def grey_image(path: Path) -> Image.Image:
+    """A picture of one channel; three equal ones are taken for one. Raises ImageError, or InputError on colours."""
+    return one_channel(read_image(path), path)
+
+
+def one_channel(picture: Image.Image, path: Path, what: str = "mask") -> Image.Image:
+    if picture.mode in GREY:
+        return picture
+    deep = values_of(picture)
+    colours = np.asarray(picture.convert("RGB")) if deep is None else deep[0]
+    if (colours != colours[..., :1]).any():
+        hint = "; for classes give --classes and index or palette pictures" if what == "mask" else " or a palette"
+        raise InputError(f"{path}: the {what} is not grey (mode {picture.mode}); save it with one channel{hint}")
+    return Image.fromarray(colours[..., 0])
