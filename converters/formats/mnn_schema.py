@@ -58,6 +58,7 @@ class Parameter(IntEnum):
     Interp = 22
     Pool = 31
     ReductionParam = 50
+    Relu = 51
     Relu6 = 52
     Scale = 58
     TensorConvertInfo = 66
