@@ -97,6 +97,8 @@ def test_info_says_what_it_computes(whole, kind):
     assert (f"; takes {kind}, scale 0.0" in agreement.summary()) == (kind != "float32")
     assert len(agreement.outputs) == 7
     assert agreement.precision == "w8a8"
+    # A calibration by a few pictures may miss the bound; then the integers are what is named.
+    assert agreement.ok or (agreement.explanation and agreement.explanation.differs == "the arithmetic")
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -141,7 +141,7 @@ def test_a_file_in_integers_holds_no_float(path):
 
 @pytest.mark.parametrize("place", [1, -1])
 def test_a_map_that_no_machine_holds_is_refused_before_the_runtime_sees_it(path, tmp_path, place):
-    """One bit in the shape of a map: the runtime filled memory for 20 s."""
+    """One bit in the shape of a map: the runtime needed 20 s for 8.6 GB."""
     import flatbuffers
     from ai_edge_litert import schema_py_generated as schema
 
