@@ -42,7 +42,7 @@ def test_a_map_that_is_dead_on_every_photograph_spoils_nothing(network, inputs, 
     assert reach[unit].max() == 0
     level = equalised(dead, reach | {unit: reach[unit] + deep})
     assert np.abs(level.state[f"{unit}.conv_s1.weight"]).max() <= MOST
-    found = fit(level, inputs, Steps.between(-2.2, 2.7), Recipe(frozenset()))
+    found = fit(level, inputs, Steps.between(-2.2, 2.7), Recipe(frozenset())).network
     content = integer_bytes(found, TFLITE.settle(Options(size=SIZE, precision=W8A8)), {})
     Interpreter(model_content=content).allocate_tensors()
     exact = [TorchPredictor(dead)(x)["mask"][0] for x in inputs]

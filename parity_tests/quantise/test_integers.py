@@ -49,7 +49,7 @@ def inputs() -> list[np.ndarray]:
 def integers(network, inputs):
     """The network in integers, two units of it in 16 bits."""
     level = equalised(network, SensitivityAnalysis(network, inputs).reach())
-    return fit(level, inputs, Steps.between(-2.2, 2.7), Recipe(FINER))
+    return fit(level, inputs, Steps.between(-2.2, 2.7), Recipe(FINER)).network
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +120,7 @@ def test_more_bits_anywhere_spoil_nothing(network, inputs, finer):
     """Heads and the first unit, whose maps go below 0. Measured 2026-11-26: 0.0016 and less either way."""
     analysis = SensitivityAnalysis(network, inputs)
     level = equalised(network, analysis.reach())
-    found = fit(level, inputs, Steps.between(-2.2, 2.7), Recipe(frozenset(finer)))
+    found = fit(level, inputs, Steps.between(-2.2, 2.7), Recipe(frozenset(finer))).network
     apart = [float(np.abs(a - b).mean()) for a, b in zip(masks(found, inputs), analysis.masks, strict=True)]
     assert max(apart) < 0.003
 

@@ -35,7 +35,7 @@ def _level() -> tuple[Checkpoint, list[np.ndarray]]:
 def whole_tflite(path: Path) -> None:
     level, inputs = _level()
     finer = frozenset(("stage1d.rebnconv1d",))
-    network = fit(level, inputs, Steps.between(-2.2, 2.7), Recipe(finer))
+    network = fit(level, inputs, Steps.between(-2.2, 2.7), Recipe(finer)).network
     options = FORMATS["tflite"].settle(Options(size=SIZE, precision=W8A8))
     path.write_bytes(integer_bytes(network, options, {"u2zoo.precision": W8A8}))
 
