@@ -113,6 +113,20 @@ def test_executorch_files(tiny, tmp_path):
         read_source(tmp_path / "other.pte")
 
 
+@pytest.mark.full
+@pytest.mark.parametrize("delegated", [True, False], ids=["XNNPACK", "kernels"])
+def test_files_of_executorchs_exporter(tiny, tmp_path, delegated):
+    import torch
+    from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
+    from executorch.exir import to_edge_transform_and_lower
+
+    program = torch.export.export(changed(tiny, torch.nn.ReLU6), (torch.zeros(1, 3, SIDE, SIDE),))
+    edge = to_edge_transform_and_lower(program, partitioner=[XnnpackPartitioner()] if delegated else [])
+    (tmp_path / "other.pte").write_bytes(edge.to_executorch().buffer)
+    with pytest.raises(NotANetworkError, match=SIX):
+        read_source(tmp_path / "other.pte")
+
+
 def test_one_of_them_is_enough(tiny, tmp_path):
     graph = xnnpack_graph(tiny, FORMATS["executorch"].settle(Options(size=(SIDE, SIDE))))
     last = max(n for n, node in enumerate(graph.nodes) if node.bounds)
