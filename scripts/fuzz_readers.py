@@ -2,7 +2,7 @@
 """Breaks a file of every format in thousands of ways and counts what the readers say.
 
     python scripts/fuzz_readers.py --count 200 --seed 1
-    python scripts/fuzz_readers.py --count 200 --seed 1 --run
+    python scripts/fuzz_readers.py --count 200 --seed 1 --run --formats mnn,tflite:w8a8
 
 Every broken file is read, or with --run handed to its runtime as `u2zoo mask` does, in a process that is watched: it
 has to end in a network or in one clear error, within 10 seconds and 2 GB, and to leave no file behind. Prints a table;
@@ -80,10 +80,12 @@ class Watched:
         command = [sys.executable, __file__, "--worker", *(["--run"] if self.run else [])]
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
         self.process = subprocess.Popen(command, env=environment, **pipes)
-        # The frameworks are imported by a first file, which is not timed.
+        # The frameworks are imported by the whole file, which is not timed.
         self.process.stdin.write(f"{self.whole}\n".encode())
         self.process.stdin.flush()
-        self.process.stdout.readline()
+        answer, text, _ = json.loads(self.process.stdout.readline() or '["crash", "", 0]')
+        if answer != "network":
+            raise SystemExit(f"{self.whole.name}: whole, and {answer}: {text}")
         return self.process
 
     def stop(self, reason: str) -> tuple[str, str]:
@@ -94,18 +96,22 @@ class Watched:
 
 
 def artifacts(folder: Path, names: list[str]) -> dict[str, Path]:
-    """A small network in every format."""
+    """A small network in every format, also in integers where a file is another one then."""
     from support.artifacts import ALL
+    from support.integer_files import WRITERS
     from support.networks import SMALL, hard_checkpoint
 
     from converters import FORMATS, Options
 
     checkpoint = hard_checkpoint(SMALL)
     paths = {}
-    for name in names or ALL:
-        fmt = FORMATS[name]
-        paths[name] = fmt.target(folder, "small")
-        fmt.write(checkpoint, paths[name], fmt.settle(Options(size=(32, 32))))
+    for name in names or (*ALL, *WRITERS):
+        fmt = FORMATS[name.partition(":")[0]]
+        paths[name] = fmt.target(folder, name.replace(":", "-"))
+        if name in WRITERS:
+            WRITERS[name](paths[name])
+        else:
+            fmt.write(checkpoint, paths[name], fmt.settle(Options(size=(32, 32))))
         print(f"{name}: written", file=sys.stderr)
     return paths
 
@@ -136,7 +142,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=200, help="mutations per format")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--formats", default="", help="separated by commas; all if not given")
+    parser.add_argument("--formats", default="", help="separated by commas, integers as tflite:w8a8; all if not given")
     parser.add_argument("--run", action="store_true", help="run the files instead of reading their weights")
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -146,14 +152,14 @@ def main() -> int:
     total: Counter = Counter()
     with tempfile.TemporaryDirectory() as folder:
         paths = artifacts(Path(folder), [name for name in options.formats.split(",") if name])
-        print(f"{'format':<12} {'files':>6} " + " ".join(f"{c:>10}" for c in COLUMNS) + "    peak MB")
+        print(f"{'format':<16} {'files':>6} " + " ".join(f"{c:>10}" for c in COLUMNS) + "    peak MB")
         for name, path in paths.items():
             chance = random.Random(f"{options.seed} {name}")  # noqa: S311
             counts = fuzz(name, path, options.count, chance, options.run)
             total.update({column: counts[column] for column in COLUMNS})
             row = " ".join(f"{counts[column]:>10}" for column in COLUMNS)
-            print(f"{name:<12} {options.count:>6} {row} {counts['peak']:>10}", flush=True)
-    print(f"{'all':<12} {options.count * len(paths):>6} " + " ".join(f"{total[c]:>10}" for c in COLUMNS))
+            print(f"{name:<16} {options.count:>6} {row} {counts['peak']:>10}", flush=True)
+    print(f"{'all':<16} {options.count * len(paths):>6} " + " ".join(f"{total[c]:>10}" for c in COLUMNS))
     return int(any(total[column] for column in COLUMNS[2:]))
 
 

@@ -1,6 +1,7 @@
 """Core ML models of any maker -> Checkpoint, by their graphs: ML Programs and the old neural network."""
 
 from collections.abc import Mapping
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from ..embedded import words_of_weights
 from ..mil import Package, constants, proto
 from ..mil.package import root_model
 from ..mil.program import Function, Literal, Operation
+from .other_activations import clamp
 from .weight_graph import Affine, Conv, Graph, Node, beside_constant
 
 __all__ = ["NETWORKS", "program", "read", "specification", "values_of"]
@@ -99,6 +101,9 @@ def _operation(operation: Operation, known: Mapping[str, Any]) -> Node:
         sides = [operation.arguments.get(key) for key in ("x", "y")]
         names = [side if isinstance(side, str) else "" for side in sides]
         role, inputs = beside_constant(names, [constant("x"), constant("y")], product=kind == "mul")
+    elif kind == "clip":
+        low, high = constant("alpha"), constant("beta")
+        kind = clamp(-inf if low is None else float(low), inf if high is None else float(high))
     return Node(kind, inputs, tuple(name for name, _ in operation.outputs), role)
 
 
@@ -117,6 +122,8 @@ def _node(layer: Any) -> Node:
         role = batch_norm(gamma, beta, mean, var, p.epsilon)
     elif kind == "activation":
         kind = layer.activation.WhichOneof("NonlinearityType") or kind
+    elif kind == "clip":
+        kind = clamp(layer.clip.minVal, layer.clip.maxVal)
     return Node(kind, tuple(layer.input), tuple(layer.output), role)
 
 

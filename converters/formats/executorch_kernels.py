@@ -1,7 +1,7 @@
 """Kernels that a program calls outside of its delegates, as far as weights need them."""
 
 from collections.abc import Iterator
-from math import prod
+from math import inf, prod
 
 import numpy as np
 
@@ -9,6 +9,7 @@ from u2net_zoo.batch_norm import batch_norm
 
 from .executorch_program import Method, Parsed, Step
 from .executorch_schema import Kind, Scalar, Tensor
+from .other_activations import clamp
 from .weight_graph import Affine, Conv, Node, beside_constant
 
 __all__ = ["kernel_nodes"]
@@ -23,6 +24,7 @@ DTYPES = {
     Scalar.double: "<f8",
 }
 NORMS = ("aten::_native_batch_norm_legit_no_training", "aten::native_batch_norm")
+CLAMPS = ("aten::clamp", "aten::hardtanh")
 MOVING = ("aten::clone", "aten::_to_copy", "aten::alias_copy", "aten::permute_copy", "aten::view_copy")
 TURNING = ("dim_order_ops::_to_dim_order_copy", "dim_order_ops::_clone_dim_order")
 KINDS = {"aten::cat": "Concat"} | dict.fromkeys((*MOVING, *TURNING), "Identity")  # as the shared graph calls them
@@ -47,8 +49,19 @@ def kernel_nodes(program: Parsed, method: Method, step: Step) -> Iterator[Node]:
         each = [values[n] for n in taken]
         if any(value is not None and _fits(value) for value in each):
             role, inputs = beside_constant(tuple(str(n) for n in taken), each, product=name == "aten::mul")
-    kind = KINDS.get(name, name.partition("::")[2])
+    kind = _clamp(method, step) if name in CLAMPS else KINDS.get(name, name.partition("::")[2])
     yield Node(kind, inputs, outputs, role)
+
+
+def _clamp(method: Method, step: Step) -> str:
+    """Of `(x, low, high, …)`; without a number it has no limit there."""
+    limits = [-inf, inf]
+    for n, index in enumerate(step.arguments[1:3]):
+        if method.kind(index) == Kind.Double:
+            limits[n] = method.table(index, Kind.Double).double(0)
+        elif method.kind(index) == Kind.Int:
+            limits[n] = float(method.table(index, Kind.Int).signed(0))
+    return clamp(*limits)
 
 
 def _fits(value: np.ndarray) -> bool:

@@ -16,6 +16,7 @@ from u2net_zoo.limits import check_size
 
 from .executorch_kernels import kernel_nodes
 from .executorch_program import XNNPACK, Method, Parsed, parsed_program
+from .other_activations import clamp
 from .weight_graph import Affine, Conv, Graph, Node, beside_constant
 from .xnnpack_parsing import parsed_payload
 from .xnnpack_payload import Node as XnnNode
@@ -81,15 +82,14 @@ def delegate_graph(payload: Payload, outside: Mapping[int, str], inside: str) ->
         bounded = f"{names[node.output]}.bounded"
         made = names[node.output]
         kind = "Identity" if node.kind in MOVING else NodeKind(node.kind).name
-        if node.bounds is not None and node.bounds[0] == 0 and isinstance(role, Conv | Affine):
+        cut = clamp(*node.bounds) if node.bounds is not None else "Identity"
+        if node.kind == NodeKind.Clamp:
+            yield Node(cut, tuple(names[n] for n in inputs), (made,), role)
+        elif cut != "Identity" and isinstance(role, Conv | Affine):
             yield Node(kind, tuple(names[n] for n in inputs), (bounded,), role)
-            yield Node("Relu", (bounded,), (made,))
+            yield Node(cut, (bounded,), (made,))
         else:
-            yield Node(_clamp(node, kind), tuple(names[n] for n in inputs), (made,), role)
-
-
-def _clamp(node: XnnNode, kind: str) -> str:
-    return "Relu" if node.kind == NodeKind.Clamp and node.bounds is not None and node.bounds[0] == 0 else kind
+            yield Node(kind, tuple(names[n] for n in inputs), (made,), role)
 
 
 def _role(node: XnnNode, tensors: Mapping[int, Tensor]) -> tuple[Conv | Affine | None, tuple[int, ...]]:

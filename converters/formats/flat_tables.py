@@ -55,6 +55,10 @@ class Table:
         """Of 64 bits without a sign."""
         return int(self._scalar("<Q", field, default))
 
+    def signed(self, field: int, default: int = 0) -> int:
+        """Of 64 bits."""
+        return int(self._scalar("<q", field, default))
+
     def real(self, field: int, default: float = 0.0) -> float:
         return self._scalar("<f", field, default)
 

@@ -6,6 +6,7 @@ Ours go by name. Others go by their graph, where the configuration has one, and 
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from u2net_zoo.weight_map import KERAS_LEAF, TO_OIHW
 from . import hdf5
 from .keras_config import h5_config, layers_of, parsed
 from .keras_layers import from_layers
+from .other_activations import clamp, is_other
 from .weight_graph import Affine, Conv, Graph, Node
 
 __all__ = ["named_state", "read_h5", "read_keras"]
@@ -134,9 +136,12 @@ def _checkpoint(groups: Groups, layers: list[dict[str, Any]], blocks: str | None
     state = named_state(groups)
     if ANCHOR in state:
         sigmoid = any(_setting(layer, "activation", None) == "sigmoid" for layer in layers)
-        if layers and FUSION in state:
-            state[FUSION] = _graph(groups, layers).arranged(state[FUSION])
+        graph = _graph(groups, layers) if layers else None
+        if graph and FUSION in state:
+            state[FUSION] = graph.arranged(state[FUSION])
         checkpoint = Checkpoint.from_state(state, dilations=_own_dilations(layers), blocks=blocks).unfold()
+        if graph:
+            graph.refuse_other_activations(checkpoint.arch)
         return checkpoint.with_final("sigmoid" if sigmoid else "none") if layers else checkpoint
     known = {_name(layer) for layer in layers}
     if layers and all("kernel" not in arrays or name in known for name, arrays in groups.items()):
@@ -200,13 +205,26 @@ def _graph(groups: Groups, layers: list[dict[str, Any]]) -> Graph:
     known, nodes = {_name(layer) for layer in layers}, []
     for layer in layers:
         name, activation = _name(layer), _setting(layer, "activation", None)
-        kind = "sigmoid" if activation == "sigmoid" else str(layer.get("class_name"))
+        kind = "sigmoid" if activation == "sigmoid" else _kind(layer)
         feeds = tuple(dict.fromkeys(_feeds(layer.get("inbound_nodes"), known)))
         role = _role(groups.get(name, {}), float(_setting(layer, "epsilon", 1e-3)))
         if isinstance(role, Conv):
             role = replace(role, dilation=_dilation(layer))
-        nodes.append(Node(kind, feeds, (name,), role))
+        fused = activation if role and isinstance(activation, str) and is_other(activation) else ""
+        nodes.append(Node(kind, feeds, (name,), role, fused=fused))
     return Graph(nodes)
+
+
+def _kind(layer: Mapping[str, Any]) -> str:
+    """A layer's class; of an activation what it computes."""
+    kind, activation = str(layer.get("class_name")), _setting(layer, "activation", None)
+    if kind == "Activation" and isinstance(activation, str):
+        return activation
+    if kind != "ReLU":
+        return kind
+    if _setting(layer, "negative_slope", 0.0) or _setting(layer, "threshold", 0.0):
+        return "LeakyReLU"
+    return clamp(0.0, float(_setting(layer, "max_value", inf)))
 
 
 def _setting(layer: Mapping[str, Any], key: str, default: Any) -> Any:

@@ -15,11 +15,13 @@ from .flat_tables import Table, root
 from .mnn_kernels import kernel_values
 from .mnn_metadata import words_of
 from .mnn_schema import Binary, Blob, Common, Conv, DataType, Kind, Net, Op, Parameter, Unary
+from .other_activations import clamp
 from .weight_graph import Affine, Graph, Node, beside_constant
 from .weight_graph import Conv as Convolution
 
 __all__ = ["Model", "Operation", "Window", "constant", "model", "read"]
 
+SIX = 6.0  # where ReLU6 cuts off
 WIDEST = 1 << 16  # of any number of a convolution
 MOST = 20_000  # operations; the family's largest published networks have under 500
 BLOBS: dict[int, tuple[int, str]] = {
@@ -128,7 +130,7 @@ class Model:
                 if operation in (Binary.add, Binary.mul):
                     values = [constants.get(n) for n in op.inputs]
                     role, inputs = beside_constant(inputs, values, product=operation == Binary.mul)
-            yield Node(_kind(op), inputs, outputs, role)
+            yield Node(_kind(op), inputs, outputs, role, fused=_fused(op))
 
     def convolution(self, op: Operation) -> Convolution:
         conv = op.given(Parameter.Convolution2D)
@@ -207,4 +209,16 @@ def _kind(op: Operation) -> str:
         return "Sigmoid"
     if op.kind == Kind.ConvertTensor:
         return "Identity"
+    if op.kind == Kind.ReLU6:
+        limits = op.parameter if op.parameter_kind == Parameter.Relu6 else None
+        return clamp(limits.real(0), limits.real(1, SIX)) if limits else clamp(0.0, SIX)
+    if op.kind == Kind.ReLU and op.parameter_kind == Parameter.Relu and op.given(Parameter.Relu).real(0):
+        return "LeakyRelu"
     return Kind(op.kind).name if op.kind in list(Kind) else str(op.kind)
+
+
+def _fused(op: Operation) -> str:
+    """The activation that is part of a convolution, where it is no ReLU."""
+    if op.kind != Kind.Convolution or not op.given(Parameter.Convolution2D).table(Conv.common).flag(Common.relu6):
+        return ""
+    return clamp(0.0, SIX)

@@ -19,6 +19,7 @@ __all__ = [
     "Parameter",
     "Pool",
     "Quan",
+    "Slice",
     "Stored",
     "Unary",
 ]
@@ -40,7 +41,9 @@ class Kind(IntEnum):
     ReLU = 69
     ReLU6 = 70
     Scale = 77
+    Shape = 80
     Sigmoid = 81
+    StridedSlice = 91
     UnaryOp = 101
     ConvertTensor = 129
 
@@ -58,8 +61,10 @@ class Parameter(IntEnum):
     Interp = 22
     Pool = 31
     ReductionParam = 50
+    Relu = 51
     Relu6 = 52
     Scale = 58
+    StridedSliceParam = 65
     TensorConvertInfo = 66
     UnaryOp = 70
 
@@ -151,6 +156,17 @@ class Pool(IntEnum):
     data_type = 9
     ceil = 10
     pads = 11
+
+
+class Slice(IntEnum):
+    """`StridedSliceParam`."""
+
+    begin_mask = 2
+    end_mask = 3
+    ellipsis_mask = 4
+    new_axis_mask = 5
+    shrink_axis_mask = 6
+    source = 7
 
 
 class Interp(IntEnum):

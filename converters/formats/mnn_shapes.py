@@ -17,6 +17,7 @@ from ..options import LARGEST_SIDE
 from . import mnn_reader
 from .mnn_reader import Operation, Window, constant
 from .mnn_schema import Binary, Blob, Conv, DataType, Interp, Kind, Layouts, Parameter, Pool, Quan, Stored
+from .mnn_values import VALUES
 
 __all__ = ["Checked", "checked"]
 
@@ -96,7 +97,12 @@ class _Shapes:
         _need(len(given) == len(op.inputs), op, "takes what no operation before it makes")
         _need(len(op.outputs) == 1 and 0 <= op.outputs[0] < len(self.model.tensors), op, "makes no tensor of the list")
         _need(op.outputs[0] not in self.shapes, op, "makes a tensor that another one makes")
-        if op.kind == Kind.Const:
+        values = [self.constants.get(index) for index in op.inputs]
+        known = VALUES[Kind(op.kind)](op, given, values) if op.kind in VALUES else None
+        if known is not None:
+            self.constants[op.outputs[0]] = known
+            shape = known.shape
+        elif op.kind == Kind.Const:
             shape = self.constant(op)
         elif op.kind == Kind.Interp:
             shape = _resized(op, given, self.constants.get(op.inputs[-1]))
@@ -250,6 +256,10 @@ def _never(op: Operation, given: list[Shape]) -> Shape:
     raise ValueError(f"operation {op.name!r} is looked at elsewhere")
 
 
+def _unknown(op: Operation, given: list[Shape]) -> Shape:
+    raise CheckpointError(f"operation {op.name!r} makes numbers that are not known before it runs; not run here")
+
+
 SHAPES: dict[Kind, Callable[[Operation, list[Shape]], Shape]] = {
     Kind.BinaryOp: _combined,
     Kind.Cast: _cast,
@@ -263,6 +273,8 @@ SHAPES: dict[Kind, Callable[[Operation, list[Shape]], Shape]] = {
     Kind.ReLU: _same,
     Kind.ReLU6: _clipped,
     Kind.Reduction: _reduced,
+    Kind.Shape: _unknown,
     Kind.Sigmoid: _same,
+    Kind.StridedSlice: _unknown,
     Kind.UnaryOp: _of_each,
 }

@@ -14,6 +14,7 @@ from u2net_zoo.checkpoint import Checkpoint
 from u2net_zoo.errors import CheckpointError
 from u2net_zoo.limits import check_size
 
+from .other_activations import clamp
 from .weight_graph import Affine, Conv, Graph, Node
 
 __all__ = ["HALF", "MAGIC", "binary_of", "read"]
@@ -21,11 +22,14 @@ __all__ = ["HALF", "MAGIC", "binary_of", "read"]
 MAGIC = "7767517"
 HALF = 0x01306B47  # the tag before weights in float16; 0 before float32
 PLAIN = 0
-ACTIVATION, SIGMOID = 9, 4
+ACTIVATION, SIGMOID, CLIP = 9, 4, 3
+PARAMETERS = -23310  # a list: its length, then the numbers of the activation
+ACTIVATIONS = {2: "LeakyReLU", 5: "Mish", 6: "HardSwish"}
 # Layers without weights; a layer of another kind would leave the reader in the middle of nowhere in the .bin.
 _WEIGHTLESS = """
     Input Split Pooling Concat Interp BinaryOp UnaryOp Eltwise Sigmoid ReLU Padding Crop Reshape Permute Flatten
-    Noop Softmax Dropout Clip Cast Packing Slice HardSigmoid Swish TanH AbsVal Squeeze ExpandDims
+    Noop Softmax Dropout Clip ELU SELU GELU Mish Softplus
+    Cast Packing Slice HardSigmoid Swish TanH AbsVal Squeeze ExpandDims
 """
 WEIGHTLESS = frozenset(_WEIGHTLESS.split())
 
@@ -54,7 +58,10 @@ def read(path: Path) -> Checkpoint:
     try:
         layers = list(_layers(path.read_text("utf-8")))
         stream = _Stream(binary.read_bytes())
-        nodes = [Node(_kind(layer), layer.inputs, layer.outputs, _role(layer, stream)) for layer in layers]
+        nodes = [
+            Node(_kind(layer), layer.inputs, layer.outputs, _role(layer, stream), fused=_fused(layer))
+            for layer in layers
+        ]
     except (ValueError, IndexError, UnicodeDecodeError) as error:
         raise CheckpointError(f"damaged .param ({error})") from None
     if stream.left:
@@ -81,7 +88,20 @@ def _layers(text: str) -> Iterator[Layer]:
 
 def _kind(layer: Layer) -> str:
     """The layer's kind; a sigmoid may be a convolution's activation."""
-    return "Sigmoid" if layer.kind == "Convolution" and layer.int(ACTIVATION) == SIGMOID else layer.kind
+    if layer.kind == "Convolution" and layer.int(ACTIVATION) == SIGMOID:
+        return "Sigmoid"
+    if layer.kind == "Clip":
+        return clamp(float(layer.params.get(0, "-inf")), float(layer.params.get(1, "inf")))
+    return "LeakyReLU" if layer.kind == "ReLU" and float(layer.params.get(0, 0)) else layer.kind
+
+
+def _fused(layer: Layer) -> str:
+    """The activation that is part of a convolution, where it is no ReLU."""
+    kind = layer.int(ACTIVATION) if layer.kind == "Convolution" else 0
+    if kind == CLIP:
+        _, low, high, *_ = (float(number) for number in layer.params.get(PARAMETERS, "2,0,inf").split(","))
+        return "" if (cut := clamp(low, high)) == "Relu" else cut
+    return ACTIVATIONS.get(kind, "")
 
 
 def _role(layer: Layer, stream: "_Stream") -> Conv | Affine | None:

@@ -6,6 +6,7 @@ and `ConvInteger` whose scales follow it.
 
 from collections.abc import Callable
 from dataclasses import replace
+from math import inf
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,6 +20,7 @@ from u2net_zoo.limits import check_size
 
 from ..embedded import words_of_weights
 from .onnx_constants import Constants, dequantised, storage
+from .other_activations import clamp
 from .weight_graph import Affine, Conv, Graph, Node, beside_constant
 
 __all__ = ["activations", "read"]
@@ -42,7 +44,9 @@ def read(path: Path) -> Checkpoint:
         return graph.checkpoint(meta)
     if FUSION in named:
         named[FUSION] = graph.arranged(named[FUSION])
-    return Checkpoint.from_state(named, meta=meta, dilations=_dilations(model.graph))
+    found = Checkpoint.from_state(named, meta=meta, dilations=_dilations(model.graph))
+    graph.refuse_other_activations(found.arch)
+    return found
 
 
 def activations(path: Path) -> list[str]:
@@ -114,7 +118,16 @@ def _node(node: Any, constants: Constants) -> Node:
     elif node.op_type in ("Add", "Mul") and len(node.input) == 2:
         values = (constant(0), constant(1))
         role, inputs = beside_constant(inputs, values, product=node.op_type == "Mul")
-    return Node(node.op_type, inputs, outputs, role)
+    kind = clamp(*_limits(node, constant)) if node.op_type == "Clip" else node.op_type
+    return Node(kind, inputs, outputs, role)
+
+
+def _limits(node: Any, constant: Callable[[int], np.ndarray | None]) -> tuple[float, float]:
+    """Of a Clip: attributes before opset 11, inputs since; without one it has no end."""
+    given = {a.name: a.f for a in node.attribute if a.name in ("min", "max")}
+    found = {name: constant(n) for n, name in ((1, "min"), (2, "max"))}
+    given |= {name: float(value.reshape(-1)[0]) for name, value in found.items() if value is not None and value.size}
+    return given.get("min", -inf), given.get("max", inf)
 
 
 def _convolution(node: Any, constants: Constants, constant: Callable[[int], np.ndarray | None]) -> Conv | None:

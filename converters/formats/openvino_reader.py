@@ -12,6 +12,7 @@ from u2net_zoo.checkpoint import Checkpoint
 from u2net_zoo.errors import CheckpointError, one_line
 from u2net_zoo.limits import check_size
 
+from .other_activations import clamp
 from .weight_graph import Affine, Conv, Graph, Node, beside_constant
 
 __all__ = ["check", "read"]
@@ -82,7 +83,7 @@ class _Model:
             elif kind in ("Add", "Multiply") and len(inputs) == 2:
                 values = [self.constant(n) for n in inputs]
                 role, inputs = beside_constant(inputs, values, product=kind == "Multiply")
-            yield Node(kind, inputs, (name,), role)
+            yield Node(_limited(layer) if kind == "Clamp" else kind, inputs, (name,), role)
 
     def constant(self, name: str, depth: int = 0) -> np.ndarray | None:
         """The value of a layer that depends on constants alone; None for every other."""
@@ -124,3 +125,10 @@ class _Model:
         if offset < 0 or size < 0 or offset + size > len(self.weights):
             raise CheckpointError(f"{layer.attrib.get('name')}: the .bin ends before its weights do")
         return np.frombuffer(self.weights[offset : offset + size], DTYPES[data.attrib["element_type"]]).reshape(shape)
+
+
+def _limited(layer: ElementTree.Element) -> str:
+    """The kind of a Clamp."""
+    data = layer.find("data")
+    given = {} if data is None else data.attrib
+    return clamp(float(given.get("min", "-inf")), float(given.get("max", "inf")))

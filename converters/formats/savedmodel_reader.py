@@ -48,7 +48,9 @@ def read(path: Path) -> Checkpoint:
             return graph.checkpoint()
         if FUSION in state:
             state[FUSION] = graph.arranged(state[FUSION])
-        return Checkpoint.from_state(state, dilations=graph.dilations()).with_final(final).unfold()
+        found = Checkpoint.from_state(state, dilations=graph.dilations())
+        graph.refuse_other_activations(found.arch)
+        return found.with_final(final).unfold()
     except (ValueError, KeyError, IndexError, TypeError) as error:
         raise CheckpointError(f"damaged SavedModel ({one_line(error)})") from None
 

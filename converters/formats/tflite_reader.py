@@ -7,6 +7,7 @@ the file says, so lengths are checked against the file's size before anything is
 
 import contextlib
 import functools
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,9 @@ __all__ = ["activations", "check", "read"]
 
 DTYPES = {0: np.float32, 1: np.float16, 2: np.int32, 3: np.uint8, 4: np.int64, 7: np.int16, 9: np.int8, 10: np.float64}
 PASSING = ("DEQUANTIZE", "QUANTIZE", "CAST", "RESHAPE")  # a constant may come through these
+FUSING = {"CONV_2D": "Conv2DOptions", "ADD": "AddOptions", "MUL": "MulOptions"}
 IDENTIFIER = b"TFL3"
+LARGEST = 1 << 28  # elements of one activation
 
 
 def read(path: Path) -> Checkpoint:
@@ -45,7 +48,7 @@ def activations(path: Path) -> list[int]:
 
 
 def check(path: Path) -> None:
-    """Follow every offset of the file once. Raises CheckpointError when one leads out of it.
+    """Follow every offset of the file once. Raises CheckpointError when one leads out of it, or a tensor is too large.
 
     The interpreter believes what a file says: with a damaged one it ends its process, or never ends.
     """
@@ -53,7 +56,11 @@ def check(path: Path) -> None:
 
     content = _Bounded(_content(path))
     with _damage_named():
-        schema.ModelT.InitFromPackedBuf(content)
+        model = schema.ModelT.InitFromPackedBuf(content)
+        for tensor in (each for graph in model.subgraphs or () for each in graph.tensors or ()):
+            shape = [int(side) for side in tensor.shape] if tensor.shape is not None else []
+            if math.prod(max(side, 1) for side in shape) > LARGEST:
+                raise CheckpointError(f"it makes a tensor of shape {shape}")
 
 
 def _content(path: Path) -> bytes:
@@ -148,7 +155,21 @@ class _File:
             role, names = beside_constant(names, values, product=kind == "MUL")
         spread = self.constant(inputs[1]) if kind == "SPACE_TO_BATCH_ND" else None
         results = tuple(str(n) for n in outputs)
-        return Node(kind, names, results, role, 1 if spread is None else int(spread.max(initial=1)))
+        apart = 1 if spread is None else int(spread.max(initial=1))
+        return Node(kind, names, results, role, apart, self.fused(kind, operator))
+
+    def fused(self, kind: str, operator: Any) -> str:
+        """The activation that is part of an operation, where it is no ReLU."""
+        from ai_edge_litert import schema_py_generated as schema
+
+        table = operator.BuiltinOptions()
+        if kind not in FUSING or table is None:
+            return ""
+        options = getattr(schema, FUSING[kind])()
+        options.Init(table.Bytes, table.Pos)
+        names = {number: name for name, number in vars(schema.ActivationFunctionType).items() if name[0] != "_"}
+        name = names.get(options.FusedActivationFunction(), "?")
+        return "" if name in ("NONE", "RELU") else name
 
     def dilation(self, operator: Any) -> int:
         from ai_edge_litert import schema_py_generated as schema

@@ -10,7 +10,7 @@ import numpy as np
 
 from u2net_zoo.checkpoint import Checkpoint
 from u2net_zoo.containers import Signature
-from u2net_zoo.errors import ArtifactError, CheckpointError, one_line
+from u2net_zoo.errors import ArtifactError, CheckpointError, NotANetworkError, one_line
 from u2net_zoo.folded import checkpoint_of
 from u2net_zoo.identify import ANCHOR, strip_prefix
 from u2net_zoo.limits import has_member, member, open_zip
@@ -18,7 +18,7 @@ from u2net_zoo.limits import has_member, member, open_zip
 from ..format import Format
 from ..options import Options
 from ..predictor import Predictor
-from . import torch_archive
+from . import other_activations, torch_archive
 from .layout import check_input
 from .traced_torch import exportable
 
@@ -90,6 +90,7 @@ class TorchScript(_TorchFile):
             root, code = _root(archive), _code(archive)
             tree = torch_archive.records(member(archive, f"{root}/data.pkl"))
             state = strip_prefix(dict(torch_archive.tensors(archive, root, "data", tree)))
+            _refuse_other_activations(code)
             final = "sigmoid" if "torch.sigmoid" in code else "none"
             if ANCHOR in state:
                 found = torch_archive.dilations(archive, root, tree)
@@ -129,6 +130,7 @@ class PT2(_TorchFile):
             root = archive.namelist()[0].split("/")[0] if archive.namelist() else ""
             state = strip_prefix(torch_archive.exported(archive, root))
             graph = member(archive, f"{root}/models/model.json")
+            _refuse_other_activations(graph.decode("utf-8", "replace"))
             found = torch_archive.exported_dilations(graph)
             final = "sigmoid" if b"torch.ops.aten.sigmoid" in graph else "none"
             return Checkpoint.from_state(state, dilations=found).unfold().with_final(final)
@@ -162,6 +164,12 @@ def _interface(checkpoint: Checkpoint, options: Options) -> str:
     names = checkpoint.arch.outputs if options.outputs == "all" else checkpoint.arch.outputs[:1]
     height, width = options.size or (320, 320)
     return " ".join([f"{options.batch or 1}x{height}x{width}", *names])
+
+
+def _refuse_other_activations(code: str) -> None:
+    """Raises NotANetworkError where Torch's code, or an exported graph, calls another activation than ReLU."""
+    if name := other_activations.named_in(code):
+        raise NotANetworkError(f"not a U²-Net: it calls {name}, where ReLU is expected")
 
 
 def _root(archive: zipfile.ZipFile) -> str:

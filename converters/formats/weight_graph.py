@@ -12,12 +12,14 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from u2net_zoo.arch import Architecture
 from u2net_zoo.batch_norm import Affine
 from u2net_zoo.checkpoint import Checkpoint
 from u2net_zoo.errors import CheckpointError, NotANetworkError
 from u2net_zoo.folded import checkpoint_of
 
 from ..embedded import ARITHMETIC, QUANTISED
+from . import other_activations
 
 __all__ = ["Affine", "Conv", "Graph", "Node", "beside_constant"]
 
@@ -67,6 +69,7 @@ class Node:
         role: what it does to weights, None for everything without any.
         spread: by how much it moves pixels apart, into the batch, for the convolution that follows: TensorFlow's way to
             write a dilation.
+        fused: the kind of the activation that is part of it, where that is no ReLU.
     """
 
     kind: str
@@ -74,6 +77,7 @@ class Node:
     outputs: tuple[str, ...]
     role: Conv | Affine | None = None
     spread: int = 1
+    fused: str = ""
 
 
 def beside_constant(
@@ -117,6 +121,7 @@ class Graph:
         pairs = [(conv.kernel, conv.bias) for conv in convolutions]
         dilations = [conv.dilation for conv in convolutions]
         checkpoint = checkpoint_of(pairs, dilations=dilations, final="sigmoid" if sigmoid else "none", meta=meta)
+        self.refuse_other_activations(checkpoint.arch)
         notes = {QUANTISED: quantised_note(convolutions), ARITHMETIC: arithmetic_note(convolutions)}
         return checkpoint.with_meta(**{key: note for key, note in notes.items() if note})
 
@@ -157,6 +162,22 @@ class Graph:
     def dilations(self) -> list[int]:
         """Of the convolutions in order."""
         return [conv.dilation for conv in self.convolutions()]
+
+    def refuse_other_activations(self, arch: Architecture) -> None:
+        """Raises NotANetworkError where something else than ReLU follows a convolution of a block."""
+        origin: dict[str, str] = {}
+        kinds: dict[str, str] = {}  # the convolution's own value -> what follows it
+        for node in self.order():
+            first = node.inputs[0] if node.inputs else ""
+            if isinstance(node.role, Conv):
+                origin[node.outputs[0]] = node.outputs[0]
+                kinds[node.outputs[0]] = node.fused
+            elif first in origin and other_activations.is_other(node.kind):
+                kinds[origin[first]] = node.kind
+            elif first in origin and (isinstance(node.role, Affine) or node.kind in MOVING):
+                origin |= dict.fromkeys(node.outputs, origin[first])
+                kinds[origin[first]] = kinds[origin[first]] or node.fused
+        other_activations.refuse(arch.units(), list(kinds.values()))
 
     def activations(self) -> list[str]:
         """For each convolution, in order, the value that is its unit's activation: behind its norm and its ReLU."""

@@ -15,9 +15,12 @@ import numpy as np
 from u2net_zoo.arch import RSU, Unit
 from u2net_zoo.checkpoint import Checkpoint
 
-__all__ = ["RSU_ENDS", "equalised"]
+__all__ = ["MOST", "RSU_ENDS", "equalised"]
 
 RSU_ENDS = ("rebnconvin", "rebnconv1d")  # the units whose maps a block adds
+# The largest weight between maps that reach 1. XNNPACK takes no kernel in 8 bits whose steps are 256 times the answer's
+# (`requantization_scale` of its convolutions), of which a kernel has 127. Half of it: kernels are fitted afterwards.
+MOST = 127 * 128
 LEAST = 1e-3  # of the map's own reach: a channel that is nearly always 0 is not blown up further
 
 
@@ -27,20 +30,28 @@ class _Factors:
     def __init__(self, state: Mapping[str, np.ndarray], reach: Mapping[str, np.ndarray]):
         self.state = dict(state)
         self.reach = reach
+        self.found: dict[str, np.ndarray] = {}
 
     def conv(self, unit: Unit, x: np.ndarray) -> np.ndarray:
         kernel, bias = (self.state[f"{unit.conv_path}.{leaf}"].astype(np.float64) for leaf in ("weight", "bias"))
-        factors = self._factors(unit)
-        kernel = kernel * x[None, :, None, None] / factors[:, None, None, None]
+        kernel *= x[None, :, None, None]
+        place = unit.scope if unit.name in RSU_ENDS else unit.path  # what a block adds has the first one's
+        if place not in self.found:
+            self.found[place] = self._factors(unit, place, np.abs(kernel).max(axis=(1, 2, 3)))
+        factors = self.found[place]
+        kernel /= factors[:, None, None, None]
         self.state[f"{unit.conv_path}.weight"] = kernel.astype(np.float32)
         self.state[f"{unit.conv_path}.bias"] = (bias / factors).astype(np.float32)
         return factors
 
-    def _factors(self, unit: Unit) -> np.ndarray:
+    def _factors(self, unit: Unit, place: str, weights: np.ndarray) -> np.ndarray:
+        """`weights`: the largest of each kernel (O,), of maps that reach 1."""
         if not unit.relu:
             return np.ones(unit.out_ch)
-        reach = self.reach[unit.scope if unit.name in RSU_ENDS else unit.path].astype(np.float64)
-        return np.maximum(reach, max(LEAST * reach.max(), 1e-6))
+        reach = self.reach[place].astype(np.float64)
+        if reach.max() < weights.max() / MOST:  # it answers 0 to every picture: nothing is known of it
+            return np.ones(unit.out_ch)
+        return np.maximum(reach, np.maximum(weights / MOST, max(LEAST * reach.max(), 1e-6)))
 
     def pool(self, x: np.ndarray) -> np.ndarray:
         return x

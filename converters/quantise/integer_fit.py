@@ -4,7 +4,8 @@ Every unit is given what the units before it answer in integers, and is fitted t
 they got wrong is partly mended, and no error of the mean is passed on.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,12 +16,12 @@ from u2net_zoo.checkpoint import Checkpoint
 from ..progress import report
 from .error_feedback import Moments, fitted
 from .integer_network import FEATURES, SIGNED, IntegerNetwork, IntegerUnit, Recipe, Steps
-from .integer_walk import IntegerWalk, Maps
+from .integer_walk import IntegerWalk, Maps, as_mask
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["fit"]
+__all__ = ["Fit", "fit"]
 
 # Measured on u2netp and the 18 photographs, all maps in int8, 2026-11-26, mean IoU: 0.936 with a pull of 0.001, 0.946
 # with 0.01, 0.953 with 0.1; kernels rounded one by one, with the same biases 0.929; with those of float32 0.27.
@@ -29,23 +30,44 @@ SAMPLES = 20_000  # places of all photographs together at which a unit is looked
 SATURATED = 8.0  # logits: beyond it a mask is 0 or 1 within a tenth of a grey level
 
 
-def fit(level: Checkpoint, pictures: Sequence[np.ndarray], image: Steps, recipe: Recipe) -> IntegerNetwork:
+@dataclass(frozen=True)
+class Fit:
+    """A network in integers and what was found on the way to it.
+
+    Attributes:
+        recipe: which it was fitted by.
+        masks: d0 of each picture, (out_ch, H, W), as `integer_walk.masks` computes it.
+        reach: how far logits go in float32, by path.
+    """
+
+    network: IntegerNetwork
+    recipe: Recipe
+    masks: tuple[np.ndarray, ...]
+    reach: Mapping[str, float]
+
+
+def fit(
+    level: Checkpoint, pictures: Sequence[np.ndarray], image: Steps, recipe: Recipe, before: Fit | None = None
+) -> Fit:
     """`level` in integers.
 
     Args:
         level: folded and equalised on `pictures`.
         pictures: (1, C, H, W) float32 each, as the network takes them.
         image: the steps on which they are given.
+        before: a fit of the same by another recipe: units that run before the recipes differ are taken from it.
     """
     import torch
 
-    walk = _FitWalk(level, recipe)
+    walk = _FitWalk(level, recipe, before)
     inputs = [torch.from_numpy(x) for x in pictures]
     with torch.inference_mode():
-        walk.measure_logits(inputs)
+        reach = before.reach if before else walk.measured_logits(inputs)
+        walk.reach = reach
         given = Maps([walk.whole(x, image) for x in inputs], image, tuple(inputs))
-        level.arch.run(walk, given)
-    return IntegerNetwork(level.arch, walk.found, image)
+        logits = level.arch.run(walk, given)[0].whole
+        found = tuple(as_mask(each, level.arch) for each in logits)
+    return Fit(IntegerNetwork(level.arch, walk.found, image), recipe, found, reach)
 
 
 class _FitWalk(IntegerWalk):
@@ -54,23 +76,26 @@ class _FitWalk(IntegerWalk):
     Attributes:
         found: the units so far, by path.
         reach: of the logits, by path: the sides' and the fusion's; of the stem.
+        known: units of the fit before, as long as it is the same fit.
     """
 
-    def __init__(self, level: Checkpoint, recipe: Recipe):
+    def __init__(self, level: Checkpoint, recipe: Recipe, before: Fit | None):
         super().__init__(self._fitted)
         self.level, self.recipe = level, recipe
         self.found: dict[str, IntegerUnit] = {}
-        self.reach: dict[str, float] = {}
+        self.reach: Mapping[str, float] = {}
+        self.known: Mapping[str, IntegerUnit] = before.network.units if before else {}
+        self.other = before.recipe.finer ^ recipe.finer if before else frozenset()
         self.units_in_all = len(level.arch.units())
 
-    def measure_logits(self, inputs: "Sequence[Tensor]") -> None:
+    def measured_logits(self, inputs: "Sequence[Tensor]") -> dict[str, float]:
         """How far what no ReLU follows goes, exactly."""
         exact = _Exact(self)
         for x in inputs:
             self.level.arch.run(exact, x)
         sides = [unit.path for unit in self.level.arch.sides]
         most = max(exact.reach[path] for path in sides)  # they are concatenated, so they share their steps
-        self.reach = exact.reach | dict.fromkeys(sides, most)
+        return exact.reach | dict.fromkeys(sides, most)
 
     def exact_parameters(self, unit: Unit) -> "tuple[Tensor, Tensor]":
         leaves = (self.level.state[f"{unit.conv_path}.{leaf}"] for leaf in ("weight", "bias"))
@@ -84,6 +109,12 @@ class _FitWalk(IntegerWalk):
         return Maps(whole.whole, whole.steps, tuple(y.relu() if unit.relu else y for y in self.exact))
 
     def _fitted(self, unit: Unit, x: Maps) -> IntegerUnit:
+        if unit.path in self.other:
+            self.known = {}
+        self.found[unit.path] = self.known.get(unit.path) or self._fit(unit, x)
+        return self.found[unit.path]
+
+    def _fit(self, unit: Unit, x: Maps) -> IntegerUnit:
         report(f"fitting layers {100 * len(self.found) // self.units_in_all} %")
         kind, copies = self.recipe.kind(unit), self.recipe.copies(unit)
         given = x.steps.as_kind(kind)
@@ -93,10 +124,7 @@ class _FitWalk(IntegerWalk):
         flat = kernel.reshape(len(kernel), -1).astype(np.float64)
         codes, scale, bias = fitted(flat, moments, PULL, copies)
         whole = codes.reshape(kernel.shape)
-        self.found[unit.path] = IntegerUnit(
-            _split(whole, copies), scale, bias, given, self._answered(unit, kind), copies
-        )
-        return self.found[unit.path]
+        return IntegerUnit(_split(whole, copies), scale, bias, given, self._answered(unit, kind), copies)
 
     def _answered(self, unit: Unit, kind: str) -> Steps:
         if unit.relu:

@@ -15,7 +15,7 @@ from ..mask_errors import MaskBound, MaskErrors
 from ..options import DEFAULT_SIZE, W8A8, Options
 from ..progress import report
 from .equalise import equalised
-from .integer_fit import fit
+from .integer_fit import Fit, fit
 from .integer_network import FEATURES, IntegerNetwork, Recipe, Steps
 from .integer_walk import masks
 from .mixed_precision import RANKED_ON, Plan, counter, fewest, pictures, ranking_size, stricter
@@ -102,6 +102,7 @@ class _Search:
         self.costs: list[LayerCost] = []
         self.found: dict[int, MaskErrors] = {}
         self.networks: dict[int, IntegerNetwork] = {}
+        self.last: Fit | None = None
 
     def run(self, bound: MaskBound) -> tuple[tuple[str, ...], MaskErrors]:
         aim = stricter(bound, UNSEEN)
@@ -113,13 +114,19 @@ class _Search:
 
     def errors(self, kept: Sequence[str]) -> MaskErrors:
         if len(kept) not in self.found:
-            chosen = self.inputs[:: -(-len(self.inputs) // FITTED_ON)]
-            network = fit(self.level, chosen, self.image, Recipe(frozenset(kept)))
+            step = -(-len(self.inputs) // FITTED_ON)
+            self.last = fit(self.level, self.inputs[::step], self.image, Recipe(frozenset(kept)), self.last)
             report(f"trying with {len(kept)} layers in 16 bits")
-            pairs = zip(masks(network, self.inputs), self.analysis.masks, strict=True)
-            self.networks[len(kept)], self.found[len(kept)] = network, MaskErrors.of(list(pairs))
+            pairs = zip(self._masks(self.last, step), self.analysis.masks, strict=True)
+            self.networks[len(kept)], self.found[len(kept)] = self.last.network, MaskErrors.of(list(pairs))
             report(f"{len(kept)} layers in 16 bits: {self.found[len(kept)].summary()}")
         return self.found[len(kept)]
+
+    def _masks(self, fit: Fit, step: int) -> list[np.ndarray]:
+        """Of all inputs; those of every `step`-th one are there already."""
+        others = iter(masks(fit.network, [x for n, x in enumerate(self.inputs) if n % step]))
+        there = iter(fit.masks)
+        return [next(others if n % step else there) for n in range(len(self.inputs))]
 
     def _measure(self) -> list[LayerCost]:
         """Each layer in int8 alone; the one first that costs the masks most for the work that it saves."""

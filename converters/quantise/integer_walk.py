@@ -2,18 +2,18 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from u2net_zoo.arch import POOL, RSU, Unit
+from u2net_zoo.arch import POOL, RSU, Architecture, Unit
 
 from .integer_network import IntegerNetwork, IntegerUnit, Steps
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["IntegerWalk", "Maps", "masks"]
+__all__ = ["IntegerWalk", "Maps", "as_mask", "masks"]
 
 
 @dataclass(frozen=True)
@@ -104,6 +104,11 @@ def masks(network: IntegerNetwork, inputs: Sequence[np.ndarray]) -> list[np.ndar
     with torch.inference_mode():
         for x in inputs:
             given = Maps([walk.whole(torch.from_numpy(x), network.image)], network.image)
-            logits: Any = network.arch.run(walk, given)[0].whole[0]
-            found.append((logits.sigmoid() if network.arch.final == "sigmoid" else logits)[0].numpy())
+            found.append(as_mask(network.arch.run(walk, given)[0].whole[0], network.arch))
+    return found
+
+
+def as_mask(logits: "Tensor", arch: Architecture) -> np.ndarray:
+    """(1, out_ch, H, W) of one picture -> (out_ch, H, W), after the last activation."""
+    found: np.ndarray = (logits.sigmoid() if arch.final == "sigmoid" else logits)[0].numpy()
     return found

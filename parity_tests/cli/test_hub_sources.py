@@ -1,5 +1,7 @@
 """`hf:OWNER/NAME` as a source: the real library against a hub on this machine."""
 
+import contextlib
+import itertools
 import json
 import subprocess
 import sys
@@ -12,6 +14,7 @@ from support.data import NANO, ROOT
 from converters import FORMATS
 from converters.loading import name_of, open_source, read_source
 from u2net_zoo.errors import DownloadError, InputError
+from u2net_zoo.hub.commit import folder_of
 from u2net_zoo.hub.file_choice import ORDER
 from u2net_zoo.hub.hub_files import fetch_from_hub
 from u2net_zoo.hub.hub_name import HubName, hub_name
@@ -175,6 +178,28 @@ def test_names(text, name):
 def test_names_that_are_none(text):
     with pytest.raises(InputError):
         hub_name(text)
+
+
+@pytest.mark.parametrize("repo", ["a--b/c", "a/b--c", "a..b/c", "a-/b", "a/b-", "a/b.", "a/b.git", "-a/b", "a/.b"])
+def test_names_that_the_hub_has_for_no_repository_are_none(repo):
+    """`a--b/c` and `a/b--c` would share a folder of the cache, `a/b` and `a/b.` one on Windows."""
+    from huggingface_hub.utils import HFValidationError, validate_repo_id
+
+    with pytest.raises(HFValidationError):
+        validate_repo_id(repo)
+    for text in (f"hf:{repo}", f"hf:{repo}/f.pth", f"hf:{repo}@v1"):
+        with pytest.raises(InputError, match=r"no name of the Hugging Face Hub; .* no -- or \.\. in OWNER and NAME"):
+            hub_name(text)
+
+
+def test_every_repository_has_a_folder_of_its_own_in_the_cache():
+    words = ["".join(letters) for n in (1, 2, 3, 4) for letters in itertools.product("a-.", repeat=n)]
+    repos = []
+    for pair in itertools.product(words, repeat=2):
+        with contextlib.suppress(InputError):
+            repos.append(hub_name(f"hf:{'/'.join(pair)}").repo)
+    assert len(repos) > 100
+    assert len({folder_of(repo) for repo in repos}) == len(repos)
 
 
 def test_the_weights_are_the_ones_that_were_put_there(hub):

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from support.artifacts import ALL, WEIGHTS_ALONE
 from support.lasting import full_for
-from support.networks import SMALL, hard_checkpoint
+from support.networks import TINY, hard_checkpoint
 
 from converters import FORMATS, Options, convert
+from converters.loading import read_source
 from converters.options import DYNAMIC
 from converters.parity import in_batches
 from u2net_zoo.arch import U2NET_NANO, two_level
@@ -19,6 +20,7 @@ from u2net_zoo.errors import MissingExtraError, OptionError
 
 WHOLE = Options(size=(64, 64), outputs="all")
 BATCHES = Options(size=(64, 64), outputs="all", batch=DYNAMIC)
+CLASSES = ("onnx", "mnn", "executorch")  # where a class per channel is quick to try
 HALVES = [name for name in ALL if "fp16" in FORMATS[name].choices["precision"]]
 
 
@@ -117,12 +119,16 @@ def test_an_onnx_graph_holds_the_network_and_nothing_else(made):
     assert kinds <= {"Conv", "Relu", "MaxPool", "Resize", "Concat", "Add", "Sigmoid", "Constant"}
 
 
-def test_a_class_per_channel(tmp_path):
-    arch = replace(SMALL, out_ch=4, final="none")
-    artifact = convert(hard_checkpoint(arch), "onnx", tmp_path, options=Options(size=(64, 64)))[0]
-    predictor = FORMATS["onnx"].run(artifact.path)
-    result = predictor(np.zeros((1, 3, 64, 64), np.float32))["mask"]
-    assert result.shape == (1, 4, 64, 64)
+@pytest.mark.parametrize(
+    "name", [*CLASSES, *(pytest.param(n, marks=pytest.mark.full) for n in ALL if n not in CLASSES)]
+)
+def test_a_class_per_channel(name, tmp_path):
+    network = hard_checkpoint(replace(TINY, out_ch=4, final="none"))
+    options = Options(size=(64, 64), io="tensor" if "io" in FORMATS[name].choices else None)
+    artifact = convert(network, name, tmp_path, options=options)[0]
+    result = FORMATS[name].run(artifact.path, exact=True)(np.zeros((1, 3, 64, 64), np.float32))
+    assert next(iter(result.values())).shape == (1, 4, 64, 64)
+    assert read_source(artifact.path).fold().state.keys() == network.fold().state.keys()
 
 
 def test_other_input_channels(tmp_path):

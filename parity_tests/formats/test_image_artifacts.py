@@ -7,20 +7,18 @@ import numpy as np
 import pytest
 from support.agreement import near
 from support.artifacts import CAN_PICTURE
-from support.networks import SMALL, TINY, hard_checkpoint
+from support.networks import TINY, hard_checkpoint
 from support.photographs import photograph
 
 from converters import FORMATS, Options, convert
 from converters.embedded import KEY, embedded_of, read_embedded
-from converters.formats.kotlin import kotlin_file, kotlin_name
-from converters.formats.swift import class_name, swift_file, swift_name
 from converters.loading import read_source
 from converters.mil import Package
 from converters.parity import picture_of
 from converters.torch_predictor import TorchPredictor
 from u2net_zoo import Session
 from u2net_zoo.arch import two_level
-from u2net_zoo.errors import ArtifactError, OptionError, OutputError, ParityError, UnknownNameError
+from u2net_zoo.errors import ArtifactError, OptionError, ParityError, UnknownNameError
 from u2net_zoo.preprocessing import PROFILES
 
 SIZE = (64, 96)
@@ -207,67 +205,3 @@ def test_pictures_without_a_profile_are_refused(tmp_path, pictured):
     onnx.save(model, tmp_path / "bare.onnx")
     with pytest.raises(ArtifactError, match="answers pictures, and does not say which profile"):
         FORMATS["onnx"].run(tmp_path / "bare.onnx")
-
-
-@pytest.mark.parametrize("target", ["iOS15", "iOS16", "iOS17", "iOS18"])
-@pytest.mark.parametrize("profile", ["paper", "isnet-anime"])
-@pytest.mark.parametrize("half", [True, False])
-def test_the_swift_file_is_swift(target, profile, half):
-    from tree_sitter import Language, Parser
-    from tree_sitter_swift import language
-
-    embedded = embedded_of(SMALL, Options(io="image", profile=profile))
-    text = swift_file("2 small-nets", embedded, target=target, half=half)
-    tree = Parser(Language(language())).parse(text.encode())
-    assert not tree.root_node.has_error
-    assert "func mask(for photograph: CGImage) throws -> CGImage" in text
-    assert "extension _2_small_nets" in text
-    assert "$" not in text
-    assert Parser(Language(language())).parse(text.replace("}", "", 1).encode()).root_node.has_error
-
-
-@pytest.mark.parametrize("profile", ["paper", "isnet-anime", "portrait"])
-@pytest.mark.parametrize("precision", ["fp32", "w8a8"])
-def test_the_kotlin_file_is_kotlin(profile, precision):
-    from tree_sitter import Language, Parser
-    from tree_sitter_kotlin import language
-
-    embedded = embedded_of(SMALL, Options(io="image", profile=profile, precision=precision))
-    text = kotlin_file("2 small-nets", embedded, (320, 256))
-    parser = Parser(Language(language()))
-    assert not parser.parse(text.encode()).root_node.has_error
-    assert "fun mask(photograph: Bitmap): Bitmap {" in text
-    assert "class _2_small_netsMask(context: Context" in text
-    assert "const val WIDTH = 256" in text
-    assert "const val HEIGHT = 320" in text
-    assert ("KEEPS_PROPORTIONS = true" in text) == (profile == "isnet-anime")
-    assert ("not stretched" in text) == (precision == "w8a8" or profile == "isnet-anime")
-    assert "$" not in text
-    assert parser.parse(
-        text.replace("model.run(inputs, outputs)", "model.run(inputs, outputs").encode()
-    ).root_node.has_error
-
-
-def test_the_kotlin_file_is_named_after_its_class():
-    assert kotlin_name("u2netp") == "U2NetpMask.kt"
-    assert kotlin_name("my-net.v2") == "My_net_v2Mask.kt"
-
-
-def test_a_kotlin_file_that_was_not_written_for_the_model_is_kept(small, tmp_path):
-    (tmp_path / "A_bMask.kt").write_text("// mine\n")
-    with pytest.raises(OutputError, match=r"A_bMask\.kt: was not written for a-b\.tflite; move it"):
-        convert(small, "tflite", tmp_path, name="a-b", options=Options(size=(64, 64), io="image"))
-    assert [file.name for file in tmp_path.iterdir()] == ["A_bMask.kt"]
-
-
-def test_the_swift_file_is_named_after_the_class_that_xcode_makes():
-    assert swift_name("u2netp") == "U2Netp+Mask.swift"
-    assert class_name("my-net.v2") == "my_net_v2"
-
-
-def test_a_swift_file_that_was_not_written_for_the_package_is_kept(small, tmp_path):
-    (tmp_path / "A_b+Mask.swift").write_text("// mine\n")
-    with pytest.raises(OutputError, match=r"A_b\+Mask\.swift: was not written for a-b\.mlpackage; move it"):
-        convert(small, "coreml", tmp_path, name="a-b", options=Options(size=(64, 64)))
-    assert [file.name for file in tmp_path.iterdir()] == ["A_b+Mask.swift"]
-    assert (tmp_path / "A_b+Mask.swift").read_text() == "// mine\n"

@@ -1,12 +1,18 @@
 """u2net and IS-Net at their published size: in Torch, and through the formats, against figures of float64."""
 
+from dataclasses import replace
+
 import pytest
+from support.agreement import largest_relative
 from support.artifacts import ALL
 from support.goldens import FLOAT32, recorded
+from support.networks import hard_checkpoint
 
 from converters import FORMATS, Options, convert
+from converters.loading import read_source
 from converters.parity import in_batches
 from converters.torch_predictor import TorchPredictor
+from u2net_zoo.arch import U2NET
 from u2net_zoo.errors import OptionError
 
 NETWORKS = ("u2net", "isnet")
@@ -57,4 +63,21 @@ def test_every_format_answers_the_figures(name, format, tmp_path):
             convert(golden.checkpoint, format, tmp_path, options=options)
         return
     (artifact,) = convert(golden.checkpoint, format, tmp_path, options=options)
+    assert largest_relative(read_source(artifact.path), golden.checkpoint) <= 1e-6
     assert golden.beyond(0, in_batches(FORMATS[format].run(artifact.path, exact=True), golden.input(0))) == {}
+
+
+PHONES = [("executorch", "fp32"), ("mnn", "fp32"), ("mnn", "fp16"), ("tflite", "fp32"), ("ncnn", "fp32")]
+
+
+@pytest.mark.full
+@pytest.mark.parametrize(("format", "precision"), PHONES)
+def test_four_classes_of_clothes_are_within_the_formats_class(format, precision, tmp_path):
+    """The gate judges the logits by themselves; what is read back is the network of four classes."""
+    cloth = hard_checkpoint(replace(U2NET, out_ch=4, final="none"))
+    options = Options(size=(96, 128), outputs="all", precision=precision)
+    (artifact,) = convert(cloth, format, tmp_path, options=options)
+    assert artifact.report.ok
+    found = read_source(artifact.path)
+    assert (found.fold().arch, found.arch.out_ch, found.arch.final) == (cloth.fold().arch, 4, "none")
+    assert largest_relative(found, cloth) <= (2e-3 if precision == "fp16" else 1e-6)

@@ -24,7 +24,7 @@ from converters.quantise.integer_walk import masks
 from converters.quantise.pixel_input import from_pixels, middle, shifted, to_pixels
 from converters.quantise.sensitivity import SensitivityAnalysis
 from converters.torch_predictor import TorchPredictor
-from u2net_zoo.errors import OptionError, ParityError
+from u2net_zoo.errors import ArtifactError, OptionError, ParityError
 from u2net_zoo.preprocessing import PROFILES
 
 SIZE = (64, 96)
@@ -49,7 +49,7 @@ def inputs() -> list[np.ndarray]:
 def integers(network, inputs):
     """The network in integers, two units of it in 16 bits."""
     level = equalised(network, SensitivityAnalysis(network, inputs).reach())
-    return fit(level, inputs, Steps.between(-2.2, 2.7), Recipe(FINER))
+    return fit(level, inputs, Steps.between(-2.2, 2.7), Recipe(FINER)).network
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +120,7 @@ def test_more_bits_anywhere_spoil_nothing(network, inputs, finer):
     """Heads and the first unit, whose maps go below 0. Measured 2026-11-26: 0.0016 and less either way."""
     analysis = SensitivityAnalysis(network, inputs)
     level = equalised(network, analysis.reach())
-    found = fit(level, inputs, Steps.between(-2.2, 2.7), Recipe(frozenset(finer)))
+    found = fit(level, inputs, Steps.between(-2.2, 2.7), Recipe(frozenset(finer))).network
     apart = [float(np.abs(a - b).mean()) for a, b in zip(masks(found, inputs), analysis.masks, strict=True)]
     assert max(apart) < 0.003
 
@@ -137,6 +137,22 @@ def test_a_file_in_integers_holds_no_float(path):
     wide = [tensor for tensor in graph.tensors if tensor.type == schema.TensorType.INT16]
     assert wide
     assert len(wide) < len(graph.tensors) / 4
+
+
+@pytest.mark.parametrize("place", [1, -1])
+def test_a_map_that_no_machine_holds_is_refused_before_the_runtime_sees_it(path, tmp_path, place):
+    """One bit in the shape of a map: the runtime needed 20 s for 8.6 GB."""
+    import flatbuffers
+    from ai_edge_litert import schema_py_generated as schema
+
+    model = schema.ModelT.InitFromPackedBuf(path.read_bytes(), 0)
+    maps = [tensor for tensor in model.subgraphs[0].tensors if len(tensor.shape) == 4 and not tensor.buffer]
+    maps[place].shape = [maps[place].shape[0] | 1 << 23, *maps[place].shape[1:]]
+    builder = flatbuffers.Builder(0)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    (tmp_path / "large.tflite").write_bytes(builder.Output())
+    with pytest.raises(ArtifactError, match=r"large\.tflite: it makes a tensor of shape \[8388609, "):
+        TFLITE.run(tmp_path / "large.tflite")
 
 
 def test_a_runtime_for_integers_computes_what_the_search_saw(integers, path, inputs):

@@ -12,7 +12,11 @@ from u2net_zoo.preprocessing import PROFILES
 from u2net_zoo.reading import read_checkpoint
 
 SIZE = (320, 320)
-MEASURED = [(name, precision) for name in ("coreml", "tflite", "onnx") for precision in FORMATS[name].bounds]
+MEASURED = [
+    (name, precision)
+    for name in ("coreml", "tflite", "onnx", "mnn", "executorch")
+    for precision in FORMATS[name].bounds
+]
 
 
 @pytest.fixture(scope="module")

@@ -12,11 +12,12 @@ __all__ = ["MAIN", "HubName", "check_path", "check_revision", "hub_name", "is_pa
 
 PREFIX = "hf:"
 MAIN = "main"
-PART = r"[A-Za-z0-9][\w.-]{0,95}"
+# As the hub's own library has them. Without `--` in it, a repository has its folder OWNER--NAME of the cache to itself.
+PART = r"[A-Za-z0-9](?:(?!--|\.\.)[\w.-]){0,95}(?<![.-])"
 # Revisions with a slash are read as the hub's own library reads them; any other is written with %2F.
 PULLED = r"refs/pr/\d+|refs/convert/[\w.-]+"
-NAME = re.compile(rf"({PART}/{PART})(?:@({PULLED}|[^/]+))?(?:/(.+))?", re.ASCII)
-SYNTAX = "hf:OWNER/NAME, hf:OWNER/NAME/FILE, either with @REVISION at its end"
+NAME = re.compile(rf"({PART}/{PART}(?<!\.git))(?:@({PULLED}|[^/]+))?(?:/(.+))?", re.ASCII)
+SYNTAX = "hf:OWNER/NAME, hf:OWNER/NAME/FILE, either with @REVISION at its end; no -- or .. in OWNER and NAME"
 # What some system has no file for; the devices are those of Windows, with any ending.
 DEVICES = r"^(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³]) *(\.|$)"
 NOT_IN_NAMES = re.compile(rf'[\x00-\x1f\x7f<>:"|?*\\]|[. ]$|{DEVICES}', re.IGNORECASE)

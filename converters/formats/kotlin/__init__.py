@@ -5,8 +5,11 @@ from importlib.resources import files
 from string import Template
 
 from converters.embedded import EmbeddedPreprocessing
+from converters.formats.source_text import in_comment, utf16_escapes
 
 __all__ = ["kotlin_file", "kotlin_name"]
+
+SPECIAL = '\\"$'  # in a string: escapes, its end, and what puts a value into it
 
 
 def kotlin_name(stem: str) -> str:
@@ -28,7 +31,8 @@ def kotlin_file(stem: str, embedded: EmbeddedPreprocessing, size: tuple[int, int
     plain = embedded.classes == 1 and not embedded.profile.stretch
     return template.substitute(
         file=kotlin_name(stem),
-        model=f"{stem}.tflite",
+        model=in_comment(f"{stem}.tflite"),
+        asset=_string(f"{stem}.tflite"),
         type=_class_name(stem),
         meaning=meaning,
         ending=" The mask is the network's answer, not stretched to 0..255." if plain else "",
@@ -37,3 +41,9 @@ def kotlin_file(stem: str, embedded: EmbeddedPreprocessing, size: tuple[int, int
         fit="true" if embedded.profile.letterbox else "false",
         smooth="false" if embedded.classes > 1 else "true",
     )
+
+
+def _string(text: str) -> str:
+    """`text` as Kotlin's string literal."""
+    inside = "".join(f"\\{char}" if char in SPECIAL else utf16_escapes(char) for char in text)
+    return f'"{inside}"'

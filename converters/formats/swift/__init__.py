@@ -5,6 +5,7 @@ from importlib.resources import files
 from string import Template
 
 from converters.embedded import EmbeddedPreprocessing
+from converters.formats.source_text import in_comment
 
 __all__ = ["class_name", "swift_file", "swift_name"]
 
@@ -49,7 +50,7 @@ def swift_file(stem: str, embedded: EmbeddedPreprocessing, *, target: str, half:
     meaning = "each pixel's class" if embedded.classes > 1 else meaning
     return template.substitute(
         file=swift_name(stem),
-        package=f"{stem}.mlpackage",
+        package=in_comment(f"{stem}.mlpackage"),
         model=class_name(stem),
         systems=SYSTEMS[target],
         meaning=meaning,
