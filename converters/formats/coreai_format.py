@@ -1,0 +1,107 @@
+"""`coreai`: an asset of Core AI (iOS 27, macOS 27 or later), written by Apple's converter, evaluated op by op."""
+
+import functools
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from u2net_zoo.arch import Architecture
+from u2net_zoo.checkpoint import Checkpoint
+from u2net_zoo.errors import ArtifactError
+
+from ..coreai import Asset
+from ..coreai.asset import PROGRAM, read_metadata
+from ..embedded import read_embedded, read_multiple, read_precision, read_takes
+from ..format import Format
+from ..mask_errors import MaskBound
+from ..options import DYNAMIC, Options
+from ..parity_report import Report
+from ..predictor import Predictor
+from . import coreai_reader
+from .coreai_export import write_asset
+from .coreai_metadata import PROFILE, describe_asset, write_notes
+from .layout import NCHW, Layout, check_input
+
+if TYPE_CHECKING:
+    from ..coreai.interpreter import Interpreter
+
+__all__ = ["CoreAI"]
+
+
+class CoreAI(Format):
+    name = "coreai"
+    title = "Core AI asset"
+    suffix = ".aimodel"
+    unit_bytes, writing_seconds = 1000, 12
+    is_folder = True
+    marker = PROGRAM
+    extra = "coreai"
+    packages = ("torch", "coreai_torch")
+    running = ("torch",)
+    running_extra = "torch"
+    prepares = True
+    choices = {
+        "batch": (1, DYNAMIC),
+        "precision": ("fp32", "fp16"),
+        "outputs": ("mask", "all"),
+        "io": ("tensor", "image"),
+        "target": ("iOS27",),
+        "via": ("native",),
+    }
+    flexible = True
+    bounds = {"fp16": MaskBound(iou=0.990, worst=0.975, mae=0.003)}
+
+    def write(self, checkpoint: Checkpoint, path: Path, options: Options) -> None:
+        write_asset(checkpoint, path, options)
+        write_notes(path, checkpoint, options)
+
+    def finish(self, path: Path, checkpoint: Checkpoint, options: Options, report: Report) -> None:
+        describe_asset(path, checkpoint, options, report)
+
+    def read(self, path: Path) -> Checkpoint:
+        return coreai_reader.read(path)
+
+    def open(self, path: Path) -> Predictor:
+        return _Evaluated(path)
+
+    def profile_in(self, path: Path) -> str:
+        return read_metadata(path).get(PROFILE, "")
+
+
+class _Evaluated(Predictor):
+    """An asset, op by op. With a profile in its graph it takes uint8 (N, 3, H, W), as every file with one here."""
+
+    def __init__(self, path: Path):
+        self.asset = Asset.open(path)
+        function, metadata = self.asset.function, self.asset.metadata
+        if len(function.inputs) != 1 or not function.outputs:
+            found = f"{len(function.inputs)} inputs and {len(function.outputs)} outputs"
+            raise ArtifactError(f"{path}: has {found}; a U²-Net has one input and at least one output")
+        ((self.input, value),) = function.inputs.items()
+        if value.kind is None:
+            raise ArtifactError(f"{path}: takes {self.input!r}, which is no tensor")
+        self.outputs = tuple(function.outputs)
+        self.embedded, self.precision = read_embedded(metadata), read_precision(metadata)
+        self.stated, self.multiple = read_takes(metadata), read_multiple(metadata)
+        self.layout = Layout.of(value.kind.shape, NCHW)
+        self.batch, self.size = self.layout.sizes(value.kind.shape, path)
+        self.interpreter  # noqa: B018 - an operation that is not there is told when the file is opened
+
+    @functools.cached_property
+    def interpreter(self) -> "Interpreter":
+        from ..coreai.interpreter import Interpreter
+
+        return Interpreter(self.asset)
+
+    def compute(self, x: np.ndarray) -> dict[str, np.ndarray]:
+        check_input(self, x)
+        answers = self.interpreter.evaluate({self.input: self.layout.given(x)})
+        return {name: self.layout.answered(answers[name]) for name in self.outputs}
+
+    def taps(self, x: np.ndarray, arch: Architecture) -> Iterator[tuple[str, np.ndarray]]:
+        wanted = [int(name) for name in coreai_reader.graph_of(self.asset.function).activations()]
+        values = self.interpreter.evaluate({self.input: self.layout.given(x)}, taps=wanted)
+        pairs = zip(arch.units(), wanted, strict=False)
+        return iter([(unit.path, values[number].astype(np.float32)) for unit, number in pairs])
