@@ -10,8 +10,9 @@
     worker processes               any number              any number          up to 60
     … are made from                one that has loaded     one that has loaded nothing
 
-Whatever can be asked of the system is asked of it, not of its name. Core ML's own runtime is macOS's alone; everywhere
-else its programs are evaluated op by op. Each script of `scripts/` that needs one system says so in its first lines.
+Whatever can be asked of the system is asked of it, not of its name. Core ML's own runtime is macOS's alone, Core AI's
+that of macOS 27 and later; everywhere else their programs are evaluated op by op. Each script of
+`scripts/` that needs one system says so in its first lines.
 """
 
 import contextlib
@@ -39,6 +40,7 @@ __all__ = [
     "ending",
     "ending_signals",
     "features",
+    "has_core_ai",
     "has_core_ml",
     "inherits_descriptors",
     "limit_process",
@@ -58,6 +60,7 @@ __all__ = [
     "workers_context",
 ]
 
+CORE_AI = 27  # the first macOS that has it
 ENDINGS = ("SIGTERM", "SIGHUP", "SIGBREAK")
 ONE_CASE = sys.platform in ("win32", "darwin")  # where file systems usually take `A` and `a` for one name
 MOST_HANDLES = 60  # that Windows waits for at once are 63; three are the pool's own
@@ -163,6 +166,12 @@ def c_function(name: str) -> Any:
 def has_core_ml() -> bool:
     """Whether Core ML itself is here, and not only coremltools."""
     return sys.platform == "darwin"
+
+
+def has_core_ai() -> bool:
+    """Whether Core AI itself is here: from macOS 27 on."""
+    version = platform.mac_ver()[0].partition(".")[0]
+    return sys.platform == "darwin" and version.isdecimal() and int(version) >= CORE_AI
 
 
 def inherits_descriptors() -> bool:

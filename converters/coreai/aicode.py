@@ -18,10 +18,11 @@ from .functions import YIELD, Function, Operation, Value, ValueType, check
 __all__ = ["DIALECT", "functions_of"]
 
 DIALECT = "aicode"
-VERSIONS = (20260101, 20261231)  # of programs: what is written for iOS 27 and macOS 27 is 20260204
+VERSIONS = (20250101, 20261231)  # of programs: each says the oldest one that has all of its operations
 ASSET, GRAPH, OUTPUT = "serialization.asset", "dataflow.graph_v1", "dataflow.output_v1"
 NAME = "aicode.name"
-COMBINING = ("primitive.reduce_v1",)  # their region says how two elements become one
+# Their region says how two elements become one, or which of them stays.
+COMBINING = ("primitive.reduce_v1", "primitive.reduce_index_v1", "primitive.scan_v1")
 TENSOR = 2
 STRING, INTEGER, ARRAY, ELEMENTS, RESOURCE, NAMED = 1, 2, 5, 6, 7, 9
 ELEMENT_TYPES = {
@@ -128,7 +129,8 @@ class _Reader:
             body = tuple(self._operation(each, depth + 1) for each in region.nodes)
         words = self._properties(node)
         if node.kind in COMBINING:
-            words["combine"] = body[0].kind if len(body) == 2 else "?"
+            words["combine"] = body[0].kind if len(body) == 2 else "more than one operation"
+            words["turned"] = bool(body) and body[0].operands == arguments[::-1]
             arguments, body = (), ()
         if body and (body[-1].kind != YIELD or len(arguments) != len(node.operands)):
             raise ArtifactError(f"{node.kind}: its definition does not fit what it takes")

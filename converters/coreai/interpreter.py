@@ -25,7 +25,7 @@ from .kernels import KERNELS, Kernel
 
 __all__ = ["Interpreter", "constants_of", "supported"]
 
-TYPED = ("cast_v1", "get_shape_v1", "get_shape_v2")  # what they compute depends on the declared type
+TYPED = ("cast_v1", "get_shape_v2")  # what they compute depends on the declared type
 Values = dict[int, torch.Tensor]
 
 

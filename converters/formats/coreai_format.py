@@ -9,7 +9,8 @@ import numpy as np
 
 from u2net_zoo.arch import Architecture
 from u2net_zoo.checkpoint import Checkpoint
-from u2net_zoo.errors import ArtifactError
+from u2net_zoo.errors import ArtifactError, OptionError
+from u2net_zoo.system import has_core_ai
 
 from ..coreai import Asset
 from ..coreai.asset import PROGRAM, read_metadata
@@ -22,6 +23,7 @@ from ..predictor import Predictor
 from . import coreai_reader
 from .coreai_export import write_asset
 from .coreai_metadata import PROFILE, describe_asset, write_notes
+from .coreai_runtime import by_apple
 from .layout import NCHW, Layout, check_input
 
 if TYPE_CHECKING:
@@ -51,7 +53,12 @@ class CoreAI(Format):
         "via": ("native",),
     }
     flexible = True
-    bounds = {"fp16": MaskBound(iou=0.990, worst=0.975, mae=0.003)}
+    bounds = {"fp16": MaskBound(iou=0.990, worst=0.975, mae=0.003)}  # as Core ML's
+
+    def settle(self, asked: Options) -> Options:
+        if asked.sizes:
+            raise OptionError("format 'coreai' cannot honour --size with several sizes; it takes one, or LOW..HIGH")
+        return super().settle(asked)
 
     def write(self, checkpoint: Checkpoint, path: Path, options: Options) -> None:
         write_asset(checkpoint, path, options)
@@ -64,7 +71,14 @@ class CoreAI(Format):
         return coreai_reader.read(path)
 
     def open(self, path: Path) -> Predictor:
-        return _Evaluated(path)
+        """Core AI itself on macOS 27, elsewhere the program, op by op."""
+        return _ByApple(path) if has_core_ai() else _Evaluated(path)
+
+    def proofs(self, path: Path) -> Iterator[Predictor]:
+        """The evaluator, and on macOS 27 Core AI too."""
+        yield _Evaluated(path)
+        if has_core_ai():
+            yield _ByApple(path)
 
     def profile_in(self, path: Path) -> str:
         return read_metadata(path).get(PROFILE, "")
@@ -95,9 +109,12 @@ class _Evaluated(Predictor):
 
         return Interpreter(self.asset)
 
+    def answers(self, given: np.ndarray) -> dict[str, np.ndarray]:
+        return self.interpreter.evaluate({self.input: given})
+
     def compute(self, x: np.ndarray) -> dict[str, np.ndarray]:
         check_input(self, x)
-        answers = self.interpreter.evaluate({self.input: self.layout.given(x)})
+        answers = self.answers(self.layout.given(x))
         return {name: self.layout.answered(answers[name]) for name in self.outputs}
 
     def taps(self, x: np.ndarray, arch: Architecture) -> Iterator[tuple[str, np.ndarray]]:
@@ -105,3 +122,12 @@ class _Evaluated(Predictor):
         values = self.interpreter.evaluate({self.input: self.layout.given(x)}, taps=wanted)
         pairs = zip(arch.units(), wanted, strict=False)
         return iter([(unit.path, values[number].astype(np.float32)) for unit, number in pairs])
+
+
+class _ByApple(_Evaluated):
+    """Run by Core AI itself. Which of its units computes is its own choice, so it is held to the bounds of fp16."""
+
+    computes = "fp16"
+
+    def answers(self, given: np.ndarray) -> dict[str, np.ndarray]:
+        return by_apple(self.asset.path, self.asset.function.name, {self.input: given})

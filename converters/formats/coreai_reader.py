@@ -16,8 +16,6 @@ from .weight_graph import Affine, Conv, Graph, Node, beside_constant
 __all__ = ["graph_of", "read"]
 
 SUMS = {"broadcasting_add": False, "add": False, "broadcasting_mul": True, "mul": True}  # whether it is a product
-# As the shared graph calls them.
-KINDS = {"relu": "relu", "sigmoid": "sigmoid", "concat": "concat", "cast": "cast", "pad": "Identity"}
 
 
 def read(path: Path) -> Checkpoint:
@@ -53,7 +51,7 @@ def _nodes(operation: Operation, known: Mapping[int, np.ndarray]) -> Iterator[No
         role, left = beside_constant([str(n) for n in operation.operands], values, product=SUMS[kind])
         inputs = tuple(int(name) for name in left)
     made = tuple(str(value.number) for value in operation.results)
-    yield Node(KINDS.get(kind, kind), tuple(map(str, inputs)), made, role)
+    yield Node(kind, tuple(map(str, inputs)), made, role)
 
 
 def _convolution(operation: Operation, known: Mapping[int, np.ndarray]) -> Conv | None:

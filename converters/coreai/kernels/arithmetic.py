@@ -29,7 +29,7 @@ TWO: dict[str, Two] = {
     "mul": torch.mul,
     "divide": _divide,
     "floor_divide": _floor_divide,
-    "modulo": torch.remainder,
+    "modulo": torch.fmod,
     "pow": torch.pow,
     "maximum": torch.maximum,
     "minimum": torch.minimum,

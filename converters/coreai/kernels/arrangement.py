@@ -9,7 +9,7 @@ from ...mil.ops.params import axes_of, check_size, integer, integers
 from .table import kernel
 
 
-@kernel("reshape_v1", "reshape_v2", exact=True)
+@kernel("reshape_v2", exact=True)
 def reshape(x: Tensor, shape: Tensor) -> Tensor:
     """One size may be -1: whatever is left."""
     sizes = integers(shape)
@@ -60,15 +60,6 @@ def expand_dims(x: Tensor, axes: Tensor) -> Tensor:
     return x
 
 
-@kernel("shrink_dims_v1", exact=True)
-def shrink_dims(x: Tensor, axes: Tensor) -> Tensor:
-    """Without these axes of one element."""
-    places = axes_of(axes, x.ndim)
-    if any(x.shape[axis] != 1 for axis in places):
-        raise ValueError(f"axes {places} of {tuple(x.shape)} are not of one element")
-    return x.reshape([size for axis, size in enumerate(x.shape) if axis not in places])
-
-
 @kernel("slice_v1", exact=True)
 def slice_(x: Tensor, start: Tensor, end: Tensor, step: Tensor) -> Tensor:
     """From `start` to before `end` along each axis, as Python does it."""
@@ -91,14 +82,14 @@ def reverse(x: Tensor, axes: Tensor) -> Tensor:
     return x.flip(axes_of(axes, x.ndim))
 
 
-@kernel("tile_v1", "tile_v2", exact=True)
+@kernel("tile_v2", exact=True)
 def tile(x: Tensor, times: Tensor) -> Tensor:
     counts = integers(times)
     check_size([x.numel(), *counts])
     return x.tile(counts)
 
 
-@kernel("get_shape_v1", "get_shape_v2", exact=True)
+@kernel("get_shape_v2", exact=True)
 def get_shape(x: Tensor, *, to: torch.dtype) -> Tensor:
     return torch.tensor(x.shape, dtype=torch.int64).to(to)
 
@@ -107,3 +98,11 @@ def get_shape(x: Tensor, *, to: torch.dtype) -> Tensor:
 def broadcast_shapes(one: Tensor, other: Tensor) -> Tensor:
     """The shape that values of these two shapes have together."""
     return torch.tensor(torch.broadcast_shapes(integers(one), integers(other)), dtype=torch.int64)
+
+
+@kernel("gather_nd_v1", exact=True)
+def gather_nd(x: Tensor, indices: Tensor) -> Tensor:
+    """indices (…, q): of each row the element, or the slice, that stands there in the first q axes."""
+    places = indices.long()
+    check_size([*places.shape[:-1], *x.shape[places.shape[-1] :]])
+    return x[tuple(places[..., axis] for axis in range(places.shape[-1]))]

@@ -19,11 +19,6 @@ def blockwise_shift_scale(data: Tensor, scale: Tensor, zero: Tensor, low: Tensor
     return (data.float() - shift) * factor + least
 
 
-@kernel("blockwise_shift_scale_v1")
-def blockwise_shift_scale_1(data: Tensor, scale: Tensor, zero: Tensor) -> Tensor:
-    return (data.float() - spread(zero.float(), data.shape)) * spread(scale.float(), data.shape)
-
-
 @kernel("dequantize_v2")
 def dequantize(data: Tensor, scale: Tensor, zero: Tensor, low: Tensor, axis: Tensor) -> Tensor:
     """(data - zero) scale + low, each of them one number or one for each slice of `axis`."""
