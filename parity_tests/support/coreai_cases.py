@@ -282,8 +282,8 @@ def stored(values: np.ndarray, kind: str) -> Callable[[Any], Any]:
     return constant
 
 
-# Of elements of less than a byte Apple's runtime for Linux (coreai-core 1.0.0b3) answers other values than those that its
-# library was given, so it is no witness for these.
+# Of elements of less than a byte Apple's runtime for Linux (coreai-core 1.0.0b3) answers other values than its library
+# was given, so it is no witness for these.
 WHOLE_BYTES = 8
 
 
