@@ -12,7 +12,7 @@ from u2net_zoo.errors import ArtifactError
 
 from ..mil.dtypes import BY_NAME
 from ..mil.program import MAX_ELEMENTS
-from .bytecode import Bytecode, Cursor, Node
+from .bytecode import Bytecode, Cursor, Node, Region
 from .functions import YIELD, Function, Operation, Value, ValueType, check
 
 __all__ = ["DIALECT", "functions_of"]
@@ -20,11 +20,12 @@ __all__ = ["DIALECT", "functions_of"]
 DIALECT = "aicode"
 VERSIONS = (20250101, 20261231)  # of programs: each says the oldest one that has all of its operations
 ASSET, GRAPH, OUTPUT = "serialization.asset", "dataflow.graph_v1", "dataflow.output_v1"
+INVOKE = "dataflow.invoke_v1"
 NAME = "aicode.name"
 # Their region says how two elements become one, or which of them stays.
 COMBINING = ("primitive.reduce_v1", "primitive.reduce_index_v1", "primitive.scan_v1")
 TENSOR = 2
-STRING, INTEGER, ARRAY, ELEMENTS, RESOURCE, NAMED = 1, 2, 5, 6, 7, 9
+STRING, INTEGER, ARRAY, ELEMENTS, RESOURCE, NAMED, SYMBOL, BOUND = 1, 2, 5, 6, 7, 9, 14, 16
 ELEMENT_TYPES = {
     4: "bool",
     5: "fp64",
@@ -63,13 +64,13 @@ PROPERTIES = {
         "paramDecls",
         "resAttrs",
     ),
+    "dataflow.invoke_v1": ("arg_attrs", "callee", "res_attrs"),
     "primitive.constant_v1": ("value",),
     "primitive.pad_v1": ("padding_mode",),
     "primitive.interpolate_v1": ("interpolation_mode",),
 }
-
-
-DEEPEST = 8  # attributes inside of attributes
+MOST = 1 << 17
+DEEPEST = 8  # attributes inside of attributes, definitions inside of definitions
 
 
 def functions_of(code: Bytecode) -> dict[str, Function]:
@@ -87,6 +88,8 @@ class _Reader:
     def __init__(self, code: Bytecode):
         self.code = code
         self.kinds: dict[int, ValueType | None] = {}
+        self.graphs: dict[str, Node] = {}
+        self.made = 0
 
     def functions(self) -> dict[str, Function]:
         if [node.kind for node in self.code.nodes] != [ASSET] or len(self.code.nodes[0].regions) != 1:
@@ -96,8 +99,10 @@ class _Reader:
         if not isinstance(version, int) or not VERSIONS[0] <= version <= VERSIONS[1]:
             raise ArtifactError(f"a program of version {version}; read are {VERSIONS[0]} to {VERSIONS[1]}")
         graphs = [node for node in asset.regions[0].nodes if node.kind == GRAPH]
-        found = [(self._function(node), self._properties(node).get("isPrivate")) for node in graphs]
-        return {function.name: function for function, private in found if not private}
+        words = [self._properties(node) for node in graphs]
+        self.graphs = {str(said.get("name")): node for said, node in zip(words, graphs, strict=True)}
+        public = [node for said, node in zip(words, graphs, strict=True) if not said.get("isPrivate")]
+        return {function.name: function for function in map(self._function, public)}
 
     def _function(self, node: Node) -> Function:
         if len(node.regions) != 1 or not node.regions[0].nodes or node.regions[0].nodes[-1].kind != OUTPUT:
@@ -124,17 +129,30 @@ class _Reader:
         body: tuple[Operation, ...] = ()
         if len(node.regions) > 1:
             raise ArtifactError(f"{node.kind}: control flow is not supported")
-        for region in node.regions:
+        self.made += 1  # functions that call each other several times are few bytes and many operations
+        if self.made > MOST:
+            raise ArtifactError(f"more than {MOST} operations; u2net has 4000")
+        if depth > DEEPEST:
+            raise ArtifactError(f"operations are defined by others more than {DEEPEST} deep")
+        words = self._properties(node)
+        for region in self._called(words) if node.kind == INVOKE else node.regions:
             arguments = tuple(range(region.first, region.first + len(region.arguments)))
             body = tuple(self._operation(each, depth + 1) for each in region.nodes)
-        words = self._properties(node)
         if node.kind in COMBINING:
             words["combine"] = body[0].kind if len(body) == 2 else "more than one operation"
             words["turned"] = bool(body) and body[0].operands == arguments[::-1]
             arguments, body = (), ()
         if body and (body[-1].kind != YIELD or len(arguments) != len(node.operands)):
             raise ArtifactError(f"{node.kind}: its definition does not fit what it takes")
-        return Operation(node.kind.rpartition(".")[2], node.operands, words, results, arguments, body)
+        kind = YIELD if node.kind == OUTPUT else node.kind.rpartition(".")[2]
+        return Operation(kind, node.operands, words, results, arguments, body)
+
+    def _called(self, words: dict[str, Any]) -> tuple[Region, ...]:
+        """What an invocation runs: the body of another function of the file, which takes nothing from outside."""
+        name = words.get("callee")
+        if name not in self.graphs:
+            raise ArtifactError(f"calls a function {name!r}, which is not there")
+        return self.graphs[name].regions
 
     def _properties(self, node: Node) -> dict[str, Any]:
         names, cursor = PROPERTIES.get(node.kind, ()), Cursor(node.properties)
@@ -175,6 +193,9 @@ class _Reader:
 
     def _attribute(self, index: int, depth: int = 0) -> Any:
         """A text, a number, a list, a literal, a pair of a name and its values; None for whatever is not looked at."""
+        self.made += 1  # functions that call each other several times are few bytes and many operations
+        if self.made > MOST:
+            raise ArtifactError(f"more than {MOST} operations; u2net has 4000")
         if depth > DEEPEST:
             raise ArtifactError(f"attributes are nested more than {DEEPEST} deep")
         cursor = self._entry(index)
@@ -194,6 +215,10 @@ class _Reader:
             return bool(cursor.byte()), cursor.take(cursor.number())
         if code == RESOURCE:
             return False, self.code.resource(cursor.number())
+        if code == BOUND:
+            return self._attribute(cursor.number(), depth + 1)
+        if code == SYMBOL:
+            return ".".join(self.code.string(cursor.number()) for _ in range(cursor.count()))
         if code in ENUMS:
             return _choice(ENUMS[code], cursor.number())
         return None

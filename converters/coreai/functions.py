@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from u2net_zoo.errors import ArtifactError
+from u2net_zoo.limits import LARGEST
 
 from ..mil.dtypes import DataType, unpack
 
@@ -62,6 +63,12 @@ class Operation:
     def constant(self) -> bool:
         return self.kind == CONSTANT
 
+    @property
+    def bytes(self) -> int:
+        """Of what it makes, in memory, where its sizes are known."""
+        kinds = [value.kind for value in self.results if value.kind]
+        return sum(kind.dtype.array.itemsize * prod(side or 0 for side in kind.shape) for kind in kinds)
+
     def literal(self) -> np.ndarray:
         """Of a constant. Raises ArtifactError: its bytes do not fit its type."""
         kind = self.results[0].kind
@@ -101,6 +108,18 @@ class Function:
     inputs: Mapping[str, Value]
     outputs: Mapping[str, int]
     operations: tuple[Operation, ...]
+
+    def constants(self) -> dict[int, np.ndarray]:
+        """Number -> value of every constant. Raises ArtifactError: one does not fit its type, or they are too large."""
+        found: dict[int, np.ndarray] = {}
+        size = 0
+        for operation in self.operations:
+            if operation.constant:
+                size += operation.bytes
+                if size > LARGEST:
+                    raise ArtifactError(f"its constants have more than {LARGEST} bytes; no U²-Net needs that")
+                found[operation.results[0].number] = operation.literal()
+        return found
 
 
 def check(function: Function) -> None:

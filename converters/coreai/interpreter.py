@@ -23,7 +23,7 @@ from .asset import Asset
 from .functions import YIELD, Function, Operation, ValueType
 from .kernels import KERNELS, Kernel
 
-__all__ = ["Interpreter", "constants_of", "supported"]
+__all__ = ["Interpreter", "supported"]
 
 TYPED = ("cast_v1", "get_shape_v2")  # what they compute depends on the declared type
 Values = dict[int, torch.Tensor]
@@ -49,7 +49,14 @@ class Interpreter:
         self.asset, self.by_definition = asset, by_definition
         self.function: Function = asset.function
         self._check_kinds(self.function.operations)
-        self.constants = {number: torch.from_numpy(value) for number, value in constants_of(asset).items()}
+        try:
+            constants = self.function.constants()
+        except ArtifactError as error:
+            raise ArtifactError(f"{asset.path.name}: {error}") from None
+        self.constants = {
+            number: torch.from_numpy(np.ascontiguousarray(each).reshape(each.shape))
+            for number, each in constants.items()
+        }
         self.steps = tuple(each for each in self.function.operations if not each.constant)
         self._last = {number: step for step, each in enumerate(self.steps) for number in each.reads()}
 
@@ -139,18 +146,6 @@ class Interpreter:
         for step in operation.body[:-1]:
             inside.update(self._apply(step, inside))
         return tuple(inside[number] for number in operation.body[-1].operands)
-
-
-def constants_of(asset: Asset) -> dict[int, np.ndarray]:
-    """Number -> value of every constant of the program. Raises ArtifactError: one does not fit its type."""
-    found = {}
-    for operation in asset.function.operations:
-        if operation.constant:
-            try:
-                found[operation.results[0].number] = operation.literal()
-            except ArtifactError as error:
-                raise ArtifactError(f"{asset.path.name}: {error}") from None
-    return found
 
 
 def _wide(value: torch.Tensor, exact: bool) -> torch.Tensor:

@@ -29,15 +29,11 @@ def read(path: Path) -> Checkpoint:
 
 def graph_of(function: Function) -> Graph:
     """The network's graph; values are named by their numbers."""
-    known = _constants(function)
+    known = function.constants()
     nodes = [
         node for each in function.operations if each.results[0].number not in known for node in _nodes(each, known)
     ]
     return Graph(nodes, [str(number) for number in function.outputs.values()])
-
-
-def _constants(function: Function) -> dict[int, np.ndarray]:
-    return {each.results[0].number: each.literal() for each in function.operations if each.constant}
 
 
 def _nodes(operation: Operation, known: Mapping[int, np.ndarray]) -> Iterator[Node]:

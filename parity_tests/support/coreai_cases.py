@@ -117,7 +117,7 @@ def resize(size: tuple[int, int], scale: tuple[float, float], offset: tuple[floa
     def expected(x: np.ndarray) -> np.ndarray:
         for axis, (m, factor, away) in enumerate(zip(size, scale, offset, strict=True), start=2):
             n = x.shape[axis]
-            places = np.clip((np.arange(m) + 0.5 - float(F32(away))) / float(F32(factor)) - 0.5, 0, n - 1)
+            places = np.clip((np.arange(m, dtype=F32) + F32(0.5) - F32(away)) / F32(factor) - F32(0.5), 0, n - 1)
             low = np.floor(places).astype(int) if mode == "linear" else np.rint(places).astype(int)
             part = (places - low if mode == "linear" else np.zeros(m)).reshape(
                 [-1 if n == axis else 1 for n in range(4)]
@@ -188,6 +188,7 @@ WINDOWS = {
     "corners aligned": resize((9, 13), (2, 2), (-0.5, -0.5), "linear"),
     "a grid that is none of Torch's": resize((8, 9), (1.5, 1.25), (0.25, -0.125), "linear"),
     "nearest": resize((10, 14), (2, 2), (0, 0), "nearest_neighbor"),
+    "nearest, where float32 decides": resize((37, 51), (37 / 5, 51 / 7), (0, 0), "nearest_neighbor"),
     "nearest, halves": resize((10, 21), (2, 3), (0.5, 0), "nearest_neighbor"),
 }
 ELEMENTS = {
@@ -199,6 +200,7 @@ ELEMENTS = {
     "maximum": two("broadcasting_maximum", np.maximum, X, ROW),
     "minimum": two("broadcasting_minimum", np.minimum, X, ROW),
     "power": two("broadcasting_pow", np.power, POSITIVE, X),
+    "matrices": two("broadcasting_batch_matmul", np.matmul, normal(2, 3, 4), normal(1, 4, 5)),
     "sum of integers": two("broadcasting_add", np.add, INTEGERS, INTEGERS[::-1].copy()),
     "remainder": two("broadcasting_modulo", np.fmod, X, POSITIVE),
     "equal": two("broadcasting_equal", np.equal, INTEGERS, INTEGERS[::-1].copy()),

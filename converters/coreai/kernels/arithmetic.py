@@ -77,6 +77,12 @@ for _name, _one in EXACT.items():
     kernel(f"{_name}_v1", exact=True)(_one)
 
 
+@kernel("batch_matmul_v1", "broadcasting_batch_matmul_v1")
+def batch_matmul(x: Tensor, y: Tensor) -> Tensor:
+    check_size([*torch.broadcast_shapes(x.shape[:-2], y.shape[:-2]), x.shape[-2], y.shape[-1]])
+    return x @ y
+
+
 @kernel("where_v1", "broadcasting_where_v1", exact=True)
 def where(condition: Tensor, x: Tensor, y: Tensor) -> Tensor:
     """x where the condition holds, else y."""
