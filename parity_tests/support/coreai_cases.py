@@ -117,7 +117,9 @@ def resize(size: tuple[int, int], scale: tuple[float, float], offset: tuple[floa
     def expected(x: np.ndarray) -> np.ndarray:
         for axis, (m, factor, away) in enumerate(zip(size, scale, offset, strict=True), start=2):
             n = x.shape[axis]
-            places = np.clip((np.arange(m, dtype=F32) + F32(0.5) - F32(away)) / F32(factor) - F32(0.5), 0, n - 1)
+            kind = np.float64 if mode == "linear" else F32
+            half, factor, away = kind(0.5), kind(F32(factor)), kind(F32(away))
+            places = np.clip((np.arange(m, dtype=kind) + half - away) / factor - half, 0, n - 1)
             low = np.floor(places).astype(int) if mode == "linear" else np.rint(places).astype(int)
             part = (places - low if mode == "linear" else np.zeros(m)).reshape(
                 [-1 if n == axis else 1 for n in range(4)]

@@ -29,8 +29,9 @@ def interpolate(x: Tensor, shape: Tensor, scale: Tensor, offset: Tensor, *, inte
     for axis, (size, factor, away) in enumerate(zip(sizes, factors, offsets, strict=True)):
         if (size, factor, away) == (x.shape[axis], 1, 0):
             continue
-        # In float32: where a point lies halfway between two elements, its rounding decides which one is the nearest.
-        points = (torch.arange(size, dtype=torch.float32) + 0.5 - away) / factor - 0.5
+        # Where a point lies halfway between two elements, float32's rounding decides which one is the nearest.
+        precise = torch.float64 if interpolation_mode == "linear" else torch.float32
+        points = (torch.arange(size, dtype=precise) + 0.5 - away) / factor - 0.5
         points = points.clamp(0, x.shape[axis] - 1).double()
         x = between(x, axis - x.ndim, points) if interpolation_mode == "linear" else _nearest(x, axis, points)
     return x
