@@ -12,9 +12,11 @@ from u2net_zoo.limits import LARGEST
 
 from ..mil.dtypes import DataType, unpack
 
-__all__ = ["YIELD", "Function", "Operation", "Value", "ValueType", "check"]
+__all__ = ["COMPRESSED", "YIELD", "Function", "Operation", "Value", "ValueType", "check"]
 
 YIELD, CONSTANT = "yield_v1", "constant_v1"
+# What weights of few bits go through.
+COMPRESSED = ("lut_to_dense_v1", "blockwise_shift_scale_v2", "dequantize_v2")
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ class Operation:
             raise ArtifactError("a constant without a value or a shape")
         shape = tuple(side for side in kind.shape if side is not None)
         same, raw = self.attributes["value"]
-        values = _elements(bytes(raw), kind.dtype, 1 if same else prod(shape))
+        values = unpack(bytes(raw), kind.dtype, 1 if same else prod(shape))
         return np.full(shape, values[0]) if same else values.reshape(shape)
 
     def reads(self) -> frozenset[int]:
@@ -84,16 +86,6 @@ class Operation:
         inside = {*self.arguments, *(value.number for step in self.body for value in step.results)}
         taken = {number for step in self.body for number in step.reads()} - inside
         return frozenset(taken | set(self.operands))
-
-
-def _elements(raw: bytes, dtype: DataType, count: int) -> np.ndarray:
-    """Elements of less than a byte have a byte each, too; its upper bits may hold the sign, or nothing."""
-    if dtype.bits >= 8:
-        return unpack(raw, dtype, count)
-    if len(raw) != count:
-        raise ArtifactError(f"{len(raw)} bytes for {count} elements of {dtype.name}, which have one each")
-    spare = 8 - dtype.bits
-    return (np.frombuffer(raw, np.uint8) << spare).view(dtype.array) >> spare
 
 
 @dataclass(frozen=True)

@@ -16,11 +16,12 @@ import numpy as np
 import torch
 
 from u2net_zoo.errors import ArtifactError, UnknownNameError, UsageError, one_line
+from u2net_zoo.limits import LARGEST
 
 from ..mil.evaluator import OP_ERRORS, narrowed, shown_shape, widened
 from ..mil.program import MAX_ELEMENTS
 from .asset import Asset
-from .functions import YIELD, Function, Operation, ValueType
+from .functions import COMPRESSED, YIELD, Function, Operation, ValueType
 from .kernels import KERNELS, Kernel
 
 __all__ = ["Interpreter", "supported"]
@@ -49,15 +50,8 @@ class Interpreter:
         self.asset, self.by_definition = asset, by_definition
         self.function: Function = asset.function
         self._check_kinds(self.function.operations)
-        try:
-            constants = self.function.constants()
-        except ArtifactError as error:
-            raise ArtifactError(f"{asset.path.name}: {error}") from None
-        self.constants = {
-            number: torch.from_numpy(np.ascontiguousarray(each).reshape(each.shape))
-            for number, each in constants.items()
-        }
-        self.steps = tuple(each for each in self.function.operations if not each.constant)
+        self.constants = self._folded()
+        self.steps = tuple(each for each in self.function.operations if each.results[0].number not in self.constants)
         self._last = {number: step for step, each in enumerate(self.steps) for number in each.reads()}
 
     def evaluate(self, inputs: Mapping[str, np.ndarray], taps: Iterable[int] = ()) -> dict[Any, np.ndarray]:
@@ -80,6 +74,22 @@ class Interpreter:
                     env.pop(number, None)
         answers = {name: env[number].numpy() for name, number in self.function.outputs.items()}
         return {**answers, **{number: env[number].numpy() for number in wanted}}
+
+    def _folded(self) -> Values:
+        """The constants, and what is computed of them alone: weights that are stored in few bits."""
+        try:
+            stored = self.function.constants()
+        except ArtifactError as error:
+            raise ArtifactError(f"{self.asset.path.name}: {error}") from None
+        found = {number: torch.from_numpy(np.require(each, requirements=["C", "W"])) for number, each in stored.items()}
+        size = 0
+        for operation in self.function.operations:
+            if operation.kind in COMPRESSED and operation.reads() <= found.keys():
+                size += operation.bytes
+                if size > LARGEST:
+                    raise ArtifactError(f"{self.asset.path.name}: weights of more than {LARGEST} bytes")
+                found.update(self._apply(operation, found))
+        return found
 
     def _given(self, inputs: Mapping[str, np.ndarray]) -> Values:
         for name in inputs:

@@ -17,6 +17,8 @@ from u2net_zoo.checkpoint import Checkpoint
 from ..embedded import embedded_of
 from ..options import DEFAULT_SIZE, DYNAMIC, LARGEST_BATCH, Options, output_names
 from ..progress import report
+from ..quantise.mixed_precision import Plan
+from .coreai_weights import compress
 from .traced_torch import torch_module
 
 if TYPE_CHECKING:
@@ -27,14 +29,18 @@ __all__ = ["INPUT", "write_asset"]
 INPUT = "image"
 
 
-def write_asset(checkpoint: Checkpoint, path: Path, options: Options) -> None:
-    """The asset for settled options, with nothing in its metadata that is not the converter's own."""
+def write_asset(checkpoint: Checkpoint, path: Path, options: Options, plan: Plan | None = None) -> None:
+    """The asset for settled options, with nothing in its metadata that is not the converter's own.
+
+    Args:
+        plan: which kernels of `checkpoint`, its own, are stored in few bits.
+    """
     import torch
 
     with _quiet():
         import coreai_torch
 
-        module = _module(checkpoint, options)
+        module = _module(checkpoint, options, plan)
         report("torch.export")
         traced = torch.export.export(
             module, (_sample(checkpoint, options),), dynamic_shapes=_shapes(checkpoint, options)
@@ -49,11 +55,13 @@ def write_asset(checkpoint: Checkpoint, path: Path, options: Options) -> None:
         converter.to_coreai().save_asset(path)
 
 
-def _module(checkpoint: Checkpoint, options: Options) -> "nn.Module":
+def _module(checkpoint: Checkpoint, options: Options, plan: Plan | None) -> "nn.Module":
     """The folded network in the precision of the file, between casts, and its profile around it for `--io image`."""
     from u2net_zoo import torch_model
 
     network = torch_model.build(checkpoint.fold(), outputs="all" if options.outputs == "all" else "mask")
+    if plan:
+        compress(network, plan)
     whole = network if options.precision == "fp32" else _half(network)
     embedded = embedded_of(checkpoint.arch, options)
     return torch_module(whole, embedded, eight_bits=True) if embedded else whole.eval()

@@ -16,14 +16,16 @@ from ..coreai import Asset
 from ..coreai.asset import PROGRAM, read_metadata
 from ..embedded import read_embedded, read_multiple, read_precision, read_takes
 from ..format import Format
-from ..mask_errors import MaskBound
 from ..options import DYNAMIC, Options
 from ..parity_report import Report
 from ..predictor import Predictor
+from ..quantise.mixed_precision import Plan, plan_weights
+from ..quantise.rounding import BITS
 from . import coreai_reader
 from .coreai_export import write_asset
 from .coreai_metadata import PROFILE, describe_asset, write_notes
 from .coreai_runtime import by_apple
+from .coreml_format import CoreML
 from .layout import NCHW, Layout, check_input
 
 if TYPE_CHECKING:
@@ -46,23 +48,27 @@ class CoreAI(Format):
     prepares = True
     choices = {
         "batch": (1, DYNAMIC),
-        "precision": ("fp32", "fp16"),
+        "precision": ("fp32", "fp16", *BITS),
         "outputs": ("mask", "all"),
         "io": ("tensor", "image"),
         "target": ("iOS27",),
         "via": ("native",),
     }
     flexible = True
-    bounds = {"fp16": MaskBound(iou=0.990, worst=0.975, mae=0.003)}  # as Core ML's
+    bounds = CoreML.bounds  # the same weights in the same numbers
 
     def settle(self, asked: Options) -> Options:
         if asked.sizes:
             raise OptionError("format 'coreai' cannot honour --size with several sizes; it takes one, or LOW..HIGH")
         return super().settle(asked)
 
-    def write(self, checkpoint: Checkpoint, path: Path, options: Options) -> None:
-        write_asset(checkpoint, path, options)
+    def write(self, checkpoint: Checkpoint, path: Path, options: Options) -> Plan | None:
+        plan = None
+        if options.precision in BITS:
+            plan = plan_weights(checkpoint, options, self.bounds[options.precision], half=True)
+        write_asset(plan.checkpoint if plan else checkpoint, path, options, plan)
         write_notes(path, checkpoint, options)
+        return plan
 
     def finish(self, path: Path, checkpoint: Checkpoint, options: Options, report: Report) -> None:
         describe_asset(path, checkpoint, options, report)
@@ -118,7 +124,7 @@ class _Evaluated(Predictor):
         return {name: self.layout.answered(answers[name]) for name in self.outputs}
 
     def taps(self, x: np.ndarray, arch: Architecture) -> Iterator[tuple[str, np.ndarray]]:
-        wanted = [int(name) for name in coreai_reader.graph_of(self.asset.function).activations()]
+        wanted = [int(name) for name in coreai_reader.graph_of(self.asset).activations()]
         values = self.interpreter.evaluate({self.input: self.layout.given(x)}, taps=wanted)
         pairs = zip(arch.units(), wanted, strict=False)
         return iter([(unit.path, values[number].astype(np.float32)) for unit, number in pairs])

@@ -9,7 +9,7 @@ from u2net_zoo.checkpoint import Checkpoint
 from u2net_zoo.errors import ArtifactError, CheckpointError, NotANetworkError
 
 from ..coreai import Asset
-from ..coreai.functions import Function, Operation
+from ..coreai.functions import COMPRESSED, Operation
 from ..embedded import words_of_weights
 from .weight_graph import Affine, Conv, Graph, Node, beside_constant
 
@@ -22,14 +22,18 @@ def read(path: Path) -> Checkpoint:
     """Compressed weights too. Raises CheckpointError: damaged, or no U²-Net."""
     try:
         asset = Asset.open(path)
-        return graph_of(asset.function).checkpoint(words_of_weights(asset.metadata))
+        return graph_of(asset).checkpoint(words_of_weights(asset.metadata))
     except ArtifactError as error:
         raise CheckpointError(str(error)) from None
 
 
-def graph_of(function: Function) -> Graph:
+def graph_of(asset: Asset) -> Graph:
     """The network's graph; values are named by their numbers."""
-    known = function.constants()
+    function, known = asset.function, asset.function.constants()
+    if any(operation.kind in COMPRESSED for operation in function.operations):
+        from ..coreai.interpreter import Interpreter
+
+        known = {number: value.numpy() for number, value in Interpreter(asset).constants.items()}
     nodes = [
         node for each in function.operations if each.results[0].number not in known for node in _nodes(each, known)
     ]
@@ -52,6 +56,8 @@ def _nodes(operation: Operation, known: Mapping[int, np.ndarray]) -> Iterator[No
 
 def _convolution(operation: Operation, known: Mapping[int, np.ndarray]) -> Conv | None:
     """`(x, kernel, stride, dilation, groups)`."""
+    if len(operation.operands) != 5:
+        return None
     kernel, _, dilation, groups = (known.get(number) for number in operation.operands[1:5])
     if kernel is None or kernel.ndim != 4:
         return None

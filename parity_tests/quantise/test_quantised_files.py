@@ -31,7 +31,8 @@ SIZE = (128, 128)  # from here on the bundled network keeps the bounds: at 64x64
 WRITTEN = [("coreml", "palette4"), ("tflite", "int8"), ("onnx", "int8"), ("executorch", "int8")]
 # Every one of these takes coremltools 12 s; quick: the plan, and how a kernel is stored.
 SLOW = [pytest.param(("coreml", scheme), marks=pytest.mark.full) for scheme in ("int8", "palette8", "palette6")]
-WEIGHTS_ONLY = ("coreml", "tflite")
+SLOW += [pytest.param(("coreai", scheme), marks=pytest.mark.full) for scheme in ("int8", "palette8", "palette6")]
+WEIGHTS_ONLY = ("coreml", "coreai", "tflite")
 INTEGERS = ("onnx", "executorch")
 
 
