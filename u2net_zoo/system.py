@@ -9,10 +9,7 @@
     `A.png` and `a.png`            two files               one file            one file
     worker processes               any number              any number          up to 60
     … are made from                one that has loaded     one that has loaded nothing
-
-Whatever can be asked of the system is asked of it, not of its name. Core ML's own runtime is macOS's alone, Core AI's
-that of macOS 27 and later; everywhere else their programs are evaluated op by op. Each script of
-`scripts/` that needs one system says so in its first lines.
+    Core ML, Core AI               evaluated               themselves          evaluated
 """
 
 import contextlib
@@ -60,7 +57,6 @@ __all__ = [
     "workers_context",
 ]
 
-CORE_AI = 27  # the first macOS that has it
 ENDINGS = ("SIGTERM", "SIGHUP", "SIGBREAK")
 ONE_CASE = sys.platform in ("win32", "darwin")  # where file systems usually take `A` and `a` for one name
 MOST_HANDLES = 60  # that Windows waits for at once are 63; three are the pool's own
@@ -170,8 +166,7 @@ def has_core_ml() -> bool:
 
 def has_core_ai() -> bool:
     """Whether Core AI itself is here: from macOS 27 on."""
-    version = platform.mac_ver()[0].partition(".")[0]
-    return sys.platform == "darwin" and version.isdecimal() and int(version) >= CORE_AI
+    return sys.platform == "darwin" and int(platform.mac_ver()[0].partition(".")[0]) >= 27
 
 
 def inherits_descriptors() -> bool:
