@@ -38,7 +38,7 @@ class CoreAI(Format):
     name = "coreai"
     title = "Core AI asset"
     suffix = ".aimodel"
-    unit_bytes, writing_seconds = 1000, 12
+    unit_bytes, writing_seconds = 580, 6
     is_folder = True
     marker = PROGRAM
     extra = "coreai"
