@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ import numpy as np
 from u2net_zoo.arch import Architecture
 from u2net_zoo.checkpoint import Checkpoint
 from u2net_zoo.errors import ArtifactError, OptionError
-from u2net_zoo.system import has_core_ai
+from u2net_zoo.system import core_ai
 
 from ..coreai import Asset
 from ..coreai.asset import PROGRAM, read_metadata
@@ -57,6 +58,9 @@ class CoreAI(Format):
     flexible = True
     bounds = CoreML.bounds  # the same weights in the same numbers
 
+    def in_all(self) -> bool:
+        return bool(core_ai()) or all(find_spec(package) for package in self.packages)
+
     def settle(self, asked: Options) -> Options:
         if asked.sizes:
             raise OptionError("format 'coreai' cannot honour --size with several sizes; it takes one, or LOW..HIGH")
@@ -78,12 +82,12 @@ class CoreAI(Format):
 
     def open(self, path: Path) -> Predictor:
         """Core AI itself on macOS 27, elsewhere the program, op by op."""
-        return _ByApple(path) if has_core_ai() else _Evaluated(path)
+        return _ByApple(path) if core_ai() == "runs" else _Evaluated(path)
 
     def proofs(self, path: Path) -> Iterator[Predictor]:
         """The evaluator, and on macOS 27 Core AI too."""
         yield _Evaluated(path)
-        if has_core_ai():
+        if core_ai() == "runs":
             yield _ByApple(path)
 
     def profile_in(self, path: Path) -> str:

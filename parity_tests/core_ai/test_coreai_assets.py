@@ -20,7 +20,7 @@ from converters.formats.coreai_runtime import by_apple
 from converters.loading import read_source
 from u2net_zoo.errors import ArtifactError, InputError, OptionError, UnknownNameError, UsageError
 
-pytest.importorskip("coreai", reason="Apple's packages are not there for this system")
+pytest.importorskip("coreai", reason="needs Core AI's tools: Linux on x86-64, or macOS 26")
 
 WHOLE = Options(size=(64, 64), outputs="all")
 HALF = Options(size=(96, 128), outputs="all", precision="fp16")
@@ -102,7 +102,7 @@ def test_apple_s_own_runtime_answers_the_same(precision, made):
 
 def test_macos_runs_it_by_core_ai_itself(path, monkeypatch):
     """As far as another system can tell: the same calls, of the runtime that the wheel brings."""
-    monkeypatch.setattr("converters.formats.coreai_format.has_core_ai", lambda: True)
+    monkeypatch.setattr("converters.formats.coreai_format.core_ai", lambda: "runs")
     ours, theirs = COREAI.proofs(path)
     x = np.random.default_rng(3).standard_normal((1, 3, 64, 64)).astype(np.float32)
     np.testing.assert_allclose(theirs(x)["mask"], ours(x)["mask"], rtol=0, atol=1e-5)

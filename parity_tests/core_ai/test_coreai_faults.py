@@ -21,7 +21,7 @@ from u2net_zoo.checkpoint import Checkpoint
 from u2net_zoo.errors import ParityError
 from u2net_zoo.preprocessing import PROFILES
 
-pytest.importorskip("coreai_torch", reason="Apple's packages are not there for this system")
+pytest.importorskip("coreai_torch", reason="needs Core AI's tools: Linux on x86-64, or macOS 26")
 
 SIZE = (37, 51)  # odd, so rounding down in a pooling shows
 FAULTS = {

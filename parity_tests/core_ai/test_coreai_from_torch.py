@@ -16,7 +16,7 @@ from converters.coreai import Asset
 from converters.coreai.interpreter import Interpreter
 from u2net_zoo.errors import ArtifactError
 
-pytest.importorskip("coreai_torch", reason="Apple's packages are not there for this system")
+pytest.importorskip("coreai_torch", reason="needs Core AI's tools: Linux on x86-64, or macOS 26")
 
 
 class Of(nn.Module):

@@ -16,7 +16,7 @@ from converters.coreai import Asset
 from converters.coreai.interpreter import Interpreter, supported
 from converters.coreai.kernels import KERNELS
 
-pytest.importorskip("coreai", reason="Apple's packages are not there for this system")
+pytest.importorskip("coreai", reason="needs Core AI's tools: Linux on x86-64, or macOS 26")
 
 NUMBERS = {name: number for number, name in enumerate(CASES)}
 DEFINED = [name for name, case in CASES.items() if case.defined]

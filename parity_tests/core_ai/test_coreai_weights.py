@@ -15,7 +15,7 @@ from converters.formats.coreai_runtime import by_apple
 from converters.formats.coreai_weights import table_of
 from converters.quantise.rounding import BITS, rounded
 
-pytest.importorskip("coreai_torch", reason="Apple's packages are not there for this system")
+pytest.importorskip("coreai_torch", reason="needs Core AI's tools: Linux on x86-64, or macOS 26")
 
 SIZE = (32, 48)
 SMALLEST = 256  # weights
