@@ -58,6 +58,9 @@ class CoreAI(Format):
     flexible = True
     bounds = CoreML.bounds  # the same weights in the same numbers
 
+    def evaluated(self) -> bool:
+        return core_ai() != "runs"
+
     def in_all(self) -> bool:
         return bool(core_ai()) or all(find_spec(package) for package in self.packages)
 
@@ -82,12 +85,12 @@ class CoreAI(Format):
 
     def open(self, path: Path) -> Predictor:
         """Core AI itself on macOS 27, elsewhere the program, op by op."""
-        return _ByApple(path) if core_ai() == "runs" else _Evaluated(path)
+        return _Evaluated(path) if self.evaluated() else _ByApple(path)
 
     def proofs(self, path: Path) -> Iterator[Predictor]:
         """The evaluator, and on macOS 27 Core AI too."""
         yield _Evaluated(path)
-        if core_ai() == "runs":
+        if not self.evaluated():
             yield _ByApple(path)
 
     def profile_in(self, path: Path) -> str:

@@ -53,6 +53,9 @@ class MLModel(Format):
     def read(self, path: Path) -> Checkpoint:
         return coreml_reader.read(path)
 
+    def evaluated(self) -> bool:
+        return True
+
     def open(self, path: Path) -> Predictor:
         return _Evaluated(path)
 
