@@ -160,6 +160,10 @@ class Format(Runnable):
             return self.is_folder and (path / self.marker).exists()
         return path.name.lower().endswith(self.also if self.is_folder else (self.suffix, *self.also))
 
+    def in_all(self) -> bool:
+        """Whether `all` stands for it too: it needs no network, and its packages are made for this system."""
+        return not self.downloads
+
     def require(self) -> None:
         """Raises MissingExtraError when a package that writing needs is not installed."""
         self._require(self.packages, self.extra)

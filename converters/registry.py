@@ -45,6 +45,7 @@ FORMATS = _Registry(
     tflite="formats.tflite_format:TFLite",
     coreml="formats.coreml_format:CoreML",
     mlmodel="formats.mlmodel_format:MLModel",
+    coreai="formats.coreai_format:CoreAI",
     torchscript="formats.torch_export:TorchScript",
     pt2="formats.torch_export:PT2",
     openvino="formats.openvino_format:OpenVINO",

@@ -12,6 +12,7 @@ PARTS = (
     "web",
     "report",
     "ops",
+    "kernels",
 )  # of a format, of the evaluator, of verify: their packages' examples show them
 PACKAGES = [
     ".".join(path.parent.relative_to(ROOT).parts)

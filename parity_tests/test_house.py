@@ -34,6 +34,7 @@ LIGHT = {
 OF_ONE = (
     r"u2net_zoo\.(torch_model|train\..*|serve\.(guard|server))"
     r"|converters\.mil\.(evaluator|machine|ops\..*)"
+    r"|converters\.coreai\.(interpreter|kernels\..*)"
 )
 LINES = 300
 # They answer the same question for another subject.

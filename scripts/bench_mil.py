@@ -1,6 +1,7 @@
-"""The ML Program evaluator: time against Torch's own forward, and peak memory.
+"""The evaluators of ML Programs and of Core AI: time against Torch's own forward, and peak memory.
 
     python scripts/bench_mil.py [--source u2netp.pth | --arch u2netp] [--size 320] [--precision fp32] [--rounds 5]
+        [--format coreai]
 
 Torch and the evaluator alternate in one process, the fastest round of each counts. Memory is the peak of a process that
 does nothing but open the package and evaluate it once. Without --source the weights are generated: neither depends on
@@ -39,17 +40,30 @@ def write(checkpoint: Any, side: int, precision: str, path: str) -> Any:
     from converters import FORMATS, Options
     from u2net_zoo import load_torch
 
-    options = FORMATS["coreml"].settle(Options(size=(side, side), precision=precision, io="tensor"))
-    FORMATS["coreml"].write(checkpoint, Path(path), options)
+    fmt = next(FORMATS[name] for name in ("coreml", "coreai") if FORMATS[name].suffix == Path(path).suffix)
+    fmt.write(checkpoint, Path(path), fmt.settle(Options(size=(side, side), precision=precision, io="tensor")))
     return load_torch(checkpoint, outputs="mask", fold=True)
+
+
+def opened(path: str) -> Callable[[dict[str, np.ndarray]], Any]:
+    """The file, evaluated with its constants decoded at each call."""
+    if path.endswith(".aimodel"):
+        from converters.coreai import Asset
+        from converters.coreai.interpreter import Interpreter
+
+        asset = Asset.open(path)
+        return lambda inputs: Interpreter(asset).evaluate(inputs)
+    from converters.mil import Package, evaluate
+
+    package = Package.open(path)
+    return lambda inputs: evaluate(package, inputs)
 
 
 def peak(path: str, side: int) -> None:
     """Opens and evaluates, and prints the peak resident gigabytes."""
-    from converters.mil import Package, evaluate
     from u2net_zoo.system import peak_memory
 
-    evaluate(Package.open(path), {"image": image(side)})
+    opened(path)({"image": image(side)})
     print(peak_memory() / 1e9)
 
 
@@ -67,12 +81,10 @@ def fastest(calls: dict[str, Callable[[], Any]], rounds: int) -> dict[str, float
 def compare(model: Any, path: str, side: int, rounds: int) -> dict[str, float]:
     import torch
 
-    from converters.mil import Package, evaluate
-
-    package, x = Package.open(path), image(side)
+    evaluate, x = opened(path), image(side)
     tensor = torch.from_numpy(x)
     with torch.inference_mode():
-        return fastest({"torch": lambda: model(tensor), "evaluator": lambda: evaluate(package, {"image": x})}, rounds)
+        return fastest({"torch": lambda: model(tensor), "evaluator": lambda: evaluate({"image": x})}, rounds)
 
 
 def main() -> None:
@@ -81,6 +93,7 @@ def main() -> None:
     parser.add_argument("--arch", default="u2netp", help="of generated weights")
     parser.add_argument("--size", type=int, default=320)
     parser.add_argument("--precision", default="fp32", choices=("fp32", "fp16"))
+    parser.add_argument("--format", default="coreml", choices=("coreml", "coreai"))
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--child", help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -91,7 +104,7 @@ def main() -> None:
     from u2net_zoo.sources import locate
 
     with tempfile.TemporaryDirectory() as folder:
-        path = f"{folder}/network.mlpackage"
+        path = f"{folder}/network.{'aimodel' if args.format == 'coreai' else 'mlpackage'}"
         checkpoint = read_source(locate(args.source).path) if args.source else generated(args.arch)
         model = write(checkpoint, args.size, args.precision, path)
         command = [sys.executable, __file__, "--child", path, "--size", str(args.size)]

@@ -1,17 +1,14 @@
 """What one operating system has and another has not: the rest of the house asks here, and names no system itself.
 
-    what                           Linux                   macOS               Windows
-    processors of this process     those it may use        all                 all
-    limits of a reader's process   memory and CPU time     CPU time            none; a wall clock ends it everywhere
-    freed memory                   goes back (glibc)       the system's way    the system's way
-    talk with an isolated process  inherited socket        inherited socket    loopback, with a key
-    an orderly end besides Ctrl-C  SIGTERM, SIGHUP         SIGTERM, SIGHUP     Ctrl-Break, a closed window
-    `A.png` and `a.png`            two files               one file            one file
-    worker processes               any number              any number          up to 60
-    … are made from                one that has loaded     one that has loaded nothing
-
-Whatever can be asked of the system is asked of it, not of its name. Core ML's own runtime is macOS's alone; everywhere
-else its programs are evaluated op by op. Each script of `scripts/` that needs one system says so in its first lines.
+what                           Linux                   macOS               Windows
+processors of this process     those it may use        all                 all
+limits of a reader's process   memory and CPU time     CPU time            none; a wall clock ends it everywhere
+freed memory                   goes back (glibc)       the system's way    the system's way
+talk with an isolated process  inherited socket        inherited socket    loopback, with a key
+an orderly end besides Ctrl-C  SIGTERM, SIGHUP         SIGTERM, SIGHUP     Ctrl-Break, a closed window
+`A.png` and `a.png`            two files               one file            one file
+worker processes               any number              any number          up to 60
+… are made from                one that has loaded     one that has loaded nothing
 """
 
 import contextlib
@@ -36,6 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "c_function",
+    "core_ai",
     "ending",
     "ending_signals",
     "features",
@@ -163,6 +161,12 @@ def c_function(name: str) -> Any:
 def has_core_ml() -> bool:
     """Whether Core ML itself is here, and not only coremltools."""
     return sys.platform == "darwin"
+
+
+def core_ai() -> str:
+    """`runs`: from macOS 27 on; `written`: where its tools have wheels; empty elsewhere."""
+    runs = sys.platform == "darwin" and int(platform.mac_ver()[0].partition(".")[0]) >= 27
+    return "runs" if runs else "written" if (sys.platform, platform.machine()) == ("linux", "x86_64") else ""
 
 
 def inherits_descriptors() -> bool:

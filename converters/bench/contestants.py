@@ -52,10 +52,9 @@ class Contestant:
 
 def for_artifact(path: Path, name: str, device: str) -> Contestant:
     """A converted model in its own runtime: on `cuda` ONNX alone, without TF32. Raises InputError: of no known kind."""
-    arguments = {"path": str(path)}
+    arguments, fmt = {"path": str(path)}, format_of(path)
     if device == "cpu":
-        return Contestant(name, ARTIFACT, arguments, CPU_ONLY)
-    fmt = format_of(path)
+        return Contestant(f"{name}, evaluated" if fmt.evaluated() else name, ARTIFACT, arguments, CPU_ONLY)
     lane = next((lane for lane in fmt.lanes if lane.device == device and lane.artifacts), None)
     if lane:
         return Contestant(name, lane.opener, {**arguments, **lane.arguments})

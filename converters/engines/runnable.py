@@ -55,6 +55,10 @@ class Runnable(ABC):
         """`open`, by kernels within float32's own noise; the same, where the runtime has none that are quicker."""
         return self.open(path)
 
+    def evaluated(self) -> bool:
+        """Whether files are evaluated here operation by operation, because their own runtime is not on this system."""
+        return False
+
     def lacks(self, device: str) -> str:
         """Why the runtime, which is installed, cannot take a device of `devices` here; empty where it can."""
         return ""

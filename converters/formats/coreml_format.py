@@ -130,6 +130,9 @@ class CoreML(CoreMLWords):
     def read(self, path: Path) -> Checkpoint:
         return coreml_reader.read(path)
 
+    def evaluated(self) -> bool:
+        return not has_core_ml()
+
     def open(self, path: Path) -> Predictor:
         """Core ML itself on macOS, float32 on the CPU, where it is exact; elsewhere the program, op by op."""
         return _OnDevice(path) if has_core_ml() else _Evaluated(path)

@@ -17,7 +17,7 @@ from ..options import Options, describe
 from ..parity_report import PixelReport, Report, TensorReport
 from .coreml_reader import specification
 
-__all__ = ["CoreMLWords", "describe_package"]
+__all__ = ["AUTHORS", "CoreMLWords", "describe_package", "labels_of", "parity_words", "purpose"]
 
 AUTHORS = "U²-Net: X. Qin, Z. Zhang, C. Huang, M. Dehghan, O. Zaiane, M. Jagersand (2020)"
 PREVIEW = "com.apple.coreml.model.preview"
@@ -38,8 +38,8 @@ def describe_package(path: Path, checkpoint: Checkpoint, options: Options, repor
     words.author = f"{AUTHORS}; converted by u2net-zoo {__version__}"
     words.license = meta.get("licence", "unknown: that of the weights")
     words.versionString = __version__
-    words.shortDescription = _purpose(checkpoint, options)
-    words.userDefined.update(_figures(report))
+    words.shortDescription = purpose(checkpoint, options)
+    words.userDefined.update(parity_words(report))
     if options.io == "image":
         words.userDefined.update(_preview(checkpoint, options))
     for feature in spec.description.input:
@@ -50,12 +50,14 @@ def describe_package(path: Path, checkpoint: Checkpoint, options: Options, repor
     model.write_bytes(spec.SerializeToString())
 
 
-def _purpose(checkpoint: Checkpoint, options: Options) -> str:
+def purpose(checkpoint: Checkpoint, options: Options) -> str:
+    """What goes in and comes out, in one line."""
     end = "a photograph in, its mask out" if options.io == "image" else "the normalised tensor in, probabilities out"
     return f"{checkpoint.arch.name}: {end}"
 
 
-def _figures(report: Report) -> dict[str, str]:
+def parity_words(report: Report) -> dict[str, str]:
+    """The figures of the proof, as words of an artifact's metadata."""
     figures: dict[str, Any] = {}
     if isinstance(report, PixelReport):
         figures = {"within_1_grey_level": report.pixels.near, "iou": report.pixels.iou}
@@ -68,11 +70,11 @@ def _preview(checkpoint: Checkpoint, options: Options) -> dict[str, str]:
     """What Xcode's preview of image segmenters reads."""
     palette = options.colours or PROFILES[options.profile or "paper"].palette or ((0, 0, 0), (255, 255, 255))
     colours = ["#{:02X}{:02X}{:02X}".format(*colour) for colour in palette]
-    params = {"labels": _labels(checkpoint, options), "colors": colours}
+    params = {"labels": labels_of(checkpoint, options), "colors": colours}
     return {f"{PREVIEW}.type": "imageSegmenter", f"{PREVIEW}.params": json.dumps(params)}
 
 
-def _labels(checkpoint: Checkpoint, options: Options) -> list[str]:
+def labels_of(checkpoint: Checkpoint, options: Options) -> list[str]:
     """Names of the classes, where the weights or the catalog tell: of these, or of those that have this profile."""
     count = checkpoint.arch.out_ch
     if count == 1:
@@ -97,7 +99,7 @@ def _output(name: str, checkpoint: Checkpoint, options: Options) -> str:
         return f"{'d0, the mask' if name == 'mask' else f'side output {name}'}: (N, {classes}, H, W)"
     if classes > 1:
         return (
-            f"Each pixel's class: {', '.join(f'{n} {label}' for n, label in enumerate(_labels(checkpoint, options)))}"
+            f"Each pixel's class: {', '.join(f'{n} {label}' for n, label in enumerate(labels_of(checkpoint, options)))}"
         )
     kind = (
         "a multi-array (iOS 15 has no grey pictures as outputs)" if options.target == "iOS15" else "a greyscale image"

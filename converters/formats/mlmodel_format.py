@@ -52,6 +52,9 @@ class MLModel(CoreMLWords):
     def read(self, path: Path) -> Checkpoint:
         return coreml_reader.read(path)
 
+    def evaluated(self) -> bool:
+        return True
+
     def open(self, path: Path) -> Predictor:
         return _Evaluated(path)
 

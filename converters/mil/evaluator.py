@@ -22,7 +22,7 @@ from .package import Package
 from .program import MAX_ELEMENTS, Literal, Operation, ValueType
 from .registry import Entry
 
-__all__ = ["Machine"]
+__all__ = ["OP_ERRORS", "Machine", "narrowed", "shown_shape", "widened"]
 
 # What an op computes in. Torch has next to no arithmetic for the wide unsigned types.
 WIDER = {
@@ -121,7 +121,7 @@ class Machine:
             arguments = {key: self._argument(value, env) for key, value in operation.arguments.items()}
             _check_parameters(arguments, entry)
             if not entry.exact:
-                arguments = {key: _widen(value) for key, value in arguments.items()}
+                arguments = {key: widened(value) for key, value in arguments.items()}
             results = entry.function(**arguments)
             results = results if isinstance(results, tuple) else (results,)
             if len(results) != len(operation.outputs):
@@ -154,8 +154,8 @@ class Machine:
         )
         if value.dtype != declared or not fits:
             raise ArtifactError(
-                f"{name!r} is declared {kind.dtype.name} {_shape(kind.shape)}, "
-                f"but is {str(value.dtype).removeprefix('torch.')} {_shape(value.shape)}"
+                f"{name!r} is declared {kind.dtype.name} {shown_shape(kind.shape)}, "
+                f"but is {str(value.dtype).removeprefix('torch.')} {shown_shape(value.shape)}"
             )
         return value
 
@@ -183,21 +183,26 @@ def _array(value: Any) -> np.ndarray:
     return value.numpy() if isinstance(value, torch.Tensor) else np.asarray(value)
 
 
-def _widen(value: Any) -> Any:
+def widened(value: Any) -> Any:
+    """A value, or a list of them, in the type in which an op that is not exact computes."""
     if isinstance(value, list):
-        return [_widen(item) for item in value]
+        return [widened(item) for item in value]
     if isinstance(value, torch.Tensor) and value.dtype in WIDER:
         return value.to(WIDER[value.dtype])
     return value
 
 
 def _round(value: Any, dtype: DataType | None) -> Any:
-    """`value` in the declared type, when that is narrower than what the op computed in."""
     if not isinstance(value, torch.Tensor) or dtype is None:
         return value
-    declared = torch.from_numpy(np.empty(0, dtype.array)).dtype
+    return narrowed(value, torch.from_numpy(np.empty(0, dtype.array)).dtype)
+
+
+def narrowed(value: torch.Tensor, declared: torch.dtype) -> torch.Tensor:
+    """`value` in the declared type, when that is narrower than what the op computed in."""
     return value.to(declared) if WIDER.get(declared) == value.dtype else value
 
 
-def _shape(shape: Iterable[int | None]) -> str:
+def shown_shape(shape: Iterable[int | None]) -> str:
+    """`(1, ?, 3)`."""
     return "(" + ", ".join("?" if size is None else str(size) for size in shape) + ")"

@@ -40,14 +40,15 @@ class Target:
 
 
 def formats_named(names: Sequence[str] | str) -> list[Format]:
-    """Formats of a list or of a comma-separated string; `all` stands for every one that needs no network.
+    """Formats of a list or of a comma-separated string; `all` stands for every one that can be written here
+    without a network.
 
     Raises:
         UnknownNameError: there is no such format.
     """
     wanted = names.split(",") if isinstance(names, str) else list(names)
     wanted = [name.strip().lower() for name in wanted if name.strip()]
-    every = [name for name, fmt in FORMATS.items() if not fmt.downloads] if "all" in wanted else []
+    every = [name for name, fmt in FORMATS.items() if fmt.in_all()] if "all" in wanted else []
     chosen = every + [name for name in wanted if name != "all"]
     for name in chosen or [""]:
         if name not in FORMATS:

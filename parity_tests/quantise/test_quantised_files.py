@@ -32,9 +32,10 @@ SIZE = (128, 128)  # from here on the bundled network keeps the bounds: at 64x64
 WRITTEN = [("coreml", "palette6"), ("tflite", "int8"), ("onnx", "int8")]
 # Each of Core ML's takes coremltools 12 s; quick: the plan, and how a kernel is stored.
 LASTING = [("coreml", scheme) for scheme in ("int8", "palette8", "palette4")] + [("executorch", "int8")]
+LASTING += [("coreai", scheme) for scheme in ("int8", "palette8", "palette6")]
 SLOW = [pytest.param(key, marks=pytest.mark.full) for key in LASTING]
 HALF = (("coreml", "palette4"), ("tflite", "int8"), ("onnx", "int8"), ("executorch", "int8"))  # of float32's size
-WEIGHTS_ONLY = ("coreml", "tflite")
+WEIGHTS_ONLY = ("coreml", "coreai", "tflite")
 INTEGERS = ("onnx", "executorch")
 
 

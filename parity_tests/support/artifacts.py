@@ -20,7 +20,7 @@ ALL = [fmt.name for fmt in formats_named("all")]  # web needs a network, and has
 WEIGHTS_ALONE = [name for name in ALL if not FORMATS[name].has_graph]
 CAN_PICTURE = [name for name in ALL if "image" in FORMATS[name].choices.get("io", ())]  # pixels in, grey levels out
 PICTURES = [name for name in CAN_PICTURE if FORMATS[name].choices["io"][0] == "image"]  # when nothing else is said
-EXPORTERS = {"tensorflow", "keras", "coremltools", "openvino"}  # they take seconds for each conversion
+EXPORTERS = {"tensorflow", "keras", "coremltools", "coreai_torch", "openvino"}  # they take seconds for each conversion
 SLOW = [name for name in ALL if EXPORTERS & set(FORMATS[name].packages)]
 BLIND = [name for name in ALL if not FORMATS[name].inner_values]  # their runtimes show outputs only
 

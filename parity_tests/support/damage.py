@@ -1,5 +1,6 @@
 """Broken copies of an artifact, for the tests and for scripts/fuzz_readers.py."""
 
+import hashlib
 import shutil
 from pathlib import Path
 
@@ -39,4 +40,6 @@ def broken_copy(source: Path, folder: Path, which: int, kind: str, place: float,
     files = sorted(file for file in target.rglob("*") if file.is_file() and file.stat().st_size)
     chosen = files[which % len(files)]
     chosen.write_bytes(mutate(chosen.read_bytes(), kind, place, value))
+    if chosen.name == "main.mlirb" and value % 4:  # most times with a checksum that fits, or nothing behind it is tried
+        (target / "main.hash").write_bytes(hashlib.sha256(chosen.read_bytes()).digest())
     return target

@@ -26,6 +26,7 @@ BEYOND = (
     "needs onnxruntime-web",
     "needs axe-core",
     "needs macOS",
+    "needs Core AI's tools",
     "needs actionlint",
 )
 

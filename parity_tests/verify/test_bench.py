@@ -235,11 +235,12 @@ def test_weights_are_what_is_right_wherever_they_stand_and_one_size_is_everyones
 
 
 @pytest.mark.full
-def test_the_evaluators_benchmark_feeds_what_the_package_takes(small, tmp_path, monkeypatch):
+@pytest.mark.parametrize("suffix", ["mlpackage", "aimodel"])
+def test_the_evaluators_benchmark_feeds_what_the_package_takes(suffix, small, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(ROOT / "scripts")
     bench_mil = importlib.import_module("bench_mil")
-    model = bench_mil.write(small, 32, "fp32", str(tmp_path / "small.mlpackage"))
-    seconds = bench_mil.compare(model, str(tmp_path / "small.mlpackage"), 32, 1)
+    model = bench_mil.write(small, 32, "fp32", str(tmp_path / f"small.{suffix}"))
+    seconds = bench_mil.compare(model, str(tmp_path / f"small.{suffix}"), 32, 1)
     assert min(seconds.values()) > 0
 
 

@@ -14,6 +14,8 @@ from ..dtypes import BY_NAME, unpack
 from ..registry import op
 from .params import check_size, integer, integers
 
+__all__ = ["affine", "look_up", "on_axis", "spread"]
+
 
 @op("constexpr_cast")
 def constexpr_cast(source_val: Tensor, output_dtype: str) -> Tensor:
@@ -32,8 +34,8 @@ def constexpr_affine_dequantize(quantized_data: Tensor, zero_point: Tensor, scal
 @op("constexpr_blockwise_shift_scale")
 def constexpr_blockwise_shift_scale(data: Tensor, scale: Tensor, offset: Tensor | None = None) -> Tensor:
     """scale (data - offset), each scale and offset holding for a block of data."""
-    shifted = data.float() if offset is None else data.float() - _spread(offset.float(), data.shape)
-    return shifted * _spread(scale, data.shape)
+    shifted = data.float() if offset is None else data.float() - spread(offset.float(), data.shape)
+    return shifted * spread(scale, data.shape)
 
 
 @op("constexpr_lut_to_dense", exact=True)
@@ -46,7 +48,7 @@ def constexpr_lut_to_dense(
     block of indices; entries are vectors of v values that lie along `vector_axis` of the result.
     """
     if shape is None:
-        return _look_up(indices, lut, vector_axis)
+        return look_up(indices, lut, vector_axis)
     sizes = check_size(integers(shape))
     bits = _bits(lut.numel())
     places = unpack(indices.numpy().tobytes(), BY_NAME[f"uint{bits}"], prod(sizes))
@@ -67,7 +69,7 @@ def constexpr_lut_to_sparse(
     indices_mask: Tensor, indices_nonzero_data: Tensor, lut: Tensor, vector_axis: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
     """Mask and values of a sparse tensor whose values are indices into tables."""
-    dense = _look_up(_scatter(indices_nonzero_data, indices_mask), lut, vector_axis)
+    dense = look_up(_scatter(indices_nonzero_data, indices_mask), lut, vector_axis)
     mask = indices_mask
     if vector_axis is not None:
         mask = mask.repeat_interleave(lut.shape[-1], integer(vector_axis))
@@ -106,11 +108,12 @@ def _bits(entries: int) -> int:
     return bits
 
 
-def _look_up(indices: Tensor, lut: Tensor, vector_axis: Tensor | None) -> Tensor:
+def look_up(indices: Tensor, lut: Tensor, vector_axis: Tensor | None) -> Tensor:
+    """Values by their index; lut (*blocks, entries, v), with vectors of v values along `vector_axis` of the result."""
     if lut.ndim != indices.ndim + 2:
         raise ValueError(f"tables of rank {lut.ndim} for indices of rank {indices.ndim}")
     entries, width = lut.shape[-2:]
-    blocks = _spread(torch.arange(prod(lut.shape[:-2])).reshape(lut.shape[:-2]), indices.shape)
+    blocks = spread(torch.arange(prod(lut.shape[:-2])).reshape(lut.shape[:-2]), indices.shape)
     if indices.numel() and int(indices.max()) >= entries:
         raise ValueError(f"index {int(indices.max())} into a table of {entries} values")
     found = lut.reshape(-1, width)[blocks * entries + indices.long()]
@@ -131,7 +134,7 @@ def _scatter(values: Tensor, mask: Tensor) -> Tensor:
     return dense
 
 
-def _spread(blocks: Tensor, shape: torch.Size) -> Tensor:
+def spread(blocks: Tensor, shape: torch.Size) -> Tensor:
     """One value per block, repeated over the elements of its block."""
     if blocks.ndim != len(shape) or any(size % max(1, count) for size, count in zip(shape, blocks.shape, strict=True)):
         raise ValueError(f"blocks {tuple(blocks.shape)} do not divide {tuple(shape)}")

@@ -20,6 +20,8 @@ from torch import Tensor
 from ..registry import op
 from .params import check_size, flag, integer, integers, number
 
+__all__ = ["between", "bilinear"]
+
 GRIDS = ("ALIGN_CORNERS", "DEFAULT", "OFFSET_CORNERS", "STRICT_ALIGN_CORNERS", "UNALIGN_CORNERS")
 
 
@@ -103,13 +105,15 @@ def bilinear(x: Tensor, size: tuple[int, int], mode: str) -> Tensor:
         planes = x if x.ndim == 4 else x.reshape(1, -1, *x.shape[-2:])
         result = F.interpolate(planes, size=size, mode="bilinear", align_corners=mode == "STRICT_ALIGN_CORNERS")
         return result.reshape(*x.shape[:-2], *size)
-    return _along_axis(_along_axis(x, -2, size[0], mode), -1, size[1], mode)
+    for axis, m in zip((-2, -1), size, strict=True):
+        n = x.shape[axis]
+        x = between(x, axis, _grid(n, m, mode).clamp(0, n - 1))
+    return x
 
 
-def _along_axis(x: Tensor, axis: int, m: int, mode: str) -> Tensor:
-    """Linear interpolation at `m` points of one axis."""
+def between(x: Tensor, axis: int, points: Tensor) -> Tensor:
+    """Linear interpolation at points of one axis, float64 in 0 … n - 1; `axis` counts from the end."""
     n = x.shape[axis]
-    points = _grid(n, m, mode).clamp(0, n - 1)
     low = points.floor().long()
     weight = (points - low).to(x.dtype if x.dtype.is_floating_point else torch.float32)
     weight = weight.reshape(-1, *[1] * (-1 - axis))
