@@ -121,6 +121,8 @@ def check(function: Function) -> None:
         missing = operation.reads() - known
         if missing:
             raise ArtifactError(f"{operation.kind} takes value {min(missing)}, which does not exist yet")
+        if not operation.results:
+            raise ArtifactError(f"{operation.kind} makes no value; what changes a state is not supported")
         _check_body(operation, known)
         known.update(value.number for value in operation.results)
     unknown = set(function.outputs.values()) - known

@@ -45,10 +45,9 @@ def write_asset(checkpoint: Checkpoint, path: Path, options: Options, plan: Plan
         traced = torch.export.export(
             module, (_sample(checkpoint, options),), dynamic_shapes=_shapes(checkpoint, options)
         )
-        for node in traced.graph.nodes:
-            node.meta.pop("stack_trace", None)  # where on this machine the code lies that was traced
         traced = traced.run_decompositions(coreai_torch.get_decomp_table())
         report("coreai-torch")
+        # Its other mode writes where on this machine the code lies that was traced.
         converter = coreai_torch.TorchConverter(mode=coreai_torch.TorchConverter.Mode.RELEASE)
         names = list(output_names(checkpoint.arch, options))
         converter.add_exported_program(traced, input_names=[INPUT], output_names=names)

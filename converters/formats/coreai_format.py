@@ -59,7 +59,7 @@ class CoreAI(Format):
     bounds = CoreML.bounds  # the same weights in the same numbers
 
     def evaluated(self) -> bool:
-        return core_ai() != "runs"
+        return core_ai() != "runs" or find_spec("coreai") is None
 
     def in_all(self) -> bool:
         return bool(core_ai()) or all(find_spec(package) for package in self.packages)

@@ -86,4 +86,6 @@ def test_all_leaves_it_out_where_its_tools_are_not_made_for_the_system(monkeypat
 def test_a_benchmark_says_that_it_times_the_evaluator(monkeypatch):
     assert for_artifact(ASSET, "tiny.aimodel", "cpu").name == "tiny.aimodel, evaluated"
     monkeypatch.setattr("converters.formats.coreai_format.core_ai", lambda: "runs")
+    assert for_artifact(ASSET, "tiny.aimodel", "cpu").name == "tiny.aimodel, evaluated"  # without Apple's packages
+    monkeypatch.setattr("converters.formats.coreai_format.find_spec", lambda name: object())
     assert for_artifact(ASSET, "tiny.aimodel", "cpu").name == "tiny.aimodel"
