@@ -79,10 +79,7 @@ class CoreML(CoreMLWords):
     }
 
     def settle(self, asked: Options) -> Options:
-        """As every format; without a `target`, the lowest that can do it.
-
-        From iOS 16 on grey pictures come out, and weights may be compressed.
-        """
+        """As every format; without a `target` the lowest: iOS 16 has grey pictures as outputs, and few bits."""
         settled = super().settle(asked)
         lowest = "iOS16" if settled.io == "image" or settled.precision in BITS else "iOS15"
         if asked.target is None:

@@ -132,6 +132,13 @@ class TestWhichFile:
         found = fetch_from_hub(hub_name("hf:me/r/b.mlpackage"))
         assert sorted(p.name for p in found.path.rglob("*") if p.is_file()) == ["Manifest.json", "w"]
 
+    def test_an_asset_of_core_ai_is_one_model(self, hub):
+        hub.add(
+            "me/r", {"c.aimodel/main.mlirb": OTHER, "c.aimodel/main.hash": b"1" * 32, "c.aimodel/metadata.json": b"{}"}
+        )
+        found = fetch_from_hub(hub_name("hf:me/r"))
+        assert {p.name for p in found.path.iterdir()} == {"main.mlirb", "main.hash", "metadata.json"}
+
     def test_no_such_file_and_no_model(self, hub):
         hub.add("me/r", {"README.md": b"#", "a.pth": OTHER})
         with pytest.raises(InputError, match=r"hf:me/r/b\.pth: the repository has no such file; it has a\.pth$"):

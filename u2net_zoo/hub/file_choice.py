@@ -16,10 +16,12 @@ __all__ = ["ORDER", "Model", "choose", "named_model"]
 # holds no code before what may.
 ORDER = (
     (".safetensors",), (".pth",), (".pt", ".ckpt", "pytorch_model.bin"), (".onnx",), (".keras",), (".h5", ".hdf5"),
-    (".tflite",), (".mlpackage",), (".mlmodel",), ("saved_model.pb",), (".xml",), (".param",), (".mnn",), (".pte",),
-    (".torchscript", ".ptl"), (".pt2",),
+    (".tflite",), (".mlpackage",), (".mlmodel",), (".aimodel",), ("saved_model.pb",), (".xml",), (".param",), (".mnn",),
+    (".pte",), (".torchscript", ".ptl"), (".pt2",),
 )  # fmt: skip
+FOLDERS = (".mlpackage", ".aimodel")  # a kind's ending is the folder's
 BESIDE = {".xml": ".bin", ".param": ".bin"}
+PACKAGE = re.compile(rf"(?:.*?/)?[^/]+(?:{'|'.join(map(re.escape, FOLDERS))})(?=/)")
 OF_SAVED_MODEL = re.compile(r"saved_model\.pb|keras_metadata\.pb|fingerprint\.pb|(variables|assets)/.+")
 # The same network in another number format, as transformers.js calls such files.
 VARIANT = re.compile(r"[_-](fp16|bf16|int8|uint8|quantized|q1|q2|q4|q8|q1f16|q2f16|q4f16|bnb4)$")
@@ -85,7 +87,7 @@ def _inside(commit: Commit, folder: str) -> tuple[RemoteFile, ...]:
 def _models(commit: Commit) -> Iterator[Model]:
     """Every model, once: a folder counts as one, and so do files that belong together."""
     by_path = {file.path: file for file in commit.files if is_path(file.path)}
-    packages = sorted({found[0] for path in by_path if (found := re.match(r"(?:.*?/)?[^/]+\.mlpackage(?=/)", path))})
+    packages = sorted({found[0] for path in by_path if (found := PACKAGE.match(path))})
     for folder in packages:
         yield Model(folder, _inside(commit, folder))
     for path, file in by_path.items():
@@ -106,15 +108,15 @@ def _in(path: str, folder: str) -> bool:
 
 
 def _ending(name: str) -> str | None:
-    kinds = (kind for kinds in ORDER for kind in kinds if kind != ".mlpackage")
+    kinds = (kind for kinds in ORDER for kind in kinds if kind not in FOLDERS)
     return next((kind for kind in kinds if name.lower().endswith(kind) and name != kind), None) or (
         name if name == "pytorch_model.bin" else None
     )
 
 
 def _kind(model: Model) -> str | None:
-    if model.path.endswith(".mlpackage"):
-        return ".mlpackage"
+    if model.path.endswith(FOLDERS):
+        return posixpath.splitext(model.path)[1]
     saved = any(file.path == f"{model.path}/saved_model.pb" for file in model.files)
     return "saved_model.pb" if saved else _ending(posixpath.basename(model.path))
 

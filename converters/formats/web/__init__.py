@@ -8,6 +8,7 @@ on 3 % of the mask (2026-11-21).
 
 import base64
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
@@ -109,6 +110,9 @@ class Web(Onnx):
 
     def read(self, path: Path) -> Checkpoint:
         return super().read(path / self.marker)
+
+    def words_in(self, path: Path) -> Mapping[str, str]:
+        return super().words_in(path / self.marker)
 
     def files(self, path: Path) -> list[Path]:
         return [path / self.marker]
