@@ -40,8 +40,8 @@ if TYPE_CHECKING:
 __all__ = ["UNITS", "CoreML", "PictureOrTensor", "converted", "coremltools"]
 
 # coremltools.ComputeUnit, the exact one last, of which the report speaks. Apple documents that float32 programs are
-# computed in float32 on the CPU and the GPU, never on the Neural Engine ("Typed Execution" in coremltools' guide). How near the
-# GPU comes has not been measured: none of this was run on a Mac yet. So all but the CPU are held to fp16's bounds.
+# computed in float32 on the CPU and the GPU, never on the Neural Engine ("Typed Execution" in coremltools' guide).
+# Nothing was run on a Mac yet, so all but the CPU are held to fp16's bounds.
 UNITS = ("ALL", "CPU_AND_NE", "CPU_AND_GPU", "CPU_ONLY")
 EXACT = "CPU_ONLY"
 TARGETS = ("iOS16", "iOS15", "iOS17", "iOS18")
