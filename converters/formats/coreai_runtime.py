@@ -1,7 +1,7 @@
 """Apple's own runtime for assets: that of macOS 27, or the one in the wheel of coreai-core, slow but by the same maker.
 
-`coreai.runtime` takes macOS's framework where there is one. Elsewhere its wheel carries a runtime of its own, which is
-plain C++ without the GPU or the Neural Engine, twenty times slower than Torch: a second opinion for tests.
+`coreai.runtime` takes macOS's framework where there is one. Elsewhere its wheel carries a runtime of its own, for the
+processor alone and twenty times slower than Torch (u2net_nano at 320x320, 2026-11-27): a second opinion for tests.
 """
 
 import asyncio

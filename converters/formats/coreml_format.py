@@ -38,10 +38,9 @@ if TYPE_CHECKING:
 
 __all__ = ["UNITS", "CoreML", "PictureOrTensor", "converted", "coremltools"]
 
-# coremltools.ComputeUnit, the exact one last: what it is found to be is what an artifact's report says. Apple documents
-# that a float32 program is computed in float32 on the CPU and the GPU and never on the Neural Engine ("Typed Execution"
-# in coremltools' guide). How near the GPU's kernels come has not been measured: none of this was run on a Mac yet. So
-# all but the CPU are held to fp16's bounds.
+# coremltools.ComputeUnit, the exact one last, of which the report speaks. Apple documents that float32 programs are
+# computed in float32 on the CPU and the GPU, never on the Neural Engine ("Typed Execution" in coremltools' guide).
+# Nothing was run on a Mac yet, so all but the CPU are held to fp16's bounds.
 UNITS = ("ALL", "CPU_AND_NE", "CPU_AND_GPU", "CPU_ONLY")
 EXACT = "CPU_ONLY"
 TARGETS = ("iOS16", "iOS15", "iOS17", "iOS18")
@@ -115,8 +114,7 @@ class CoreML(CoreMLWords):
         if embedded is None:
             return {}
         stem = target.name.removesuffix(self.suffix)
-        half = options.precision != "fp32"
-        text = swift_file(stem, embedded, target=options.target or TARGETS[0], half=half)
+        text = swift_file(stem, embedded, target=options.target or TARGETS[0], half=options.precision != "fp32")
         return {target.with_name(swift_name(stem)): text}
 
     def remarks(self, options: Options) -> list[str]:
