@@ -52,7 +52,8 @@ def describe_package(path: Path, checkpoint: Checkpoint, options: Options, repor
 
 def purpose(checkpoint: Checkpoint, options: Options) -> str:
     """What goes in and comes out, in one line."""
-    end = "a photograph in, its mask out" if options.io == "image" else "the normalised tensor in, probabilities out"
+    result = "its mask" if checkpoint.arch.out_ch == 1 else "the class of each pixel"
+    end = f"a photograph in, {result} out" if options.io == "image" else "the normalised tensor in, probabilities out"
     return f"{checkpoint.arch.name}: {end}"
 
 

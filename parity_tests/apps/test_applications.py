@@ -14,8 +14,8 @@ import pytest
 from PIL import Image
 from support.photographs import in_mode
 
-from u2net_zoo.apps import APPLICATIONS, crop, cutout, highlight, objects, postprocessed, thresholded
-from u2net_zoo.apps.crop import Crop, crop_box
+from u2net_zoo.apps import APPLICATIONS, cutout, highlight, objects, postprocessed, thresholded
+from u2net_zoo.apps.crop import Crop
 from u2net_zoo.apps.cutout import Cutout
 from u2net_zoo.apps.mask import Mask
 from u2net_zoo.apps.objects import Boxes
@@ -158,34 +158,6 @@ def test_a_crop_holds_the_whole_object_and_its_mask(two):
     assert result.facts["box"] == [14, 4, 56, 76]
     assert result.pictures[""] == image.crop((14, 4, 56, 76))
     assert result.pictures["_mask"] == mask.crop((14, 4, 56, 76))
-
-
-@pytest.mark.parametrize("at", [(0, 0), (60, 20), (170, 40)])
-def test_a_square_crop_is_square_and_inside(at):
-    mask = Image.new("L", (200, 100))
-    mask.paste(255, (*at, at[0] + 30, at[1] + 60))
-    x0, y0, x1, y1 = crop_box(mask, margin=0.1, square=True)
-    assert (x1 - x0, y1 - y0) == (72, 72)
-    assert min(x0, y0) >= 0
-    assert x1 <= 200
-    assert y1 <= 100
-    assert x0 <= at[0]
-    assert x1 >= at[0] + 30
-
-
-def test_crop_gives_what_its_command_does(cat):
-    mask = Image.new("L", cat.size)
-    mask.paste(255, (60, 40, 100, 70))
-    picture = Crop(margin=0.1, square=True).after(cat, mask).pictures[""]
-    assert picture.size == (48, 48)
-    assert crop(cat, mask, margin=0.1, square=True) == picture
-    assert crop(cat, Image.new("L", cat.size)) == cat
-
-
-def test_a_crop_of_nothing_is_the_whole_picture_with_a_warning(cat):
-    result = Crop().after(cat, Image.new("L", cat.size))
-    assert result.pictures[""] == cat
-    assert "no object" in result.facts["warning"]
 
 
 # --- clothes

@@ -63,7 +63,10 @@ def test_masks_that_are_all_empty_or_all_white_are_named(data):
 
 def test_indices_of_classes_that_stand_for_masks_are_named(data):
     change(data, lambda mask: mask.point(lambda v: 3 if v > 127 else 0))
-    assert found(data).problems == ("the masks hold no more than 3 of 255 grey levels: are these indices of classes?",)
+    assert found(data).problems == (
+        "the masks hold no more than 3 of 255 grey levels: are these indices of classes?"
+        " Then name them: --classes NAME,NAME,…",
+    )
 
 
 def test_masks_of_zeros_and_ones_are_masks(data):

@@ -4,13 +4,13 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
-from PIL import Image
+from PIL import Image, ImageColor
 
 from ..errors import OptionError
 from .base import Result
-from .refine import RefinedApplication, foreground_of, thresholded
+from .refine import RefinedApplication, as_rgb, foreground_of, thresholded
 
-__all__ = ["Crop", "crop", "crop_box"]
+__all__ = ["Crop", "crop", "crop_box", "pad_to_square"]
 
 Rectangle = tuple[int, int, int, int]
 LARGEST = 10.0
@@ -42,14 +42,42 @@ def crop_box(
 
 
 def crop(
-    image: Image.Image, mask: Image.Image, *, margin: float = 0.05, square: bool = False, threshold: float = 0.5
+    image: Image.Image,
+    mask: Image.Image,
+    *,
+    margin: float = 0.05,
+    square: bool = False,
+    threshold: float = 0.5,
+    pad: str = "",
 ) -> Image.Image:
     """The photograph cut down to its object, in its own mode; all of it where the mask shows nothing.
 
     Args:
-        image: in any mode. mask: of its size. The rest: see `crop_box`, which also says where the window lies.
+        image: in any mode. mask: of its size. pad: see `pad_to_square`; nothing is added where it is empty.
+            The rest: see `crop_box`, which also says where the window lies.
+
+    Raises:
+        OptionError: `pad` is no colour.
     """
-    return image.crop(crop_box(mask, margin=margin, square=square, threshold=threshold) or (0, 0, *image.size))
+    box = crop_box(mask, margin=margin, square=square, threshold=threshold) or (0, 0, *image.size)
+    return pad_to_square(image.crop(box), pad) if pad else image.crop(box)
+
+
+def pad_to_square(image: Image.Image, colour: str) -> Image.Image:
+    """A square as wide as the picture's longer side, the picture in its middle; "L", "RGB", or "RGBA" if it was.
+
+    Raises:
+        OptionError: no colour.
+    """
+    picture = image if image.mode in ("L", "RGB", "RGBA") else as_rgb(image)
+    try:
+        ground = ImageColor.getcolor(colour, picture.mode)
+    except ValueError:
+        raise OptionError(f"--pad {colour[:40]!r}: allowed is a colour such as white or #20c0a0") from None
+    side = max(picture.size)
+    square = Image.new(picture.mode, (side, side), ground)
+    square.paste(picture, ((side - picture.width) // 2, (side - picture.height) // 2))
+    return square
 
 
 def _fit_span(low: int, high: int, length: int, most: int, move: bool) -> tuple[int, int]:
@@ -69,6 +97,7 @@ class Crop(RefinedApplication):
     examples = {
         "Cut a photograph down to its object": "u2zoo crop cat.jpg -o cropped.jpg",
         "Square pictures of a folder, with more room": "u2zoo crop photos -o squares --square --margin 0.2",
+        "Squares alone, white where there is no room": "u2zoo crop photos -o white --square --pad white --no-masks",
     }
     beside = ("_mask",)
 
@@ -76,9 +105,15 @@ class Crop(RefinedApplication):
         default=0.05, metadata={"help": "Space around the object, as a share of its longer side, from 0 to 10."}
     )
     square: bool = field(default=False, metadata={"help": "As wide as high, where the photograph has room for it."})
+    pad: str = field(default="", metadata={"help": "With --square: fill what has no room in this colour, e.g. white."})
+    masks: bool = field(default=True, metadata={"help": "Write the mask of each crop beside it."})
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.pad and not self.square:
+            raise OptionError(f"--pad {self.pad[:40]}: goes with --square")
+        if self.pad:
+            pad_to_square(Image.new("L", (1, 1)), self.pad)
         if not (math.isfinite(self.margin) and 0 <= self.margin <= LARGEST):
             raise OptionError(f"--margin {self.margin}: allowed are numbers from 0 to {LARGEST:g}")
 
@@ -88,4 +123,9 @@ class Crop(RefinedApplication):
         facts: dict[str, Any] = {"box": list(box or whole)}
         if box is None:
             facts["warning"] = "no object was found: the whole picture is kept"
-        return Result({"": image.crop(box or whole), "_mask": mask.crop(box or whole)}, facts)
+        pictures = {"": image.crop(box or whole), "_mask": mask.crop(box or whole)}
+        if self.pad:
+            pictures = {"": pad_to_square(pictures[""], self.pad), "_mask": pad_to_square(pictures["_mask"], "black")}
+        elif self.square and len(set(pictures[""].size)) > 1:
+            facts.setdefault("warning", "no room for a square: --pad white fills what is missing")
+        return Result(pictures if self.masks else {"": pictures[""]}, facts)

@@ -4,7 +4,9 @@ from types import ModuleType
 
 from ..errors import MissingExtraError
 
-__all__ = ["opencv", "pymatting", "scikit_image", "scipy"]
+__all__ = ["COMPILING", "opencv", "pymatting", "scikit_image", "scipy"]
+
+COMPILING: set[str] = set()  # packages that are being imported, which compiles them where that was not done yet
 
 
 def opencv(what: str) -> ModuleType:
@@ -18,10 +20,13 @@ def opencv(what: str) -> ModuleType:
 
 def pymatting(what: str) -> ModuleType:
     """PyMatting, for `what`; its first import on a machine compiles for a minute or more. Raises MissingExtraError."""
+    COMPILING.add("PyMatting")
     try:
         import pymatting
     except ModuleNotFoundError:
         raise MissingExtraError(what, "pymatting", "apps") from None
+    finally:
+        COMPILING.discard("PyMatting")
     return pymatting
 
 

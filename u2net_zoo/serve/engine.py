@@ -12,6 +12,7 @@ from PIL import Image
 
 from ..apps import Application, Result
 from ..apps.batch.local import lanes
+from ..apps.optional import COMPILING
 from ..apps.saving import kept_of, png
 from ..errors import ArtifactError, MissingExtraError, U2ZooError
 from ..session import MaskSession
@@ -119,9 +120,13 @@ class Engine:
             task.exception()  # seen: the one who waited may have gone
 
     def _timeout_refusal(self) -> RefusalError:
-        return RefusalError(
-            504, f"not finished within {self.limits.timeout:g} s; try again, or send a smaller photograph"
-        )
+        late = f"not finished within {self.limits.timeout:g} s"
+        if COMPILING:
+            names = ", ".join(COMPILING)
+            return RefusalError(
+                504, f"{late}: {names} is being compiled, once on a machine; try again in a minute", again=60
+            )
+        return RefusalError(504, f"{late}; try again, or send a smaller photograph")
 
     async def _turn(self, job: Job, started: asyncio.Event) -> Answer:
         async with self.turns:

@@ -126,7 +126,10 @@ def _meant_otherwise(masks: Sequence[_Mask]) -> list[str]:
         )
     highest = max(mask.highest for mask in masks)
     if 1 < highest < FEW:
-        found.append(f"the masks hold no more than {highest:.0f} of 255 grey levels: are these indices of classes?")
+        found.append(
+            f"the masks hold no more than {highest:.0f} of 255 grey levels: are these indices of classes?"
+            " Then name them: --classes NAME,NAME,…"
+        )
     return found
 
 
