@@ -115,6 +115,7 @@ def test_what_apple_s_runtime_refuses_is_one_line(path, tmp_path):
     assert "\n" not in str(told.value)
 
 
+@pytest.mark.full
 def test_one_file_takes_a_span_of_sizes(small, tmp_path):
     options = COREAI.settle(Options(size=(64, 64), span=((64, 64), (128, 160)), outputs="mask"))
     COREAI.write(small, tmp_path / "span.aimodel", options)

@@ -46,7 +46,7 @@ def test_a_broken_file_is_one_error_or_a_network(made, tmp_path_factory, name, w
     assert sorted(folder.rglob("*")) == before
 
 
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("name", full_for(ALL, "h5", "keras", "mlmodel"))
 def test_a_file_that_is_cut_off_does_not_run_and_says_so(made, tmp_path, name):
     """`run` itself, which `mask` and `verify` call without reading the weights first."""
     source = made.one(name, WHOLE).path

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from support.lasting import full_for
 from support.photographs import photograph
 
 from converters import FORMATS, Options
@@ -20,7 +21,7 @@ def pictures() -> np.ndarray:
     return np.stack([cat, cat // 4, np.full_like(cat, 7)])
 
 
-@pytest.mark.parametrize("name", ABLE)
+@pytest.mark.parametrize("name", full_for(ABLE, "coreai"))
 def test_pictures_of_a_batch_are_answered_as_if_each_came_alone(name, made, pictures):
     predictor = FORMATS[name].run(made.one(name, Options(io="image", size=SIZE, batch=DYNAMIC)).path)
     together = predictor(pictures)["mask"]
