@@ -37,7 +37,7 @@ class Classes:
 def classes_of(words: Mapping[str, str]) -> Classes | None:
     """The classes that a file's metadata names; without colours in it, with the usual ones. None: it names none."""
     names = _list_of_texts(words.get(CLASSES))
-    if not 2 <= len(names) <= MOST or not all(0 < len(name) <= LONGEST for name in names):
+    if not 2 <= len(names) <= MOST or not all(map(_can_be_shown, names)):
         return None
     colours = [_colour(text) for text in _list_of_texts(words.get(COLOURS)) if HEX.fullmatch(text)]
     return Classes(tuple(names), tuple(colours) if len(colours) == len(names) else usual_colours(len(names)))
@@ -78,6 +78,11 @@ def usual_colours(count: int) -> tuple[Colour, ...]:
         return sum(((index >> (3 * bit + first)) & 1) << (7 - bit) for bit in range(3))
 
     return tuple((channel(n, 0), channel(n, 1), channel(n, 2)) for n in range(count))
+
+
+def _can_be_shown(name: str) -> bool:
+    """Whether a terminal and a file take it: nothing that moves a cursor or ends a line, and no half of a character."""
+    return 0 < len(name) <= LONGEST and name.isprintable()
 
 
 def _list_of_texts(text: Any) -> list[str]:
