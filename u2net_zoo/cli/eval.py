@@ -67,6 +67,9 @@ def evaluate(
         if _is_predictions(source):
             if images is not None:
                 raise OptionError(f"--images with the predictions in {source}; it is for a model that is to be run")
+            for name, typed in (("--profile", profile), ("--input", takes)):
+                if typed is not None:
+                    raise OptionError(f"{name} with the predictions in {source}; it is for a model that is to be run")
             report = _score(_listing(source), masks, workers, _names(classes))
         else:
             report = _run_model(source, images, masks, profile, takes, workers, _names(classes))
