@@ -226,6 +226,9 @@ def test_weights_of_the_hub_name_their_classes_to_the_commands(hub, street, taug
     done = called("clothes", street / "images" / "0.png", "--model", "hf:me/street", "-o", tmp_path / "map.png")
     assert done.returncode == 0, done.stderr
     assert {path.stem for path in tmp_path.glob("map*.png")} == {"map", "map_full", "map_lower", "map_upper"}
+    refused = called("clothes", tmp_path / "map_upper.png", "--model", "hf:me/street", "-o", tmp_path / "map.png")
+    assert refused.returncode == 2
+    assert "map_upper.png: would replace a file that is read" in refused.stderr
     for folder in ("images", "maps"):
         (tmp_path / folder).mkdir()
         shutil.copy(street / folder / "0.png", tmp_path / folder)
