@@ -173,9 +173,10 @@ def planes(image: Image.Image, channels: int) -> tuple[np.ndarray, float]:
     (H, W, channels) uint8; of more than 8 bits what the file holds, where grey for 3 channels is (H, W, 1). Colours for
     one channel: their luminance, as Pillow's "L" has it (ITU-R 601-2). 4 channels: RGB and alpha, 8 bits.
     """
-    if channels == ALPHA:
-        return np.asarray(image.convert("RGBA")), 255.0
     deep = depth.values_of(image)
+    if channels == ALPHA:
+        shown = to_rgb(image) if image.mode.startswith("I") or image.mode == "F" else image
+        return np.asarray(shown.convert("RGBA")), 255.0
     if deep is not None and channels == 1 and deep[0].shape[2] > 1:
         return deep[0] @ np.asarray(LUMINANCE)[:, None], deep[1]
     if deep is not None:

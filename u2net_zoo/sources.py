@@ -15,7 +15,7 @@ from .transport import Progress, silent
 if TYPE_CHECKING:
     from .hub.hub_files import HubModel
 
-__all__ = ["Located", "in_catalog", "known_profile", "locate", "on_hub", "profile_of"]
+__all__ = ["Located", "file_of", "in_catalog", "known_profile", "locate", "on_hub", "profile_of"]
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,12 @@ def on_hub(source: str | Path, *, progress: Progress = silent) -> "HubModel | No
     from .hub.hub_files import fetch_from_hub
 
     return fetch_from_hub(name, progress=progress)
+
+
+def file_of(source: str | Path) -> Path:
+    """The file that a name of the hub stands for, fetched where it is not here; any other source itself."""
+    hub = on_hub(source)
+    return hub.path if hub else Path(source)
 
 
 def known_profile(source: str | Path) -> str | None:

@@ -12,7 +12,18 @@ from typing import Any
 
 from .errors import OptionError
 
-__all__ = ["COLOURS", "KEYS", "MOST", "Classes", "Colour", "classes_of", "named_classes", "own_words", "usual_colours"]
+__all__ = [
+    "COLOURS",
+    "KEYS",
+    "MOST",
+    "Classes",
+    "Colour",
+    "classes_of",
+    "file_keys",
+    "named_classes",
+    "own_words",
+    "usual_colours",
+]
 
 PROFILE, CLASSES, COLOURS = KEYS = ("profile", "classes", "colours")
 MOST = 256  # classes: a class map has 8 bits
@@ -37,7 +48,7 @@ class Classes:
 def classes_of(words: Mapping[str, str]) -> Classes | None:
     """The classes that a file's metadata names; without colours in it, with the usual ones. None: it names none."""
     names = _list_of_texts(words.get(CLASSES))
-    if not 2 <= len(names) <= MOST or not all(0 < len(name) <= LONGEST for name in names):
+    if not 2 <= len(names) <= MOST or len(set(names)) < len(names) or not all(map(_can_be_shown, names)):
         return None
     colours = [_colour(text) for text in _list_of_texts(words.get(COLOURS)) if HEX.fullmatch(text)]
     return Classes(tuple(names), tuple(colours) if len(colours) == len(names) else usual_colours(len(names)))
@@ -62,6 +73,11 @@ def named_classes(names: Sequence[str], colours: Sequence[str] = ()) -> Classes:
     wrong = [name for name in names if not re.fullmatch(r"[^\W][\w .+-]*", name) or len(name) > LONGEST]
     if wrong:
         raise OptionError(f"class {wrong[0]!r}: a name has letters, digits, spaces and . _ + -, {LONGEST} at most")
+    taken: dict[str, str] = {}
+    for name, key in zip(names, (_key(name).casefold() for name in names), strict=True):
+        if key in taken:
+            raise OptionError(f"classes {taken[key]} and {name} would share a file; capitals and spaces do not count")
+        taken[key] = name
     if colours and len(colours) != len(names):
         raise OptionError(f"{len(colours)} colours for {len(names)} classes; one for each, or none")
     try:
@@ -71,6 +87,19 @@ def named_classes(names: Sequence[str], colours: Sequence[str] = ()) -> Classes:
     return Classes(tuple(names), tuple((c[0], c[1], c[2]) for c in chosen) or usual_colours(len(names)))
 
 
+def file_keys(names: Sequence[str]) -> tuple[str, ...]:
+    """What each class adds to the name of a file; numbered where some file system would take two of them for one."""
+    keys = tuple(map(_key, names))
+    if len({key.casefold() for key in keys}) == len(keys):
+        return keys
+    return tuple(f"_{n}{key}" for n, key in enumerate(keys, start=1))
+
+
+def _key(name: str) -> str:
+    """The name may be from a file that came from anywhere."""
+    return "_" + re.sub(r"[^\w.+-]", "_", name)
+
+
 def usual_colours(count: int) -> tuple[Colour, ...]:
     """Those of the PASCAL VOC development kit's `VOClabelcolormap`: the index' bits, dealt to red, green and blue."""
 
@@ -78,6 +107,11 @@ def usual_colours(count: int) -> tuple[Colour, ...]:
         return sum(((index >> (3 * bit + first)) & 1) << (7 - bit) for bit in range(3))
 
     return tuple((channel(n, 0), channel(n, 1), channel(n, 2)) for n in range(count))
+
+
+def _can_be_shown(name: str) -> bool:
+    """Whether a terminal and a file take it: nothing that moves a cursor or ends a line, and no half of a character."""
+    return 0 < len(name) <= LONGEST and name.isprintable()
 
 
 def _list_of_texts(text: Any) -> list[str]:

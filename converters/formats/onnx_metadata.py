@@ -38,7 +38,7 @@ def _fields(file: BinaryIO, size: int, *wanted: int) -> Iterator[tuple[int, byte
             return
         number, wire = key >> 3, key & 7
         length = FIXED.get(wire, 0) if wire != SIZED else _varint(file)
-        if length is None or wire not in (VARINT, SIZED, *FIXED):
+        if length is None or wire not in (VARINT, SIZED, *FIXED) or length > size - file.tell():
             return
         if wire == VARINT:
             _varint(file)
@@ -57,7 +57,7 @@ def _varint(file: BinaryIO) -> int | None:
             return None
         value |= (byte[0] & 0x7F) << shift
         if byte[0] < 0x80:
-            return value
+            return value if value < 1 << 64 else None
     return None
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from u2net_zoo.checkpoint import Checkpoint
 from u2net_zoo.errors import OptionError, OutputError, UnknownNameError
 from u2net_zoo.preprocessing import KNOWN_PROFILES, get_profile
-from u2net_zoo.sources import Located, known_profile
+from u2net_zoo.sources import Located, file_of, known_profile
 from u2net_zoo.weight_words import COLOURS, classes_of, own_words
 
 from .. import sample_images
@@ -72,7 +72,7 @@ def at_the_size_of(source: str | Path | Checkpoint, options: Options) -> Options
     """`options`, at the size that weights of a known profile were trained for when no other was asked for."""
     if isinstance(source, Checkpoint) or options.size is not None:
         return options
-    profile = known_profile(source) or profile_in(source)
+    profile = known_profile(source) or profile_in(file_of(source))
     if profile is None:
         return options
     side = get_profile(profile).size

@@ -3,22 +3,28 @@
 import contextlib
 import itertools
 import json
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 from support.commands import called, left
 from support.data import NANO, ROOT
+from support.networks import hard_checkpoint
+from support.training import SHALLOW
 
-from converters import FORMATS
+from converters import FORMATS, convert
 from converters.loading import name_of, open_source, read_source
+from u2net_zoo.cli.runtime_options import own_profile
 from u2net_zoo.errors import DownloadError, InputError
 from u2net_zoo.hub.commit import folder_of
 from u2net_zoo.hub.file_choice import ORDER
 from u2net_zoo.hub.hub_files import fetch_from_hub
 from u2net_zoo.hub.hub_name import HubName, hub_name
 from u2net_zoo.sources import known_profile, profile_of
+from u2net_zoo.train.start import with_channels
 
 pytestmark = pytest.mark.usefixtures("home")
 
@@ -213,3 +219,30 @@ def test_the_weights_are_the_ones_that_were_put_there(hub):
     hub.add("me/nano", {"nano.safetensors": WEIGHTS})
     found, expected = (read_source(path) for path in (fetch_from_hub(hub_name("hf:me/nano")).path, NANO))
     assert all(np.array_equal(found.state[key], value) for key, value in expected.state.items())
+
+
+def test_weights_of_the_hub_name_their_classes_to_the_commands(hub, street, taught_classes, tmp_path):
+    hub.add("me/street", {"w.safetensors": taught_classes.read_bytes()})
+    done = called("clothes", street / "images" / "0.png", "--model", "hf:me/street", "-o", tmp_path / "map.png")
+    assert done.returncode == 0, done.stderr
+    assert {path.stem for path in tmp_path.glob("map*.png")} == {"map", "map_full", "map_lower", "map_upper"}
+    refused = called("clothes", tmp_path / "map_upper.png", "--model", "hf:me/street", "-o", tmp_path / "map.png")
+    assert refused.returncode == 2
+    assert "map_upper.png: would replace a file that is read" in refused.stderr
+    for folder in ("images", "maps"):
+        (tmp_path / folder).mkdir()
+        shutil.copy(street / folder / "0.png", tmp_path / folder)
+    folders = ("--images", tmp_path / "images", "--masks", tmp_path / "maps")
+    done = called("eval", "hf:me/street", *folders, "--json")
+    assert done.returncode == 0, done.stderr
+    assert list(json.loads(done.stdout)["class_iou"]) == ["background", "upper", "lower", "full"]
+
+
+def test_weights_of_the_hub_name_their_profile_unless_a_card_does(hub, tmp_path):
+    checkpoint = hard_checkpoint(with_channels(SHALLOW, 1, 1)).with_meta(profile="grey")
+    convert(checkpoint, ["safetensors"], tmp_path)
+    weights = next(tmp_path.glob("*.safetensors")).read_bytes()
+    hub.add("me/xray", {"w.safetensors": weights})
+    hub.add("me/drawn", {"w.safetensors": weights}, card={"u2zoo": {"profile": "portrait"}})
+    assert own_profile(Path("hf:me/xray"), "u2net") == "grey"
+    assert own_profile(Path("hf:me/drawn"), "u2net") == "portrait"

@@ -12,8 +12,10 @@ from support.networks import hard_checkpoint
 from support.training import SHALLOW, SIDE
 
 from converters import FORMATS, Options, convert
-from converters.loading import classes_in, read_source
+from converters.loading import classes_in, read_source, words_in
 from u2net_zoo import Session
+from u2net_zoo.apps.clothes import Clothes
+from u2net_zoo.errors import OptionError
 from u2net_zoo.preprocessing import CLASS_NAMES
 from u2net_zoo.train.start import with_channels
 from u2net_zoo.weight_words import classes_of, named_classes, own_words
@@ -63,12 +65,48 @@ def test_a_core_ml_package_and_a_tflite_file_name_the_trained_classes(taught_cla
         {"classes": '["a", 2]'},
         {"classes": json.dumps(["x" * 65, "y"])},
         {"classes": json.dumps([str(n) for n in range(257)])},
+        {"classes": json.dumps(["background", "\ud800x"])},
+        {"classes": json.dumps(["background", "\x1b[31mred"])},
+        {"classes": json.dumps(["background", "two\nlines"])},
+        {"classes": json.dumps(["background", "road", "road"])},
         {"profile": "../paper"},
     ],
 )
 def test_a_strangers_words_that_make_no_sense_are_as_if_not_there(words):
     assert classes_of(words) is None
     assert own_words(words) == {}
+
+
+def varint(value):
+    """As protocol buffers have it: seven bits in each byte, the lowest first."""
+    *more, last = [value >> shift & 0x7F for shift in range(0, max(1, value.bit_length()), 7)]
+    return bytes([*(byte | 0x80 for byte in more), last])
+
+
+@pytest.mark.parametrize("length", [2**62, 2**63 + 5, 2**69], ids=["2^62", "2^63+5", "2^69"])
+@pytest.mark.parametrize("nested", [False, True], ids=["file", "entry"])
+def test_an_onnx_file_whose_field_is_longer_than_the_file_says_what_stands_before_it(length, nested, tmp_path):
+    entry = bytes([1 << 3 | 2, 7]) + b"profile" + bytes([2 << 3 | 2, 4]) + b"grey"
+    endless = bytes([10 << 3 | 2]) + varint(length) + b"abc"
+    properties = bytes([14 << 3 | 2])
+    endless = properties + varint(len(endless)) + endless if nested else endless
+    path = tmp_path / "x.onnx"
+    path.write_bytes(b"\x08\x08" + properties + varint(len(entry)) + entry + endless)
+    assert words_in(path) == {"profile": "grey"}
+
+
+@pytest.mark.parametrize("second", ["a_b", "A b"])
+def test_classes_that_would_share_a_file_are_refused_when_typed_and_numbered_in_a_strangers(second):
+    with pytest.raises(OptionError, match=f"classes a b and {second} would share a file"):
+        named_classes(("background", "a b", second))
+    names = classes_of({"classes": json.dumps(["background", "a b", second])}).names
+    labels = Image.fromarray(np.arange(3, dtype=np.uint8)[None])
+    labels.putpalette([0, 0, 0, 255, 0, 0, 0, 255, 0])
+    labels.info[CLASS_NAMES] = names
+    clothes = Clothes().knowing(names)
+    pictures = clothes.after(labels, labels).pictures
+    assert tuple(pictures) == ("", *clothes.beside) == ("", "_1_a_b", f"_2_{second.replace(' ', '_')}")
+    assert [np.asarray(pictures[key]).tolist() for key in clothes.beside] == [[[0, 255, 0]], [[0, 0, 255]]]
 
 
 def test_eval_scores_a_model_by_the_classes_that_it_names(street, taught_classes, tmp_path):

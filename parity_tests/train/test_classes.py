@@ -1,5 +1,7 @@
 """Classes instead of masks: what maps may hold, the loss, where weights begin, and the scores."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -20,6 +22,7 @@ from u2net_zoo.train.class_weights import weights_for
 from u2net_zoo.train.labels import labels_of
 from u2net_zoo.train.losses import deep_cross_entropy
 from u2net_zoo.train.recipe import Recipe
+from u2net_zoo.train.rehearsal import rehearse
 from u2net_zoo.train.run import Request, train
 from u2net_zoo.train.setting import Setting
 from u2net_zoo.train.start import adapted, fresh, with_channels
@@ -91,12 +94,12 @@ def test_the_loss_is_the_sum_of_the_weighted_cross_entropies():
 
 
 def test_keras_has_the_same_loss():
-    from u2net_zoo.train.keras_loop import _loss
+    from u2net_zoo.train.keras_loop import loss_of
 
     rng = np.random.default_rng(0)
     logits, index = rng.normal(0, 2, (2, 4, 5, 7)).astype(np.float32), rng.integers(0, 4, (2, 1, 5, 7))
     for weights in (None, np.array([0.5, 1, 2, 4], np.float32)):
-        theirs = _loss(SMALL, weights)(index.transpose(0, 2, 3, 1).astype(np.float32), logits.transpose(0, 2, 3, 1))
+        theirs = loss_of(SMALL, weights)(index.transpose(0, 2, 3, 1).astype(np.float32), logits.transpose(0, 2, 3, 1))
         given = None if weights is None else torch.from_numpy(weights)
         ours = deep_cross_entropy([torch.from_numpy(logits)], torch.from_numpy(index), given)
         assert float(theirs) == pytest.approx(float(ours), rel=1e-5)
@@ -142,6 +145,13 @@ def test_classes_that_are_missing_or_alone_are_said_by_the_check(street):
     result = audit(found, labels_of(Recipe(classes=f"{CLASSES['classes']},sky")))
     assert (result.problems, result.warnings) == ((), ("1 classes occur in no mask: sky",))
     assert len(result.usable) == 8
+
+
+def test_the_check_names_a_class_that_cannot_be_balanced(street, tmp_path):
+    recipe = replace(SMALL, classes=f"{CLASSES['classes']},sky", class_weights="balanced", crop=32)
+    request = Request(street / "images", street / "maps", start=fresh(with_channels(SHALLOW, 5), 0))
+    found = rehearse(request, recipe, Setting(tmp_path, accelerator="cpu", logs=False))
+    assert found.problems[0].startswith("class weights balanced: sky occurs in no mask")
 
 
 def test_weights_of_another_number_of_classes_keep_all_but_their_heads():

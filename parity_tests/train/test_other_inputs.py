@@ -15,6 +15,7 @@ from converters import Options, convert
 from converters.loading import profile_in
 from u2net_zoo import Session
 from u2net_zoo.errors import ArtifactError, OptionError
+from u2net_zoo.photographs import planes
 from u2net_zoo.preprocessing import get_profile
 from u2net_zoo.reading import read_checkpoint
 from u2net_zoo.torch_model import build
@@ -75,6 +76,14 @@ def test_alpha_is_the_fourth_channel():
     assert x.shape == (1, 4, 8, 8)
     assert x[0, 3] == pytest.approx((0.2 - 0.5) / 0.25)
     assert x[0, 0] == pytest.approx((1 - 0.485) / 0.229)
+
+
+@pytest.mark.parametrize("kind", [np.uint16, np.int32, np.float32])
+def test_four_channels_of_a_deep_grey_picture_are_those_of_its_8_bits(kind, xray):
+    deep = Image.fromarray((np.asarray(xray, np.float64) * (1 / 255 if kind is np.float32 else 257)).astype(kind))
+    ours, _ = planes(deep, 4)
+    assert np.array_equal(ours, planes(xray, 4)[0])
+    assert ours[..., 3].min() == 255
 
 
 @pytest.mark.parametrize("profile", CHANNELS)

@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -127,6 +128,25 @@ def test_a_loss_that_does_not_fall_is_a_problem(data, tmp_path):
     result = rehearse(request, Recipe(**SMALL, rate=1e-12), Setting(tmp_path, accelerator="cpu"))
     assert len(result.problems) == 1
     assert result.problems[0].startswith("the loss does not fall: loss ")
+
+
+def test_pairs_for_validation_are_looked_at_too(data, tmp_path):
+    shutil.copytree(data, tmp_path / "aside")
+    change(tmp_path / "aside", lambda mask: mask.point(lambda v: 0))
+    aside = {"validation_images": tmp_path / "aside" / "images", "validation_masks": tmp_path / "aside" / "masks"}
+    request = Request(data / "images", data / "masks", start=fresh(SHALLOW, 0), **aside)
+    result = rehearse(request, Recipe(**SMALL | {"crop": 32}, rate=1e-2), Setting(tmp_path, accelerator="cpu"))
+    assert result.problems == ("validation: all 8 masks are empty",)
+    with pytest.raises(InputError, match="nowhere: no such folder"):
+        rehearse(replace(request, validation_masks=tmp_path / "nowhere"), Recipe(**SMALL), Setting(tmp_path))
+
+
+def test_a_folder_with_an_earlier_run_is_refused_by_the_check_as_by_the_run(data):
+    (data / "step-0000001.pt").touch()
+    folders = ("--images", data / "images", "--masks", data / "masks", "-o", data)
+    for check in ((), ("--check",)):
+        done = called("train", *folders, "--arch", "u2net_nano", *check)
+        assert (done.returncode, "holds an earlier run; go on with --resume" in done.stderr) == (2, True)
 
 
 @pytest.mark.full

@@ -1,7 +1,6 @@
 """`clothes`: a map of garments, and a mask for each kind."""
 
 import copy
-import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +8,7 @@ from PIL import Image
 
 from ..errors import ArtifactError
 from ..preprocessing import CLASS_NAMES
+from ..weight_words import file_keys
 from .base import Application, Result
 
 __all__ = ["Clothes", "class_masks"]
@@ -18,11 +18,6 @@ def class_masks(labels: Image.Image, names: tuple[str, ...]) -> dict[str, Image.
     """A mask ("L", 0 or 255) for every class of a class map ("P"), by its name; `names` are in the classes' order."""
     indices = np.asarray(labels)
     return {name: Image.fromarray((indices == n).astype(np.uint8) * np.uint8(255)) for n, name in enumerate(names)}
-
-
-def _key(name: str) -> str:
-    """What a class's mask adds to the map's name; the class may be named by a file that came from anywhere."""
-    return "_" + re.sub(r"[^\w.+-]", "_", name)
 
 
 @dataclass(frozen=True)
@@ -47,7 +42,7 @@ class Clothes(Application):
 
     def knowing(self, classes: tuple[str, ...]) -> "Clothes":
         own = copy.copy(self)
-        object.__setattr__(own, "beside", tuple(map(_key, classes[1:])) or self.beside)
+        object.__setattr__(own, "beside", file_keys(classes[1:]) or self.beside)
         return own
 
     def after(self, image: Image.Image, mask: Image.Image) -> Result:
@@ -61,5 +56,5 @@ class Clothes(Application):
         names = mask.info.get(CLASS_NAMES) or load_catalog(bundled("catalog.toml"))[self.model].classes
         masks = class_masks(mask, names)
         pixels = {name: picture.histogram()[255] for name, picture in masks.items()}
-        garments = {_key(name): picture for name, picture in list(masks.items())[1:]}
+        garments = dict(zip(file_keys(names[1:]), list(masks.values())[1:], strict=True))
         return Result({"": mask, **garments}, {"pixels": pixels})

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import OptionError
+from ..sources import file_of
 from ..system import processors, scratch_folder
 from . import completion
 from .console import state
@@ -66,10 +67,12 @@ def evaluate(
         if _is_predictions(source):
             if images is not None:
                 raise OptionError(f"--images with the predictions in {source}; it is for a model that is to be run")
+            for name, typed in (("--profile", profile), ("--input", takes)):
+                if typed is not None:
+                    raise OptionError(f"{name} with the predictions in {source}; it is for a model that is to be run")
             report = _score(_listing(source), masks, workers, _names(classes))
         else:
-            names = _names(classes) or class_names(source)
-            report = _run_model(source, images, masks, profile, takes, workers, names)
+            report = _run_model(source, images, masks, profile, takes, workers, _names(classes))
         written = _write(report, out, source)
     _show(report, written)
 
@@ -140,7 +143,8 @@ def _run_model(
     fetch_source(model)
     with scratch_folder() as folder:
         _predict(Session(model, profile=profile, takes=takes), photographs, Path(folder))
-        return _score({path.stem: path for path in Path(folder).iterdir()}, masks, workers, classes)
+        predicted = {path.stem: path for path in Path(folder).iterdir()}
+        return _score(predicted, masks, workers, classes or class_names(file_of(model)))
 
 
 def _predict(session: "MaskSession", photographs: Mapping[str, Path], folder: Path) -> None:

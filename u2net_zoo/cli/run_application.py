@@ -14,11 +14,11 @@ from ..apps.batch.jobs import STREAM, Job, jobs_of
 from ..apps.batch.work import Outcome, run_one
 from ..devices import CPU
 from ..errors import ImageError, OptionError, OutputError, U2ZooError, UnknownNameError
-from ..sources import profile_of
+from ..sources import file_of
 from ..system import path_key, same_file
 from .console import state
 from .fetch import fetch_source
-from .runtime_options import check_runtime, class_names, open_session
+from .runtime_options import check_runtime, class_names, open_session, own_profile
 from .terminal import Whole
 
 if TYPE_CHECKING:
@@ -94,22 +94,27 @@ class Request:
 def run_request(application: Application, request: Request) -> None:
     """Runs a command. Raises U2ZooError, also when some photographs failed and the others have their results."""
     state.json = request.json
-    application = application.knowing(class_names(request.model))
-    jobs = jobs_of(request.images, request.out, application, recursive=request.recursive)
-    _check_targets(application, jobs, request)
+    application, jobs = _understood(application, request, request.model)
     request.check()
     many = request.many(jobs)
     fetch_source(request.model)
-    from converters.loading import profile_in
-
-    own = profile_in(request.model) or profile_of(request.model, application.model)
-    profile = request.profile or application.profile(own)
+    if (file := file_of(request.model)) != request.model:  # of the hub: only now it says which classes it knows
+        application, jobs = _understood(application, request, file)
+    profile = request.profile or application.profile(own_profile(request.model, application.model))
     opened = Opening(request.model, profile, request.runtime, request.input, request.device)
     if many:
         outcomes = _run_many(application, request, jobs, opened)
     else:
         outcomes = [_run_single(application, request, jobs[0], opened)]
     _finish(application, request, jobs, outcomes, opened)
+
+
+def _understood(application: Application, request: Request, model: Path) -> tuple[Application, list[Job]]:
+    """The application with the model's classes, and what there is to do. Raises InputError, UsageError, OutputError."""
+    application = application.knowing(class_names(model))
+    jobs = jobs_of(request.images, request.out, application, recursive=request.recursive)
+    _check_targets(application, jobs, request)
+    return application, jobs
 
 
 def _run_single(application: Application, request: Request, job: Job, opened: Opening) -> Outcome:

@@ -26,6 +26,7 @@ __all__ = [
     "check_runtime",
     "class_names",
     "open_session",
+    "own_profile",
 ]
 
 MODEL = "Weights, a converted model of any format, a catalog name, or hf:OWNER/NAME."
@@ -86,7 +87,10 @@ def check_runtime(runtime: str, device: str) -> None:
 
 
 def class_names(model: Path) -> tuple[str, ...]:
-    """The classes that weights tell apart, as far as their file, or the catalog, names them; fetches nothing."""
+    """The classes that weights tell apart, as far as their file, or the catalog, names them; fetches nothing.
+
+    Of a name of the hub its file has to be given: see `sources.file_of`.
+    """
     from converters.loading import classes_in
 
     from ..sources import in_catalog
@@ -95,3 +99,13 @@ def class_names(model: Path) -> tuple[str, ...]:
         return entry.classes
     classes = classes_in(model)
     return classes.names if classes else ()
+
+
+def own_profile(model: Path, kind: str) -> str:
+    """The profile of weights that are here: what the catalog or the hub knows, what their file names, or that of the
+    catalog's entry `kind`."""
+    from converters.loading import profile_in
+
+    from ..sources import file_of, known_profile, profile_of
+
+    return known_profile(model) or profile_in(file_of(model)) or profile_of(model, kind)

@@ -121,14 +121,22 @@ def train(
     given = context.params
     with state.quiet():
         recipe = _recipe(context, resume)
+        if out is None and not check:
+            raise OptionError("no -o: name a folder for the weights, or look at the data first with --check")
+        request = _request(given)
+        if request.start and not _is_typed(context, "profile"):
+            from ..train.start import following
+
+            recipe = following(recipe, request.start)
         if check:
+            from ..train.run import check_out
             from .check_training import check_training
 
-            check_training(_request(given), recipe, _setting(given))
+            if out is not None:
+                check_out(request, out)
+            check_training(request, recipe, _setting(given))
             return
-        if out is None:
-            raise OptionError("no -o: name a folder for the weights, or look at the data first with --check")
-        outcome = _run(given, recipe)
+        outcome = _run(request, recipe, _setting(given))
     if outcome is not None:
         _report(outcome)
 
@@ -138,7 +146,7 @@ def _recipe(context: typer.Context, resume: Path | None) -> Recipe:
     values = {name: context.params[name] for name in RECIPE}
     if resume is None:
         return Recipe.from_dict(values)
-    typed = {name for name in RECIPE if str(context.get_parameter_source(name)).endswith("COMMANDLINE")}
+    typed = {name for name in RECIPE if _is_typed(context, name)}
     if typed - LATER:
         names = ", ".join(f"--{name.replace('_', '-')}" for name in sorted(typed - LATER))
         raise OptionError(
@@ -154,6 +162,10 @@ def _recipe(context: typer.Context, resume: Path | None) -> Recipe:
     return Recipe.from_dict({**base, **{name: values[name] for name in typed}})
 
 
+def _is_typed(context: typer.Context, name: str) -> bool:
+    return str(context.get_parameter_source(name)).endswith("COMMANDLINE")
+
+
 def _require(what: str) -> None:
     try:
         import lightning.fabric  # noqa: F401
@@ -161,10 +173,10 @@ def _require(what: str) -> None:
         raise MissingExtraError(what, error.name or "lightning", "train") from None
 
 
-def _run(given: dict[str, Any], recipe: Recipe) -> "Outcome | None":
+def _run(request: "Request", recipe: Recipe, setting: Any) -> "Outcome | None":
     from ..train.run import train
 
-    return train(_request(given), recipe, _setting(given))
+    return train(request, recipe, setting)
 
 
 def _request(given: dict[str, Any]) -> "Request":
@@ -196,7 +208,9 @@ def _weights(source: Path) -> "Checkpoint":
     from ..sources import locate
 
     fetch_source(source)
-    return read_source(locate(source).path)
+    located = locate(source)
+    checkpoint = read_source(located.path)
+    return checkpoint.with_meta(profile=located.profile) if located.profile else checkpoint
 
 
 def _setting(given: dict[str, Any]) -> Any:

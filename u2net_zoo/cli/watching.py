@@ -71,11 +71,15 @@ def watch(
             raise OptionError(f"{name} {seconds}: allowed are seconds above 0, up to 86400")
     _check_folders(folder, out)
 
+    from ..sources import file_of
+    from .fetch import fetch_source
     from .runtime_options import class_names
 
     def run(application: "Application", request: "Request") -> None:
         _check(request, out)
-        _Watch(application.knowing(class_names(request.model)), request, folder, settle, poll).run()
+        fetch_source(request.model)  # the file says which classes it knows
+        known = application.knowing(class_names(file_of(request.model)))
+        _Watch(known, request, folder, settle, poll).run()
 
     flags = [flag for flag, on in (("--json", json), ("--recursive", recursive)) if on]
     arguments = ["-o", out, *context.args, *flags, "--", folder]  # a second -o would be the one that counts
@@ -130,14 +134,11 @@ class _Watch:
                 state.result("ended", f"{self.count} {self.application.plural}")
 
     def _session(self) -> "MaskSession":
-        from ..sources import profile_of
-        from .fetch import fetch_source
         from .run_application import Opening
+        from .runtime_options import own_profile
 
         request = self.request
-        fetch_source(request.model)
-        own = profile_of(request.model, self.application.model)
-        profile = request.profile or self.application.profile(own)
+        profile = request.profile or self.application.profile(own_profile(request.model, self.application.model))
         with state.quiet():
             return Opening(request.model, profile, request.runtime, request.input, request.device)()
 

@@ -25,7 +25,7 @@ from .schedule import rate_at, steps_per_epoch, total_steps
 from .storing import check_channels, write_weights
 from .watch import Silent, Watcher
 
-__all__ = ["compile_model", "fit"]
+__all__ = ["compile_model", "fit", "loss_of"]
 
 
 def compile_model(
@@ -59,13 +59,13 @@ def compile_model(
         global_clipnorm=recipe.clip or None,
         **average,
     )
-    losses = [_loss(recipe, class_weights) for _ in logits]
+    losses = [loss_of(recipe, class_weights) for _ in logits]
     # JAX computes op by op unless it compiles; for TensorFlow, compiling takes longer than many a run.
     training.compile(optimizer, loss=losses, jit_compile=keras.backend.backend() == "jax")
     return training
 
 
-def _loss(recipe: Recipe, class_weights: np.ndarray | None) -> Any:
+def loss_of(recipe: Recipe, class_weights: np.ndarray | None) -> Any:
     """Of one output; equals Torch's: `losses.deep_bce`, `losses.deep_cross_entropy`."""
     keras = load_keras_module()
     if not recipe.classes:

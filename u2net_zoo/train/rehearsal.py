@@ -1,7 +1,6 @@
 """Before a long run: what the data looks like, and whether two pictures can be learned at all."""
 
-import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..checkpoint import Checkpoint
+from ..errors import InputError
+from ..system import scratch_folder
 from .audit import Audit, at_least_two, audit, unpaired
 from .class_weights import weights_for
 from .labels import labels_of
-from .pairs import Pair, listing
+from .pairs import Pair, listing, split
 from .recipe import BALANCED, Recipe
-from .run import Request, check_request, pairs_of, require_torch, start_of
+from .run import Request, check_request, pairs_of, require_torch, start_of, validation_pairs_of
 
 if TYPE_CHECKING:
     from .setting import Setting
@@ -81,13 +82,35 @@ def rehearse(request: Request, recipe: Recipe, setting: "Setting", progress: Pro
     """
     check_request(request, recipe)
     masks = None if request.teacher else request.masks
-    found = pairs_of(request)
-    data = audit(found, labels_of(recipe), lambda done: progress("masks", done, len(found)))
+    found, aside = pairs_of(request), validation_pairs_of(request)
+    learn, _ = split(found, request.part, recipe.seed)
+    total = len(found) + len(aside)
+    data = audit(found, labels_of(recipe), lambda done: progress("masks", done, total))
+    data = replace(data, problems=(*data.problems, *_unbalanced(recipe, set(learn) & set(data.usable))))
+    if aside:
+        theirs = audit(aside, labels_of(recipe), lambda done: progress("masks", len(found) + done, total))
+        data = _with_validation(data, theirs)
     if masks and (text := unpaired(listing(masks), found)):
         data = replace(data, warnings=(*data.warnings, text))
     if not data.usable:
         return Rehearsal(len(found), data, None)
     return Rehearsal(len(found), data, _fit_two(at_least_two(data), request, recipe, setting, progress))
+
+
+def _unbalanced(recipe: Recipe, usable: Collection[Pair]) -> list[str]:
+    """Why the classes of these pairs cannot be weighted as the recipe says."""
+    try:
+        if usable:
+            weights_for(recipe, list(usable))
+    except InputError as error:
+        return [str(error)]
+    return []
+
+
+def _with_validation(data: Audit, theirs: Audit) -> Audit:
+    """With what is said of the pairs for validation."""
+    problems, warnings = ([f"validation: {text}" for text in texts] for texts in (theirs.problems, theirs.warnings))
+    return replace(data, problems=(*data.problems, *problems), warnings=(*data.warnings, *warnings))
 
 
 def _fit_two(two: tuple[Pair, Pair], request: Request, recipe: Recipe, setting: "Setting", progress: Progress) -> Fit:
@@ -96,7 +119,7 @@ def _fit_two(two: tuple[Pair, Pair], request: Request, recipe: Recipe, setting: 
     start = start_of(request, recipe, list(two))
     small = _small(recipe, start)
     engine = _in_keras if request.engine == "keras" else _in_torch
-    with tempfile.TemporaryDirectory() as folder:
+    with scratch_folder() as folder:
         here = replace(setting, out=Path(folder), logs=False, workers=0)
         told = lambda done: progress("two pictures", done, STEPS)  # noqa: E731
         losses, answer, truth = engine(two, small, here, start, request.teacher, told)

@@ -8,10 +8,11 @@ from ..arch import KNOWN, U2NET, Architecture
 from ..checkpoint import Checkpoint
 from ..errors import CheckpointError, InputError, MissingExtraError, OptionError, UnknownNameError
 from ..identify import shortlist
+from ..preprocessing import KNOWN_PROFILES
 from . import pairs, snapshots
 from .augment import Augment
 from .labels import labels_of
-from .recipe import Recipe
+from .recipe import TRAINED, Recipe
 from .result import Outcome
 from .samples import Samples
 from .start import adapted, fresh, lacks_statistics, with_channels
@@ -23,12 +24,14 @@ __all__ = [
     "ENGINES",
     "Request",
     "arch_named",
+    "check_out",
     "check_request",
     "engine_named",
     "pairs_of",
     "require_torch",
     "start_of",
     "train",
+    "validation_pairs_of",
 ]
 
 ENGINES = ("keras", "torch")
@@ -68,7 +71,7 @@ def train(request: Request, recipe: Recipe, setting: "Setting") -> Outcome | Non
         TrainingError: the loss is not a number. OutputError: the folder cannot be written.
     """
     check_request(request, recipe)
-    _check_out(request, setting.out)
+    check_out(request, setting.out)
     learn, validate = _data(request, recipe)
     _name_damaged([*learn, *validate], setting)
     start = start_of(request, recipe, learn)
@@ -97,6 +100,7 @@ def start_of(request: Request, recipe: Recipe, learn: list[pairs.Pair]) -> Check
     start = _start(request, recipe, learn)
     if request.teacher:
         _check_teacher(request.teacher.arch, start.arch)
+        _check_views(request.teacher, recipe)
     return start
 
 
@@ -174,9 +178,30 @@ def check_request(request: Request, recipe: Recipe) -> None:
         raise OptionError(f"the weights tell {request.start.arch.out_ch} classes apart; name them with --classes")
     if not 0 <= request.part < 1:
         raise OptionError(f"validation part {request.part}; allowed: 0 to below 1")
+    _check_validation(request)
+    if request.start and request.resume:
+        raise OptionError("--finetune with --resume: a run goes on with its own weights; leave out one of them")
+    if request.start and request.arch and not _is_of(request.start.arch, request.arch):
+        raise OptionError(f"--arch {request.arch} with --finetune: the weights are of {request.start.arch.name}")
 
 
-def _check_out(request: Request, out: Path) -> None:
+def _check_validation(request: Request) -> None:
+    """Raises OptionError."""
+    if request.validation_masks and not request.validation_images:
+        raise OptionError("--val-masks without --val-images; give both")
+    if request.validation_images and not (request.validation_masks or request.teacher or request.halves):
+        raise OptionError("--val-images without --val-masks; give both")
+    if request.validation_images and request.part:
+        raise OptionError("--val-part with --val-images: validation is on the one or the other; leave out one")
+
+
+def _is_of(given: Architecture, name: str) -> bool:
+    """Whether it is the network of that name, whatever goes in and comes out of it."""
+    return with_channels(given, 1) == with_channels(arch_named(name), 1)
+
+
+def check_out(request: Request, out: Path) -> None:
+    """Raises OptionError: an earlier run is in the folder, which is not the one to go on with."""
     if not request.resume and any(file for kind in snapshots.KINDS.values() for file in out.glob(f"step-*{kind}")):
         raise OptionError(f"{out} holds an earlier run; go on with --resume {out}, or name another folder")
 
@@ -194,6 +219,16 @@ def _check_teacher(teacher: Architecture, student: Architecture) -> None:
         )
 
 
+def _check_views(teacher: Checkpoint, recipe: Recipe) -> None:
+    """Raises OptionError: a teacher is shown what the recipe prepares, and its answers are the labels as they are."""
+    theirs, ours = KNOWN_PROFILES.get(teacher.meta.get("profile", "")), KNOWN_PROFILES[recipe.profile]
+    if theirs and (theirs.invert, theirs.mean, theirs.std) != (ours.invert, ours.mean, ours.std):
+        way = f"--profile {theirs.name}" if theirs.name in TRAINED else "another teacher"
+        raise OptionError(
+            f"the teacher goes with profile {theirs.name}, not {ours.name}, which this run has; take {way}"
+        )
+
+
 def pairs_of(request: Request) -> list[pairs.Pair]:
     """All that `images` holds; with a teacher without masks. Raises InputError."""
     if request.halves:
@@ -207,10 +242,18 @@ def _data(request: Request, recipe: Recipe) -> tuple[list[pairs.Pair], list[pair
     pairs.check(learn, labels_of(recipe))
     if request.validation_images is None:
         return pairs.split(learn, request.part, recipe.seed)
-    validation_masks = None if request.teacher else request.validation_masks
-    if validation_masks is None and not request.teacher and not request.halves:
-        raise OptionError("--val-images without --val-masks; give both")
-    folder = request.validation_images
-    validate = pairs.find_halves(folder) if request.halves else pairs.find(folder, validation_masks)
+    validate = validation_pairs_of(request)
     pairs.check(validate, labels_of(recipe))
     return learn, validate
+
+
+def validation_pairs_of(request: Request) -> list[pairs.Pair]:
+    """All that `validation_images` holds; none without it. Raises InputError."""
+    folder = request.validation_images
+    if folder is None:
+        return []
+    return (
+        pairs.find_halves(folder)
+        if request.halves
+        else pairs.find(folder, None if request.teacher else request.validation_masks)
+    )

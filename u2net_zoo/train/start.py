@@ -8,9 +8,12 @@ import numpy as np
 from ..arch import Architecture
 from ..batch_norm import IDENTITY
 from ..checkpoint import Checkpoint
+from ..errors import OptionError
 from ..identify import named
+from ..preprocessing import KNOWN_PROFILES
+from .recipe import TRAINED, Recipe
 
-__all__ = ["adapted", "fresh", "lacks_statistics", "with_channels"]
+__all__ = ["adapted", "following", "fresh", "lacks_statistics", "with_channels"]
 
 FRESH = "fresh"
 
@@ -53,6 +56,22 @@ def with_channels(arch: Architecture, out_ch: int, in_ch: int = 3) -> Architectu
     elif arch.in_ch != in_ch:
         arch = replace(arch, encoder=(replace(arch.encoder[0], in_ch=in_ch), *arch.encoder[1:]))
     return named(arch)
+
+
+def following(recipe: Recipe, start: Checkpoint) -> Recipe:
+    """The recipe where nobody named a profile: with that of the weights to start from, if it is one that is trained.
+
+    Raises OptionError: the weights see channels that the profile does not prepare, and do not say what they are.
+    """
+    own = start.meta.get("profile", "")
+    if own in TRAINED and KNOWN_PROFILES[own].channels == start.arch.in_ch:
+        return replace(recipe, profile=own)
+    if start.arch.in_ch > recipe.in_ch:
+        raise OptionError(
+            f"the weights see {start.arch.in_ch} channels, profile {recipe.profile} prepares {recipe.in_ch};"
+            " name one with --profile"
+        )
+    return recipe
 
 
 def adapted(checkpoint: Checkpoint, out_ch: int, seed: int, in_ch: int = 3) -> Checkpoint:
