@@ -130,6 +130,7 @@ def test_a_loss_that_does_not_fall_is_a_problem(data, tmp_path):
     assert result.problems[0].startswith("the loss does not fall: loss ")
 
 
+@pytest.mark.full
 def test_pairs_for_validation_are_looked_at_too(data, tmp_path):
     shutil.copytree(data, tmp_path / "aside")
     change(tmp_path / "aside", lambda mask: mask.point(lambda v: 0))
