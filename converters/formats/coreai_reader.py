@@ -86,7 +86,7 @@ def _limits(steps: Sequence[Operation], known: Mapping[int, np.ndarray]) -> Limi
         computed = [number for number in step.operands if number not in known]
         bounds = [known[number] for number in step.operands if number in known]
         if kind == "relu":
-            cut, bound = max, 0.0
+            cut, bound = CUTS["maximum"], 0.0
         elif kind in CUTS and len(bounds) == 1 and bounds[0].size and bounds[0].min() == bounds[0].max():
             cut, bound = CUTS[kind], float(bounds[0].flat[0])
         else:
