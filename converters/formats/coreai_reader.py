@@ -25,6 +25,7 @@ CUTS: dict[str, Callable[[float, float], float]] = {
     "minimum": min,
     "broadcasting_minimum": min,
 }
+SIZE = "get_shape"  # of a map, and nothing of what is in it
 Limits = dict[int, tuple[int, float, float]]  # a value -> the one that it is, cut off at two numbers
 
 
@@ -68,7 +69,7 @@ def refuse_all_but_relu(graph: Graph, arch: Architecture) -> None:
         if isinstance(node.role, Conv):
             origin[node.outputs[0]] = node.outputs[0]
             kinds[node.outputs[0]] = ""
-        for name in (each for each in node.inputs if each in origin):
+        for name in (each for each in node.inputs if each in origin and node.kind != SIZE):
             unit, behind = origin[name], name in active
             if node.kind in MOVING or (not behind and (isinstance(node.role, Affine) or node.kind == "Relu")):
                 origin |= dict.fromkeys(node.outputs, unit)

@@ -122,6 +122,7 @@ def test_one_file_takes_a_span_of_sizes(small, tmp_path):
     COREAI.write(small, tmp_path / "span.aimodel", options)
     predictor = COREAI.run(tmp_path / "span.aimodel")
     assert (predictor.size, predictor.multiple) == (None, small.arch.stride)
+    assert COREAI.read(tmp_path / "span.aimodel").fold().arch.blocks == small.fold().arch.blocks
     for size in ((64, 96), (128, 160)):
         x = np.random.default_rng(4).standard_normal((1, 3, *size)).astype(np.float32)
         exact, single = (torch_answer(small, x, double) for double in (True, False))
