@@ -97,14 +97,20 @@ def words_in(path: str | Path) -> dict[str, str]:
     """What a file says of the weights in it, see `weight_words`; empty where it cannot be read, or says nothing."""
     path = Path(path)
     try:
-        return dict(_words_of(path, path.stat().st_mtime_ns))
+        return dict(_words_of(path, _state(path)))
     except (U2ZooError, OSError, ImportError):  # whoever opens it is told
         return {}
 
 
+def _state(path: Path) -> tuple[tuple[int, int], ...]:
+    """When each file of a model was changed, and its size: of a folder its own time says nothing of the files in it."""
+    found = [file.stat() for file in format_of(path).files(path)]
+    return tuple((each.st_mtime_ns, each.st_size) for each in found)
+
+
 @functools.lru_cache(maxsize=8)
-def _words_of(path: Path, changed: int) -> Mapping[str, str]:
-    """Of a file that was changed then: commands ask more than once, and some have to parse the whole file."""
+def _words_of(path: Path, state: tuple[tuple[int, int], ...]) -> Mapping[str, str]:
+    """Of a file in that state: commands ask more than once, and some have to parse the whole file."""
     fmt = format_of(path)
     asked = fmt.profile_in(path)
     return own_words(fmt.words_in(path)) | ({"profile": asked} if asked else {})

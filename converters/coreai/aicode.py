@@ -129,9 +129,7 @@ class _Reader:
         body: tuple[Operation, ...] = ()
         if len(node.regions) > 1:
             raise ArtifactError(f"{node.kind}: control flow is not supported")
-        self.made += 1  # functions that call each other several times are few bytes and many operations
-        if self.made > MOST:
-            raise ArtifactError(f"more than {MOST} operations; u2net has 4000")
+        self._count(1 + len(node.results) + len(node.operands))
         if depth > DEEPEST:
             raise ArtifactError(f"operations are defined by others more than {DEEPEST} deep")
         words = self._properties(node)
@@ -147,10 +145,16 @@ class _Reader:
         kind = YIELD if node.kind == OUTPUT else node.kind.rpartition(".")[2]
         return Operation(kind, node.operands, words, results, arguments, body)
 
+    def _count(self, entries: int) -> None:
+        """Functions that call each other several times are few bytes and many operations."""
+        self.made += entries
+        if self.made > MOST:
+            raise ArtifactError(f"more than {MOST} operations, values and attributes; no U²-Net needs that")
+
     def _called(self, words: dict[str, Any]) -> tuple[Region, ...]:
         """What an invocation runs: the body of another function of the file, which takes nothing from outside."""
         name = words.get("callee")
-        if name not in self.graphs:
+        if not isinstance(name, str) or name not in self.graphs:
             raise ArtifactError(f"calls a function {name!r}, which is not there")
         return self.graphs[name].regions
 
@@ -193,9 +197,7 @@ class _Reader:
 
     def _attribute(self, index: int, depth: int = 0) -> Any:
         """A text, a number, a list, a literal, a pair of a name and its values; None for whatever is not looked at."""
-        self.made += 1  # functions that call each other several times are few bytes and many operations
-        if self.made > MOST:
-            raise ArtifactError(f"more than {MOST} operations; u2net has 4000")
+        self._count(1)
         if depth > DEEPEST:
             raise ArtifactError(f"attributes are nested more than {DEEPEST} deep")
         cursor = self._entry(index)
@@ -235,7 +237,8 @@ def _names(attributes: Any, count: int, usual: str) -> list[str]:
     rows = attributes if isinstance(attributes, list) and len(attributes) == count else [[]] * count
     names = []
     for n, row in enumerate(rows):
-        said = [pair[1] for pair in row or () if isinstance(pair, tuple) and pair[0] == NAME]
+        pairs = row if isinstance(row, list) else ()
+        said = [pair[1] for pair in pairs if isinstance(pair, tuple) and pair[0] == NAME]
         names.append(str(said[0][0]) if said and said[0] else f"{usual}{n}")
     if len(set(names)) != count:
         raise ArtifactError(f"two of its {usual}s have the same name")

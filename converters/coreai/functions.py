@@ -71,13 +71,19 @@ class Operation:
         kinds = [value.kind for value in self.results if value.kind]
         return sum(kind.dtype.array.itemsize * prod(side or 0 for side in kind.shape) for kind in kinds)
 
+    @property
+    def stored(self) -> int:
+        """Bytes of the constants that it is, or that stand in its definition."""
+        return self.bytes if self.constant else sum(step.stored for step in self.body)
+
     def literal(self) -> np.ndarray:
         """Of a constant. Raises ArtifactError: its bytes do not fit its type."""
         kind = self.results[0].kind
-        if kind is None or None in kind.shape or not isinstance(self.attributes.get("value"), tuple):
+        value = self.attributes.get("value")
+        if kind is None or None in kind.shape or not isinstance(value, tuple) or not isinstance(value[0], bool):
             raise ArtifactError("a constant without a value or a shape")
         shape = tuple(side for side in kind.shape if side is not None)
-        same, raw = self.attributes["value"]
+        same, raw = value
         values = unpack(bytes(raw), kind.dtype, 1 if same else prod(shape))
         return np.full(shape, values[0]) if same else values.reshape(shape)
 
@@ -102,14 +108,15 @@ class Function:
     operations: tuple[Operation, ...]
 
     def constants(self) -> dict[int, np.ndarray]:
-        """Number -> value of every constant. Raises ArtifactError: one does not fit its type, or they are too large."""
+        """Number -> value of every constant outside of definitions. Raises ArtifactError: one does not fit its type, or
+        all of them, those in definitions included, are too large."""
         found: dict[int, np.ndarray] = {}
         size = 0
         for operation in self.operations:
+            size += operation.stored
+            if size > LARGEST:
+                raise ArtifactError(f"its constants have more than {LARGEST} bytes; no U²-Net needs that")
             if operation.constant:
-                size += operation.bytes
-                if size > LARGEST:
-                    raise ArtifactError(f"its constants have more than {LARGEST} bytes; no U²-Net needs that")
                 found[operation.results[0].number] = operation.literal()
         return found
 
@@ -123,18 +130,22 @@ def check(function: Function) -> None:
             raise ArtifactError(f"{operation.kind} takes value {min(missing)}, which does not exist yet")
         if not operation.results:
             raise ArtifactError(f"{operation.kind} makes no value; what changes a state is not supported")
-        _check_body(operation, known)
+        _check_body(operation, (known,))
         known.update(value.number for value in operation.results)
     unknown = set(function.outputs.values()) - known
     if unknown:
         raise ArtifactError(f"answers value {min(unknown)}, which no operation makes")
 
 
-def _check_body(operation: Operation, outside: set[int]) -> None:
-    known = outside.union(operation.arguments)
+def _check_body(operation: Operation, outside: tuple[set[int], ...]) -> None:
+    """`outside`: the values around it, a set for each definition that it stands in. They are looked up and not copied,
+    so that a large file takes no longer than its size."""
+    if not operation.body:
+        return
+    own = set(operation.arguments)
     for step in operation.body:
-        missing = set(step.operands) - known
+        missing = [number for number in step.operands if not any(number in known for known in (own, *outside))]
         if missing:
             raise ArtifactError(f"{step.kind} in {operation.kind} takes value {min(missing)}, which does not exist yet")
-        _check_body(step, known)
-        known.update(value.number for value in step.results)
+        _check_body(step, (own, *outside))
+        own.update(value.number for value in step.results)

@@ -9,6 +9,7 @@ knows it or the definitions are asked for, by the definition that stands in the 
 Memory: a value is dropped after the last operation that takes it. Constants are decoded once, and kept.
 """
 
+from collections import ChainMap
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -152,9 +153,14 @@ class Interpreter:
     def _defined(self, operation: Operation, env: Mapping[int, torch.Tensor]) -> tuple[torch.Tensor, ...]:
         """By the definition in the program, which may take values from outside of it."""
         taken = (env[number] for number in operation.operands)
-        inside = dict(env) | dict(zip(operation.arguments, taken, strict=True))
-        for step in operation.body[:-1]:
-            inside.update(self._apply(step, inside))
+        own = dict(zip(operation.arguments, taken, strict=True))
+        inside = ChainMap(own, env)  # type: ignore[arg-type]
+        last = {number: n for n, step in enumerate(operation.body) for number in step.reads()}
+        for n, step in enumerate(operation.body[:-1]):
+            own.update(self._apply(step, inside))
+            for number in step.reads() | {value.number for value in step.results}:
+                if last.get(number, n) == n:
+                    own.pop(number, None)
         return tuple(inside[number] for number in operation.body[-1].operands)
 
 

@@ -1,7 +1,7 @@
 """`coreai`: an asset of Core AI (iOS 27, macOS 27 or later), written by Apple's converter, evaluated op by op."""
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -95,6 +95,9 @@ class CoreAI(Format):
 
     def profile_in(self, path: Path) -> str:
         return read_metadata(path).get(PROFILE, "")
+
+    def words_in(self, path: Path) -> Mapping[str, str]:
+        return read_metadata(path)
 
 
 class _Evaluated(Predictor):

@@ -12,7 +12,7 @@ from u2net_zoo.preprocessing import PROFILES, Profile
 
 from ..predictor import Outputs
 
-__all__ = ["FaultyNetwork", "Sample"]
+__all__ = ["FaultyNetwork", "FaultyOps", "Sample"]
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class FaultyNetwork:
         model = model.to(getattr(torch, self.dtype)).float()  # nothing is copied where it is float32 already
         x = np.ascontiguousarray(self.feed(sample) if self.feed else sample.x, np.float32)
         with torch.inference_mode():
-            maps = checkpoint.arch.run(_Ops(model, self), self.rounded(torch.from_numpy(x)))
+            maps = checkpoint.arch.run(FaultyOps(model, self), self.rounded(torch.from_numpy(x)))
         return [each.numpy() for each in maps]
 
     def finished(self, arch: Architecture, logits: Sequence[np.ndarray]) -> Outputs:
@@ -115,7 +115,7 @@ class FaultyNetwork:
         return replace(self, **{name: getattr(other, name) for name in other.changed()})
 
 
-class _Ops:
+class FaultyOps:
     """Torch's arithmetic under `rules`; `scope` holds the modules by name."""
 
     def __init__(self, scope: Any, rules: FaultyNetwork):
@@ -161,7 +161,7 @@ class _Ops:
         return self.rules.rounded(a + b)
 
     def block(self, block: RSU, x: Any) -> Any:
-        return block.run(_Ops(getattr(self.scope, block.path), self.rules), x)
+        return block.run(FaultyOps(getattr(self.scope, block.path), self.rules), x)
 
 
 def _resize_from_origin(x: Any, size: Any) -> Any:

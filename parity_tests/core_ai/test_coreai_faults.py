@@ -15,7 +15,7 @@ from torch import nn
 from converters import FORMATS, Options, convert
 from converters.coreai.asset import HASH, PROGRAM
 from converters.verify import Verifier
-from converters.verify.faulty_network import FaultyNetwork, _Ops
+from converters.verify.faulty_network import FaultyNetwork, FaultyOps
 from u2net_zoo import torch_model
 from u2net_zoo.checkpoint import Checkpoint
 from u2net_zoo.errors import ParityError
@@ -43,7 +43,7 @@ def verifier(tiny) -> Verifier:
     return Verifier(tiny, PROFILES["paper"], {}, SIZE, opened=Here)
 
 
-class _ByItsEdge(_Ops):
+class _ByItsEdge(FaultyOps):
     """The first convolution is padded by its edge instead of by zeros."""
 
     def block(self, block, x):
@@ -60,7 +60,7 @@ class _ByItsEdge(_Ops):
         )
 
 
-def written(checkpoint, rules: FaultyNetwork, path: Path, ops=_Ops) -> Path:
+def written(checkpoint, rules: FaultyNetwork, path: Path, ops=FaultyOps) -> Path:
     """An asset of a network with faults, as Apple's converter writes whatever it is given."""
     import coreai_torch
 

@@ -2,16 +2,23 @@
 
 import csv
 import json
+import os
+import shutil
+from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 from support.class_maps import NAMES
 from support.commands import called
+from support.data import TESTS
 from support.networks import hard_checkpoint
 from support.training import SHALLOW, SIDE
 
 from converters import FORMATS, Options, convert
+from converters.coreai.asset import write_words
+from converters.format import Format
 from converters.loading import classes_in, read_source, words_in
 from u2net_zoo import Session
 from u2net_zoo.apps.clothes import Clothes
@@ -20,20 +27,41 @@ from u2net_zoo.preprocessing import CLASS_NAMES
 from u2net_zoo.train.start import with_channels
 from u2net_zoo.weight_words import classes_of, named_classes, own_words
 
-KEEPING = ("safetensors", "onnx", "mnn")  # formats with a place for words, and quickly written
+KEEPING = {name: fmt for name, fmt in FORMATS.items() if type(fmt).words_in is not Format.words_in}
+QUICK = ("safetensors", "onnx", "mnn")
+NAMES_OF_FORMATS = [name if name in QUICK else pytest.param(name, marks=pytest.mark.full) for name in KEEPING]
 WORDS = named_classes(NAMES, ("black", "#ff0000", "lime", "blue")).to_words()
 
 
-@pytest.mark.parametrize("name", KEEPING)
+@pytest.mark.parametrize("name", NAMES_OF_FORMATS)
 def test_names_and_colours_go_from_file_to_file(name, tmp_path):
     checkpoint = hard_checkpoint(with_channels(SHALLOW, 4)).with_meta(**WORDS)
-    fmt = FORMATS[name]
+    fmt = KEEPING[name]
+    missing = [package for package in fmt.packages if not find_spec(package)]
+    if missing:
+        pytest.skip(f"{name} needs {', '.join(missing)}")
     (artifact,) = convert(checkpoint, [name], tmp_path, options=Options(size=(SIDE, SIDE) if fmt.has_graph else None))
     expected = classes_of(WORDS)
     assert expected.colours[1] == (255, 0, 0)
     assert classes_in(artifact.path) == expected
     assert classes_of(read_source(artifact.path).meta) == expected
     assert Session(artifact.path, runtime="torch").profile.palette == expected.colours
+
+
+def test_an_asset_of_core_ai_keeps_names_and_colours(tmp_path):
+    path = Path(shutil.copytree(TESTS / "goldens" / "tiny.aimodel", tmp_path / "street.aimodel"))
+    write_words(path, {}, WORDS)
+    assert classes_in(path) == classes_of(WORDS)
+    assert classes_of(read_source(path).meta) == classes_of(WORDS)
+
+
+def test_a_folder_whose_words_are_written_anew_says_the_new_ones(tmp_path):
+    path = Path(shutil.copytree(TESTS / "goldens" / "tiny.aimodel", tmp_path / "street.aimodel"))
+    assert classes_in(path) is None
+    before = path.stat()
+    write_words(path, {}, WORDS)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))  # as it is of itself where a file is written in place
+    assert classes_in(path) == classes_of(WORDS)
 
 
 def test_a_file_of_pictures_answers_in_the_weights_own_colours(tmp_path):
