@@ -12,7 +12,7 @@ from ..parity.compare import Divergence
 from ..parity.outputs import difference
 from ..predictor import Outputs
 from .faulty_network import Sample
-from .quantised_files import QUANTISED, quantised_to
+from .quantised_files import QUANTISED, held_to
 from .weights_found import Weights, WeightsFound
 
 __all__ = ["CERTAIN", "EXPLAINS", "Diagnosis", "Evidence", "Explanation", "blank", "quantised", "varies"]
@@ -120,5 +120,5 @@ def varies(maps: Outputs) -> bool:
 def quantised(found: Checkpoint, left: float) -> Explanation | None:
     """What is said of a quantised file that no fault explains; None where its kernels are stored in floats."""
     note = found.meta.get(QUANTISED)
-    name, precision = f"computed with kernels of {note}", quantised_to(found)
+    name, precision = f"computed with kernels of {note}", held_to(found)
     return Explanation(name, "the arithmetic", left, False, precision, tried=False) if note else None

@@ -191,7 +191,7 @@ def test_mnn_files(tiny, tmp_path, activation, says):
 
 
 @pytest.mark.full
-@pytest.mark.parametrize(("activation", "says"), [("ReLU6", SIX), ("LeakyReLU", SAYS.format("(PRelu|LeakyRelu)"))])
+@pytest.mark.parametrize(("activation", "says"), [("ReLU6", SIX), ("LeakyReLU", SAYS.format("(PReLU|LeakyReLU)"))])
 def test_openvino_files(tiny, tmp_path, activation, says):
     import openvino
     import torch
