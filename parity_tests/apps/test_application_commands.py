@@ -144,7 +144,7 @@ GIVEN = {
     "replace": (["--background", "#20c0a0"], CAT, "paper"),
     "boxes": (["--minimum", "0.01"], CAT, "paper"),
     "highlight": (["--dim", "0.3"], CAT, "paper"),
-    "crop": (["--margin", "0.1", "--square"], CAT, "paper"),
+    "crop": (["--margin", "0.1", "--square", "--pad", "white"], CAT, "paper"),
     "human": ([], ASTRONAUT, "paper"),
     "sky": ([], PHOTOGRAPHS / "rocket.jpg", "sky"),
     "portrait": ([], ASTRONAUT, "portrait-demo"),

@@ -128,6 +128,7 @@ def test_files_are_cut_out_when_they_are_whole_and_what_was_done_stays_done(way,
     assert not list((tmp_path / "out").rglob("*.partial"))
 
 
+@pytest.mark.full
 def test_half_a_photograph_is_not_touched_and_a_broken_one_is_said_once(model, png, expected, tmp_path):
     with watching(tmp_path, model, *SOON) as running:
         running.wait_for(running.lines)

@@ -174,7 +174,7 @@ def test_every_command_says_once_what_it_assumes(command, tmp_path):
 
 ASKED = [name for name in ALL if name == "pth"]
 TOLD = [name for name in ALL if name not in ASKED]
-LASTING = ("h5", "savedmodel", "tflite", "mlmodel", "coreml", "coreai", "pt2")
+LASTING = ("keras", "h5", "savedmodel", "tflite", "mlmodel", "coreml", "coreai", "pt2")
 
 
 @pytest.mark.parametrize(

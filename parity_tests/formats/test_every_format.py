@@ -55,7 +55,7 @@ def test_a_network_without_a_name_gets_one(small, tmp_path):
 DYNAMICS = [name for name in ALL if DYNAMIC in FORMATS[name].choices.get("batch", ())]
 
 
-@pytest.mark.parametrize("name", full_for(DYNAMICS, "h5", "keras", "coreai"))
+@pytest.mark.parametrize("name", full_for(DYNAMICS, "h5", "keras", "savedmodel", "coreai"))
 def test_each_picture_of_a_batch_is_answered_as_if_it_came_alone(name, made):
     predictor = FORMATS[name].run(made.one(name, BATCHES).path)
     assert predictor.batch is None
@@ -76,7 +76,7 @@ def test_a_batch_of_any_size_is_honoured_or_refused(fmt):
 
 
 @pytest.mark.parametrize("size", [(96, 128), pytest.param((320, 320), marks=pytest.mark.full)], ids=str)
-@pytest.mark.parametrize("name", full_for(HALVES, "tflite", "coreai"))
+@pytest.mark.parametrize("name", full_for(HALVES, "tflite", "coreml", "coreai"))
 def test_half_precision_keeps_the_masks(name, size, made):
     """u2netp's weights lie on the fp16 grid already, so weights that do not are taken."""
     half, whole = made.one(name, Options(precision="fp16", size=size, outputs="all")), made.one(name, WHOLE)

@@ -31,7 +31,7 @@ def whole(made) -> dict[str, Path]:
 
 @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
 @given(which=st.integers(0, 999), kind=st.sampled_from(KINDS), place=st.floats(0, 1), value=st.integers(0, 255))
-@pytest.mark.parametrize("name", full_for(ALL, "h5", "keras", "mlmodel"))
+@pytest.mark.parametrize("name", full_for(ALL, "h5", "keras", "mlmodel", "tflite"))
 def test_a_broken_file_is_one_error_or_a_network(made, tmp_path_factory, name, which, kind, place, value):
     folder = tmp_path_factory.mktemp("broken")
     path = broken_copy(made.one(name, WHOLE).path, folder, which, kind, place, value)

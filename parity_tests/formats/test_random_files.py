@@ -10,8 +10,9 @@ MAKERS = makers()
 # feeding; deviations folded into the first kernel, and blue first over 255, were called faults of the graph; Keras
 # could not write IS-Net's mask alone; a network whose blocks dilate otherwise lost that in a .pth.
 # The maker stands beside the number: that of the run went by their order, and formats have come since.
-QUICK = {0: "ours: pth", 34: "ours: keras"}
+QUICK = {0: "ours: pth"}
 FULL = {
+    34: "ours: keras",
     46: "onnx, of pixels, blue first",
     83: "openvino, scale_values",
     21: "openvino, scale_values",

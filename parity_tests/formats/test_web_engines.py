@@ -161,6 +161,7 @@ def test_a_graphics_card_that_does_not_exist_is_no_complaint(browser, address, s
     assert browser.evaluate("[engine.runs.slice(0, 4), engine.note]") == ["wasm", ""]
 
 
+@pytest.mark.full
 def test_webgpu_gives_the_networks_masks_until_the_card_is_lost(with_card, tiny, tiny_folder, astronaut, several):
     """Of two runs at once neither ended: two photographs had no mask after 45 s (2026-11-26)."""
     session = session_of(tiny, TINIEST)

@@ -5,7 +5,6 @@ import pytest
 from support.goldens import recorded
 from support.hard_weights import hard_weights
 from support.keras_backends import BACKENDS, agrees_with_torch, on_backend
-from support.lasting import full_for
 from support.networks import SMALL, hard_checkpoint
 from support.training import SHALLOW
 
@@ -54,7 +53,8 @@ def test_tensorflow_agrees_with_torch():
     agrees_with_torch(SHALLOW, None)
 
 
-@pytest.mark.parametrize("backend", full_for(["jax", "torch"], "jax"))
+@pytest.mark.full
+@pytest.mark.parametrize("backend", ["jax", "torch"])
 def test_other_backends_agree_with_torch(backend: str):
     on_backend(backend, "agrees_with_torch(training.SHALLOW, (33, 47), None)")
 

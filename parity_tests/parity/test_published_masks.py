@@ -43,6 +43,7 @@ def by_torch(real_weights, thirds) -> np.ndarray:
     return masks(real_weights, thirds)
 
 
+@pytest.mark.full
 def test_the_command_reproduces_them_with_the_authors_weights(real_weights, tmp_path):
     images = needs(DATA / "sod" / "images")
     done = called("mask", images, "-o", tmp_path, "--model", real_weights, "--json")

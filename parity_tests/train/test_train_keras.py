@@ -88,6 +88,7 @@ def test_the_first_steps_loss_and_gradients_are_torchs(keras_run, torch_run):
     assert np.linalg.norm(a) == pytest.approx(np.linalg.norm(b), rel=1e-2)
 
 
+@pytest.mark.full
 def test_a_run_follows_torchs_and_resumes_bit_for_bit(eight, tmp_path, eager):
     run_twice(eight, tmp_path)
     _follows_torchs_and_resumes(eight, tmp_path)

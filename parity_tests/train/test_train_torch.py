@@ -79,6 +79,7 @@ def test_the_running_average_keeps_the_share_that_the_recipe_names(eight, tmp_pa
     np.testing.assert_allclose(run.weights().state[key], average, rtol=0, atol=1e-6)
 
 
+@pytest.mark.full
 def test_a_teacher_without_masks_teaches(eight, tmp_path):
     found = pairs.find(eight / "images", None)
     seen = Losses()

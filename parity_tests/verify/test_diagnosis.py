@@ -152,6 +152,7 @@ def test_low_arithmetic_is_recognised_by_the_differences_that_it_makes(name, sma
     assert f"computed in {verdict.precision}" == name.partition(",")[0]
 
 
+@pytest.mark.full
 def test_fp16_of_onnxruntime_is_recognised_by_its_kernels(made, verifier, monkeypatch):
     """On a CPU it computes in float32 between tensors of float16: what is left is the kernels' rounding, and a rest."""
     path = made.one("onnx", Options(size=SIZE, precision="fp16")).path

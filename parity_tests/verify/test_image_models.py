@@ -8,7 +8,6 @@ import onnx
 import pytest
 import torch
 from support import faults
-from support.lasting import full_for
 from support.mil_models import MaskOnly, ct
 from support.networks import hard_checkpoint
 from support.opening import Here
@@ -82,7 +81,8 @@ def test_the_inside_of_a_package_of_pictures_is_compared_unit_by_unit(small, mad
     assert len(seen) == len(list(small.arch.units()))
 
 
-@pytest.mark.parametrize("units", full_for(["one", "each"], "each"))
+@pytest.mark.full
+@pytest.mark.parametrize("units", ["one", "each"])
 def test_another_makers_package_of_pictures_is_verified(small, verifier, tmp_path, units):
     """As they lie in apps: a picture in, a multi-array out, and Core ML's one scale for all channels."""
     std = 0.226
