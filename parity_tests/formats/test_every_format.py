@@ -55,7 +55,7 @@ def test_a_network_without_a_name_gets_one(small, tmp_path):
 DYNAMICS = [name for name in ALL if DYNAMIC in FORMATS[name].choices.get("batch", ())]
 
 
-@pytest.mark.parametrize("name", full_for(DYNAMICS, "h5", "keras", "savedmodel", "coreai"))
+@pytest.mark.parametrize("name", full_for(DYNAMICS, "h5", "keras", "coreai"))
 def test_each_picture_of_a_batch_is_answered_as_if_it_came_alone(name, made):
     predictor = FORMATS[name].run(made.one(name, BATCHES).path)
     assert predictor.batch is None

@@ -57,7 +57,7 @@ def test_what_was_written_is_read_back(name, made, small):
 HALVES = [name for name in ALL if "fp16" in FORMATS[name].choices["precision"]]
 
 
-@pytest.mark.parametrize("name", full_for(HALVES, "tflite"))
+@pytest.mark.parametrize("name", full_for(HALVES, "coreml"))
 def test_half_precision_is_read_back(name, small, made):
     found = read_source(made.one(name, HALF).path)
     assert found.arch == small.arch

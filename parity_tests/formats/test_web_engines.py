@@ -253,7 +253,6 @@ def test_a_graphics_card_of_software_is_left_alone(with_card, address, session, 
     assert with_card.evaluate("[engine.runs.slice(0, 4), engine.note]") == ["wasm", ""]
 
 
-@pytest.mark.full
 def test_an_answer_that_is_not_the_networks_is_not_shown(with_card, tiny, tiny_folder, astronaut, tmp_path):
     means = json.loads((tiny_folder / "model.json").read_text())["probe"]["means"]
     means[3] += 1.5 * BOUND  # one block of four is wrong

@@ -59,7 +59,7 @@ def written(checkpoint: Checkpoint, name: str, folder: Path, size: tuple[int, in
 # Keras 3 hands on `training=True` behind a Resizing, in a file that does not say otherwise.
 @pytest.mark.parametrize(
     ("name", "modules"),
-    [pytest.param("keras", ("keras",), marks=pytest.mark.full), ("h5", ("tf_keras", "keras"))],
+    [("keras", ("keras",)), pytest.param("h5", ("tf_keras", "keras"), marks=pytest.mark.full)],
 )
 def test_stock_keras_opens_a_file_of_an_odd_size_and_answers_a_plain_call(name, modules, tmp_path):
     checkpoint = hard_checkpoint(SHALLOW)
