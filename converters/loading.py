@@ -140,7 +140,8 @@ def read_source(path: str | Path, key: str | None = None, arch: str | None = Non
         raise MissingExtraError(f"reading {path.name}", error.name or "?", fmt.extra) from None
     except InputError as error:
         kind = NotANetworkError if isinstance(error, NotANetworkError) else CheckpointError
-        raise kind(str(error) if str(path) in str(error) else f"{path}: {error}") from None
+        text = str(error)
+        raise kind(text if str(path) in text else f"{path}: {text.removeprefix(f'{path.name}: ')}") from None
     except (U2ZooError, OSError, MemoryError):
         raise
     except Exception as error:  # a damaged file fails in more ways than its parser documents

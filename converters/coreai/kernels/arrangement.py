@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from ...mil.ops.params import axes_of, check_size, integer, integers
+from ...mil.ops.shape import expand_dims
 from .table import kernel
 
 
@@ -52,12 +53,7 @@ def transpose(x: Tensor, order: Tensor) -> Tensor:
     return x.permute(axes_of(order, x.ndim))
 
 
-@kernel("expand_dims_v1", exact=True)
-def expand_dims(x: Tensor, axes: Tensor) -> Tensor:
-    """Axes of one element at these places of the result."""
-    for axis in sorted(axes_of(axes, x.ndim + axes.numel())):
-        x = x.unsqueeze(axis)
-    return x
+kernel("expand_dims_v1", exact=True)(expand_dims)
 
 
 @kernel("slice_v1", exact=True)
