@@ -22,6 +22,7 @@ BEYOND = (
     "CUDA",
     "needs the right to",
     "needs a folder that may not be written",
+    "needs /dev/full",
     "needs a package index",
     "needs onnxruntime-web",
     "needs axe-core",
