@@ -1,22 +1,26 @@
-"""Pictures for distillation: strongly augmented photographs, cut-outs pasted on other scenes, and drawn shapes.
+"""Pictures to learn from: photographs, cut-outs pasted on other scenes, drawn shapes, and composites of known alpha.
 
-A teacher labels whatever comes out, so nothing here needs a mask of its own. Everything follows from one seed.
+A teacher labels the first three, so they need no mask of their own; a composite's label is its alpha. Everything follows
+from one seed.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 import albumentations as A
 import cv2
 import numpy as np
+from PIL import Image
 
-__all__ = ["Composer", "CutOut"]
+__all__ = ["Composer", "CutOut", "Stock"]
 
 T = TypeVar("T")
 
-MIX = {"photograph": 0.45, "paste": 0.35, "shapes": 0.20}
-SCALE = (0.3, 1.0)  # part of a photograph that a crop covers
+MIX = {"photograph": 0.42, "paste": 0.13, "shapes": 0.05, "composite": 0.40}
+SCALE = (0.4, 1.0)  # part of a photograph that a crop covers
+LARGEST = 2.5  # how much a small cut-out may be enlarged
 FILL = (0.02, 0.7)  # part of a photograph that a usable cut-out covers
 
 
@@ -37,49 +41,104 @@ class CutOut:
         box = slice(ys.min(), ys.max() + 1), slice(xs.min(), xs.max() + 1)
         return cls(image[box], mask[box].astype(np.float32))
 
+    @classmethod
+    def read(cls, path: Path) -> "CutOut":
+        """A picture with true alpha."""
+        picture = Image.open(path).convert("RGBA")
+        picture = np.asarray(picture.crop(picture.getchannel("A").getbbox()))
+        return cls(picture[..., :3], picture[..., 3].astype(np.float32) / 255)
+
+
+@dataclass(frozen=True)
+class Stock:
+    """What pictures are made of.
+
+    Attributes:
+        photographs: (H, W, 3) uint8 each.
+        backgrounds: the same, with nothing in them that stands out.
+        cut: objects that a teacher cut out of photographs.
+        true: objects with their true alpha.
+    """
+
+    photographs: Sequence[np.ndarray]
+    backgrounds: Sequence[np.ndarray]
+    cut: Sequence[CutOut]
+    true: Sequence[CutOut]
+
 
 class Composer:
     """Draws pictures of one size.
 
     Args:
-        photographs: (H, W, 3) uint8 each.
-        cutouts: objects to paste.
+        stock: what they are made of.
         size: side of the square pictures.
         seed: two composers of the same seed draw the same pictures.
         mix: how often each kind is drawn; adds up to 1.
-        scale: least and largest part of a photograph that is cut out of it.
     """
 
-    def __init__(
-        self,
-        photographs: Sequence[np.ndarray],
-        cutouts: Sequence[CutOut],
-        size: int,
-        seed: int,
-        mix: Mapping[str, float] = MIX,
-        scale: tuple[float, float] = SCALE,
-    ):
+    def __init__(self, stock: Stock, size: int, seed: int, mix: Mapping[str, float] = MIX):
         self.mix = mix
-        self.photographs = photographs
-        self.cutouts = cutouts
+        self.stock = stock
         self.size = size
         self.rng = np.random.default_rng(seed)
-        self.frame = _frame(size, seed, scale)
+        self.frame = _frame(size, seed, SCALE)
         self.look = _look(seed)
 
-    def __call__(self) -> np.ndarray:
-        """One picture, (size, size, 3) uint8."""
+    def __call__(self) -> tuple[np.ndarray, np.ndarray | None]:
+        """A picture, (size, size, 3) uint8, and its alpha, (size, size) float32; none where a teacher is to tell."""
         kind = self.rng.choice(list(self.mix), p=list(self.mix.values()))
-        picture = getattr(self, kind)()
-        return self.look(image=picture)["image"]
+        picture, alpha = self.composite() if kind == "composite" else (getattr(self, kind)(), None)
+        return self.look(image=picture)["image"], alpha
+
+    def composite(self) -> tuple[np.ndarray, np.ndarray]:
+        """One to three objects of known alpha, in the light and the focus of their background."""
+        picture = self._scene().astype(np.float32)
+        known = np.zeros((self.size, self.size), np.float32)
+        for _ in range(self.rng.choice((1, 2, 3), p=(0.7, 0.22, 0.08))):
+            image, alpha = self._placed(self._pick(self.stock.true), LARGEST)
+            if self.rng.random() < 0.35:
+                picture = self._shadowed(picture, alpha)
+            image = self._fitted(image.astype(np.float32), alpha, picture)
+            picture = picture * (1 - alpha[..., None]) + image * alpha[..., None]
+            known = known + alpha - known * alpha
+        return picture.clip(0, 255).astype(np.uint8), known
+
+    def _scene(self) -> np.ndarray:
+        """A background, sometimes out of focus; seldom a texture."""
+        if self.rng.random() < 0.12:
+            return self._texture()
+        picture = self.frame(image=self._pick(self.stock.backgrounds))["image"]
+        if self.rng.random() < 0.4:
+            picture = cv2.GaussianBlur(picture, (0, 0), self.rng.uniform(0.5, 5) * self.size / 320)
+        return picture
+
+    def _shadowed(self, picture: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+        """The picture with a soft shadow beside the object that is to come."""
+        by: Any = np.float32([[1, 0, self.rng.normal(0, 0.04)], [0, 1, self.rng.uniform(0, 0.06)]])
+        by[:, 2] *= self.size
+        shadow = cv2.warpAffine(alpha, by, (self.size, self.size))
+        shadow = cv2.GaussianBlur(shadow, (0, 0), self.rng.uniform(1, 8) * self.size / 320)
+        return picture * (1 - self.rng.uniform(0.15, 0.6) * shadow[..., None])
+
+    def _fitted(self, image: np.ndarray, alpha: np.ndarray, scene: np.ndarray) -> np.ndarray:
+        """The object with part of the scene's mean and contrast, and sometimes not quite in focus."""
+        weight = alpha[..., None] / max(float(alpha.sum()), 1)
+        mean = (image * weight).sum((0, 1))
+        spread = np.sqrt(((image - mean) ** 2 * weight).sum()) + 1
+        towards = self.rng.uniform(0, 0.6)
+        contrast = (1 - towards) + towards * float(np.clip(scene.std() * 1.7 / spread, 0.6, 1.6))
+        image = (image - mean) * contrast + mean + towards * (scene.mean((0, 1)) - mean) * 0.7
+        if self.rng.random() < 0.3:
+            image = cv2.GaussianBlur(image, (0, 0), self.rng.uniform(0.3, 1.2))
+        return image
 
     def photograph(self) -> np.ndarray:
-        return self.frame(image=self._pick(self.photographs))["image"]
+        return self.frame(image=self._pick(self.stock.photographs))["image"]
 
     def paste(self) -> np.ndarray:
         picture = self._background()
         for _ in range(1 + (self.rng.random() < 0.3)):
-            picture = self._paste(picture, self._pick(self.cutouts))
+            picture = self._paste(picture, self._pick(self.stock.cut))
         return picture
 
     def shapes(self) -> np.ndarray:
@@ -95,7 +154,7 @@ class Composer:
     def _background(self) -> np.ndarray:
         if self.rng.random() < 0.35:
             return self._texture()
-        picture = self.frame(image=self._pick(self.photographs))["image"]
+        picture = self.frame(image=self._pick(self.stock.photographs))["image"]
         if self.rng.random() < 0.6:  # out of focus, so that what lies there does not compete
             picture = cv2.GaussianBlur(picture, (0, 0), self.rng.uniform(1, 8) * self.size / 320)
         return picture
@@ -139,16 +198,29 @@ class Composer:
         return canvas
 
     def _paste(self, picture: np.ndarray, cutout: CutOut) -> np.ndarray:
-        """The picture with the object at a random place, size, turn and side."""
+        image, alpha = self._placed(cutout, 10)
+        return (picture * (1 - alpha[..., None]) + image * alpha[..., None]).astype(np.uint8)
+
+    def _placed(self, cutout: CutOut, largest: float) -> tuple[np.ndarray, np.ndarray]:
+        """The object at a random place, size, turn and side of an empty picture, and its alpha there."""
         height, width = cutout.alpha.shape
-        scale = self.rng.uniform(0.3, 0.95) * self.size / max(height, width)
+        scale = min(self.rng.uniform(0.3, 0.95) * self.size / max(height, width), largest)
         turn: Any = cv2.getRotationMatrix2D((width / 2, height / 2), self.rng.normal(0, 12), scale)
         free = self.size * self.rng.uniform(0.3, 0.7, 2)
         turn[:, 2] += free - (width / 2, height / 2)
         if self.rng.random() < 0.5:
             turn = np.array([[-1, 0, self.size], [0, 1, 0]]) @ np.vstack([turn, [0, 0, 1]])
-        image, alpha = (cv2.warpAffine(a, turn, (self.size, self.size)) for a in (cutout.image, cutout.alpha))
-        return (picture * (1 - alpha[..., None]) + image * alpha[..., None]).astype(np.uint8)
+        how = cv2.INTER_AREA if scale < 0.5 else cv2.INTER_LINEAR
+        if scale < 0.5:  # warping alone would skip pixels
+            small = [cv2.resize(a, None, fx=scale, fy=scale, interpolation=how) for a in (cutout.image, cutout.alpha)]
+            turn = turn @ np.diag([width / small[0].shape[1], height / small[0].shape[0], 1])
+        else:
+            small = [cutout.image, cutout.alpha]
+        image, alpha = (
+            cv2.warpAffine(a, turn, (self.size, self.size), borderMode=edge)
+            for a, edge in zip(small, (cv2.BORDER_REPLICATE, cv2.BORDER_CONSTANT), strict=True)
+        )
+        return image, alpha
 
 
 def _frame(size: int, seed: int, scale: tuple[float, float]) -> A.Compose:

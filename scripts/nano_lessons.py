@@ -1,98 +1,112 @@
-"""What `train_nano.py` asks of the student: everything that the teacher answers, or what its deep stages do."""
+"""What `train_nano.py` asks of the student: the teacher's outputs on photographs, the true alpha on composites."""
 
-from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from u2net_zoo import torch_model
-from u2net_zoo.arch import RSU, Architecture, Unit
+from u2net_zoo.arch import RSU
 from u2net_zoo.torch_model import U2Net
 
 __all__ = ["BATCH", "Lesson"]
 
 BATCH = 8
-FEATURE_WEIGHT = 0.4
-FARTHEST = 25  # squared distance of a feature, in its own spreads, beyond which it counts no more
-AROUND = ("stage1", "stage1d")  # their features are not compared: the outputs say enough
+EDGE = 3.0  # how much more a pixel beside an outline counts, for d0 and d1
+REACH = 7  # pixels across what is beside an outline
+OVERLAP = 0.5  # weight of d0's soft intersection over union
 
 
 class Walk(torch_model._TorchOps):
-    """The network from stage `inward` + 1 on; `maps` holds what its blocks answer."""
+    """The network's walk with a quicker gradient; `sides` holds d2 and on at their own sizes."""
 
-    def __init__(self, model: U2Net, inward: int):
-        super().__init__(model)
-        self.inward = inward
-        self.maps: dict[str, Tensor] = {}
+    def __init__(self, scope: torch.nn.Module):
+        super().__init__(scope)
+        self.sides: list[Tensor] = []
 
-    def conv(self, unit: Unit, x: Tensor) -> Tensor:
-        name = unit.name.removeprefix("side")
-        return getattr(self.scope, f"side{int(name) + self.inward}" if name.isdigit() else unit.name)(x)
+    def upsample(self, x: Tensor, like: Tensor) -> Tensor:
+        if x.shape[1] > 1:
+            return Twice.apply(x)
+        self.sides.append(x)
+        down, across = (_stretch(x.shape[axis], like.shape[axis]) for axis in (2, 3))
+        return (down @ x.float() @ across.T).to(x.dtype)
 
     def block(self, block: RSU, x: Tensor) -> Tensor:
-        self.maps[block.path] = super().block(block, x)
-        return self.maps[block.path]
+        return block.run(Walk(getattr(self.scope, block.path)), x)
+
+
+class Twice(torch.autograd.Function):
+    """Bilinear upsampling to twice the size, half-pixel; the gradient is a strided convolution with the same weights."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # pyrefly: ignore
+        taps = gradient.new_tensor([0.25, 0.75, 0.75, 0.25])
+        kernel = torch.outer(taps, taps).expand(gradient.shape[1], 1, 4, 4)
+        return F.conv2d(F.pad(gradient, (1, 1, 1, 1), "replicate"), kernel, stride=2, groups=gradient.shape[1])
 
 
 class Lesson:
-    """Binary cross-entropy to the teacher's outputs, summed over them, plus the distance to its stages' features.
+    """Binary cross-entropy over all outputs, each side at its own size; d0 and d1 weighed towards outlines.
 
     Args:
-        kept: unit path -> the teacher's channels that the student has.
-        inward: stages that are left as they are on either side; the outputs are then the sides of the others, as large
-            as the first of them.
-        bfloat16: whether the student computes in bfloat16, which is quick where the processor has it.
+        teacher, student: folded, sizes of pictures are multiples of 32.
     """
 
-    def __init__(self, teacher: U2Net, student: U2Net, kept: dict[str, list[int]], inward: int, bfloat16: bool):
-        self.teacher, self.student, self.inward, self.bfloat16 = teacher, student, inward, bfloat16
-        inner = self.inner(student.arch)
-        self.kept = {b.path: kept[f"{b.path}.rebnconvin"] for b in inner.blocks if b.path not in AROUND}
-        sides = [f"side{n + inward}" for n in range(1, len(inner.sides) + 1)]
-        learning = [*(b.path for b in inner.blocks), *sides, *(["outconv"] if inner.fused else [])]
-        student.requires_grad_(False)
-        for name in learning:
-            getattr(student, name).requires_grad_(True)
+    def __init__(self, teacher: U2Net, student: U2Net):
+        self.teacher, self.student = teacher, student
 
-    def inner(self, arch: Architecture) -> Architecture:
-        """The network without `inward` stages on either side."""
-        count = self.inward
-        if not count:
-            return arch
-        return replace(arch, encoder=arch.encoder[count:], decoder=arch.decoder[:-count], fused=False)
-
-    def enter(self, model: U2Net, x: Tensor) -> Tensor:
-        """What a picture becomes before the first stage that learns."""
-        for block in model.arch.encoder[: self.inward]:
-            x = F.max_pool2d(getattr(model, block.path)(x), 2, 2, ceil_mode=True)
-        return x
-
-    def answers(self, model: U2Net, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Logits, (N, outputs, H, W), and features."""
-        walk = Walk(model, self.inward)
-        return torch.cat(self.inner(model.arch).run(walk, x), 1), walk.maps
+    def answers(self, model: U2Net, x: Tensor) -> list[Tensor]:
+        """Logits of d0, d1, …, (N, 1, H, W) each, d2 and on at their own sizes."""
+        walk = Walk(model)
+        with torch.autocast("cpu", torch.bfloat16):
+            d0, d1, *_ = model.arch.run(walk, x.contiguous(memory_format=torch.channels_last))
+        return [d0.float(), d1.float(), *(side.float() for side in walk.sides)]
 
     @torch.no_grad()
-    def label(self, pictures: Tensor) -> dict[str, Any]:
-        """All that `loss` needs of the pictures (N, 3, S, S), computed once."""
-        rows: dict[str, list[Tensor]] = {}
-        for batch in pictures.split(BATCH):
-            x = batch.contiguous(memory_format=torch.channels_last)
-            logits, maps = self.answers(self.teacher, self.enter(self.teacher, x))
-            values = {name: maps[name][:, channels].half() for name, channels in self.kept.items()}
-            for name, value in {**values, "x": self.enter(self.student, x), "y": logits.sigmoid().half()}.items():
-                rows.setdefault(name, []).append(value)
-        return {name: torch.cat(values) for name, values in rows.items()}
+    def label(self, pictures: Tensor, alphas: list[np.ndarray | None]) -> list[Tensor]:
+        """What each output should be, (N, 1, H, W) float16 each; `pictures`: (N, 3, S, S)."""
+        told = [i for i, alpha in enumerate(alphas) if alpha is None]
+        known = [i for i, alpha in enumerate(alphas) if alpha is not None]
+        by_teacher = [[a.sigmoid().half() for a in self.answers(self.teacher, pictures[pick])] for pick in chunks(told)]
+        by_alpha = []
+        for pick in chunks(known):
+            alpha = torch.from_numpy(np.stack([alphas[i] for i in pick]))[:, None]  # pyrefly: ignore
+            sides = [F.avg_pool2d(alpha, 2**n) for n in range(1, len(self.student.arch.sides))]
+            by_alpha.append([a.half() for a in (alpha, alpha, *sides)])
+        back = torch.tensor(told + known).argsort()
+        return [torch.cat(rows)[back] for rows in zip(*by_teacher, *by_alpha, strict=True)]
 
-    def loss(self, labels: dict[str, Tensor], pick: Tensor) -> Tensor:
-        x = labels["x"][pick].contiguous(memory_format=torch.channels_last)
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.bfloat16):
-            logits, maps = self.answers(self.student, x)
-        loss = F.binary_cross_entropy_with_logits(logits.float(), labels["y"][pick].float()) * logits.shape[1]
-        for name in self.kept:
-            spread = labels[name].float().std((0, 2, 3), keepdim=True) + 0.05
-            gap = (maps[name].float() - labels[name][pick].float()) / spread
-            loss = loss + FEATURE_WEIGHT * gap.square().clamp(max=FARTHEST).mean()
+    def loss(self, x: Tensor, labels: list[Tensor]) -> Tensor:
+        loss = torch.zeros(())
+        for n, (answer, half) in enumerate(zip(self.answers(self.student, x), labels, strict=True)):
+            label = half.float()
+            weight = outlines(label) if n < 2 else None
+            loss = loss + F.binary_cross_entropy_with_logits(answer, label, weight)
+            if n == 0:
+                p = answer.sigmoid()
+                both = (p * label).sum((1, 2, 3))
+                loss = loss + OVERLAP * (1 - (both + 1) / ((p + label).sum((1, 2, 3)) - both + 1)).mean()
         return loss
+
+
+def chunks(numbers: list[int]) -> list[list[int]]:
+    return [numbers[i : i + BATCH] for i in range(0, len(numbers), BATCH)]
+
+
+def outlines(label: Tensor) -> Tensor:
+    """A weight for each pixel, larger where the label changes nearby; 1 in the mean."""
+    high = F.max_pool2d(label, REACH, 1, REACH // 2)
+    low = -F.max_pool2d(-label, REACH, 1, REACH // 2)
+    weight = 1 + EDGE * (high - low)
+    return weight / weight.mean()
+
+
+def _stretch(size: int, to: int) -> Tensor:
+    """(to, size): bilinear upsampling of a line, half-pixel."""
+    return F.interpolate(torch.eye(size)[:, None], size=to, mode="linear", align_corners=False)[:, 0].T.contiguous()

@@ -7,7 +7,8 @@ import cv2
 import nano_prune as prune
 import numpy as np
 import torch
-from nano_compose import Composer, CutOut
+from nano_compose import Composer, CutOut, Stock
+from nano_packages import Packages
 from nano_pictures import load, normalise, paper_input, shrink, split
 from torch import Tensor
 
@@ -16,39 +17,44 @@ from u2net_zoo.reading import read_checkpoint
 from u2net_zoo.torch_model import U2Net, build
 from u2net_zoo.train.norms import balance, calibrate
 
-__all__ = ["Teacher", "mask"]
+__all__ = ["Teacher", "iou", "mask"]
 
 FIT_SIZE = 224
+FIT_MIX = {"photograph": 0.45, "paste": 0.35, "shapes": 0.2}
+OFTEN = 3  # how often a photograph of ours stands beside one of the packages' scenes
 
 
 class Teacher:
-    """u2netp, the photographs it labels, and its masks of those to measure on."""
+    """u2netp, the photographs it labels, and the development set."""
 
-    def __init__(self, weights: Path):
-        learn, aside, shown = split()
-        self.photographs = [shrink(load(path)) for path in learn]
-        self.shown = [shrink(load(path)) for path in shown]
+    def __init__(self, weights: Path, packages: Packages):
+        parts = split()
         self.checkpoint = read_checkpoint(weights)
         self.model = build(self.checkpoint.fold()).to(memory_format=torch.channels_last)
-        self.measured = [(path.name, paper_input(load(path))) for path in aside + shown]
+        self.photographs = [shrink(load(path)) for path in parts["learn"]]
+        scenes = [shrink(load(path)) for path in packages.scenes()]
+        backgrounds = {part: [shrink(load(path)) for path in paths] for part, paths in packages.backgrounds().items()}
+        true = {part: [CutOut.read(path) for path in paths] for part, paths in packages.cut_outs().items()}
+        cut = [cut for image in self.photographs if (cut := self.cut(image))]
+        drawn_from = self.photographs * OFTEN + scenes
+        self.stock = Stock(drawn_from, backgrounds["learn"], cut, true["learn"])
+        self.development = Stock([], backgrounds["development"], [], true["development"])
+        self.measured = [(path.name, paper_input(load(path))) for path in parts["development"]]
         self.truth = [mask(self.model, x) for _, x in self.measured]
-        self.cutouts = [cut for image in self.photographs if (cut := self.cut(image))]
 
     def cut(self, image: np.ndarray) -> CutOut | None:
         with torch.no_grad():
             d0 = self.model(paper_input(image)[None])[0][0, 0].numpy()
         return CutOut.of(image, cv2.resize(d0, image.shape[1::-1]))
 
-    def agreement(self, model: U2Net) -> tuple[list[float], list[float]]:
-        """IoU at 0.5 and mean absolute error per measured photograph; the last three are scikit-image's."""
-        masks = [mask(model.eval(), x) for _, x in self.measured]
-        pairs = list(zip(masks, self.truth, strict=True))
-        return [iou(m, t) for m, t in pairs], [float(abs(m - t).mean()) for m, t in pairs]
+    def agreement(self, model: U2Net) -> list[float]:
+        """IoU at 0.5 per photograph of the development set."""
+        return [iou(mask(model.eval(), x), truth) for (_, x), truth in zip(self.measured, self.truth, strict=True)]
 
-    def pruned(self, seed: int) -> tuple[Callable[[], U2Net], dict[str, list[int]]]:
-        """What fits the pruned network, and the channels that it keeps."""
-        composer = Composer(self.photographs, self.cutouts, FIT_SIZE, seed)
-        drawn = normalise(torch.from_numpy(np.stack([composer() for _ in self.photographs])))
+    def pruned(self, seed: int) -> Callable[[], U2Net]:
+        """What fits the pruned network."""
+        composer = Composer(self.stock, FIT_SIZE, seed, FIT_MIX)
+        drawn = normalise(torch.from_numpy(np.stack([composer()[0] for _ in self.photographs])))
         images = torch.cat([torch.stack([paper_input(image, FIT_SIZE) for image in self.photographs]), drawn])
         kept = prune.channel_sets(self.checkpoint, U2NET_NANO, images)
 
@@ -58,7 +64,7 @@ class Teacher:
             balance(fitted)
             return fitted
 
-        return fit, kept
+        return fit
 
 
 @torch.no_grad()

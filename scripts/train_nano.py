@@ -1,31 +1,23 @@
-"""Train `u2net_nano`, the checkpoint that the repository carries: prune u2netp, then distil what u2netp answers.
+"""Train `u2net_nano`, the checkpoint that the repository carries: prune u2netp, then teach it photographs and alpha.
 
-    python scripts/train_nano.py --out out/nano      # resumes by itself where an earlier run stopped
-    python scripts/train_nano.py --out out/nano --start weights/u2net_nano.safetensors   # the second part alone
+    python scripts/nano_packages.py out/packages
+    python scripts/train_nano.py --packages out/packages --out out/nano      # resumes where an earlier run stopped
 
-Data: the photographs of ../shared/data and those that scikit-image ships, augmented, cut out and pasted on each other;
-drawn shapes. The teacher labels every picture. Kept aside, never trained on: every third photograph of `sod` and of
-`human` (by name, from the second). scikit-image's astronaut, cat (chelsea) and rocket are learnt in the second part.
+Data: the photographs of ../shared/data, those that scikit-image ships, and the packages of `nano_packages`. What u2netp
+says of a photograph is one half of what is learnt, the true alpha of composites the other (`nano_compose`). Never learnt
+from: the parts that `nano_pictures.split` and `Packages` call test, which `test_nano.py` alone opens, the development
+set, and the three photographs that our own pictures show.
 
-Recipe: least-squares pruning (`nano_prune`), then two parts, each of several rounds of fresh pictures that
-are seen a few times:
-
-1. The whole network: sum of binary cross-entropy to the teacher's seven outputs plus the distance to its stage features
-   on the kept channels.
-2. The stages at a quarter of the size and below, which decide what the object is: the same on their side outputs and
-   features. The stages around them, which take most of the time, stay as they are.
-
-Adam, warm-up and cosine, gradient clipping, EMA of the weights. The second part begins with the first one's average and
-a new optimizer. A round follows from the seed and its number alone, so a run that is resumed goes on as if it had never
-stopped. Of the second part's rounds the one is taken that agrees best with the teacher on the photographs kept aside,
-among those whose masks of scikit-image's three are the teacher's to an IoU of ACCEPTED.
+Recipe: least-squares pruning (`nano_prune`), then rounds of fresh pictures that are each seen a few times, mirrored at
+random. Batch norm is folded in while learning: statistics of eight pictures at a time are mostly noise. Loss: `nano_lessons`.
+Adam, warm-up and cosine, gradient clipping, EMA of the weights. A round follows from the seed and its number alone. What
+the last round leaves is taken, whatever the development set says of earlier ones.
 """
 
 import argparse
 import json
 import math
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,222 +26,144 @@ import numpy as np
 import torch
 from nano_compose import Composer
 from nano_lessons import BATCH, Lesson
+from nano_packages import Packages
 from nano_pictures import SHARED, normalise, paper_input
-from nano_teacher import Teacher, mask
+from nano_teacher import Teacher, iou
 from torch import Tensor
 
 from u2net_zoo.arch import U2NET_NANO
-from u2net_zoo.checkpoint import Checkpoint
 from u2net_zoo.files import staged
 from u2net_zoo.reading import read_checkpoint
 from u2net_zoo.torch_model import U2Net, build, state_of
 from u2net_zoo.train.norms import calibrate
 from u2net_zoo.train.storing import write_weights
 
-SEED = 2026
-FLOOR, CLIP = 0.01, 1.0
-ACCEPTED = 0.75  # IoU to the teacher's mask, for each of scikit-image's three
-
-
-@dataclass(frozen=True)
-class Part:
-    """Attributes:
-    sizes: of each round's pictures.
-    plan: rounds that the cosine is laid out for.
-    count, epochs: pictures a round, and how often each is seen.
-    repeats: how often scikit-image's three stand among the photographs that pictures are drawn from.
-    inward, bfloat16: see `Lesson`.
-    """
-
-    sizes: tuple[int, ...]
-    plan: int
-    rate: float
-    warmup: int
-    count: int
-    epochs: int
-    ema: float
-    mix: dict[str, float]
-    scale: tuple[float, float]
-    repeats: int = 0
-    inward: int = 0
-    bfloat16: bool = False
-
-    @property
-    def steps(self) -> int:
-        """Of a round."""
-        return self.epochs * -(-self.count // BATCH)
-
-
-PARTS = (
-    # Longer first parts agreed better with the teacher on the photographs kept aside and lost the cat.
-    Part(
-        sizes=(192, 256, 192, 256, 192), plan=25, rate=2e-4, warmup=60, count=192, epochs=3, ema=0.995,
-        mix={"photograph": 0.6, "paste": 0.28, "shapes": 0.12}, scale=(0.45, 1.0), bfloat16=True,
-    ),
-    Part(
-        sizes=(256, 320, 256, 320, 320), plan=5, rate=3e-4, warmup=30, count=96, epochs=6, ema=0.985,
-        mix={"photograph": 0.75, "paste": 0.15, "shapes": 0.1}, scale=(0.5, 1.0), repeats=12, inward=2,
-    ),
-)  # fmt: skip
+SEED = 2027
+SIZES = (256, 256, 320)  # of the pictures of a round, in turn
+COUNT, EPOCHS = 384, 4  # pictures of a round, and how often each is seen
+RATE, FLOOR, WARMUP, CLIP, EMA = 6e-4, 0.01, 200, 1.0, 0.998
+LOOK = 4  # rounds between two looks at the development set
+COMPOSITES = 48  # of the development set
 
 
 class Run:
     """Args:
-    start: weights to begin the second part with, instead of running the first.
+    start: weights to begin with instead of pruning.
+    rounds: what the cosine is laid out for.
     """
 
-    def __init__(self, out: Path, teacher: Path, start: Path | None = None):
-        self.out = out
+    def __init__(self, out: Path, teacher: Teacher, rounds: int, start: Path | None = None):
+        self.out, self.teacher, self.rounds = out, teacher, rounds
         out.mkdir(parents=True, exist_ok=True)
-        self.teacher = Teacher(teacher)
-        state, self.kept = self.beginning(start)
-        path = out / "last.pt"
-        last = torch.load(path, weights_only=True) if path.exists() else {"part": 1 if start else 0, "round": 0}
-        self.part, self.round = last["part"], last["round"]
-        self.begin(state)
-        if path.exists():
-            self.resume(last)
+        self.student = build(state_of(self.beginning(start)).fold()).to(memory_format=torch.channels_last)
+        self.lesson = Lesson(teacher.model, self.student)
+        self.average = {key: value.clone() for key, value in self.student.state_dict().items()}
+        self.optimizer = torch.optim.Adam(self.student.parameters(), lr=RATE)
+        self.round = 0
+        self.composites = drawn(Composer(teacher.development, 320, SEED, {"composite": 1.0}), COMPOSITES)
+        if (last := out / "last.pt").exists():
+            self.resume(torch.load(last, weights_only=True))
 
-    def beginning(self, start: Path | None) -> tuple[Checkpoint, dict[str, list[int]]]:
-        """The weights to begin with and the kept channels; pruned once, then read from the output folder."""
+    def beginning(self, start: Path | None) -> U2Net:
+        """The network to begin with; pruned once, then read from the output folder."""
         path = self.out / "start.pt"
         if not path.exists():
-            fit, kept = self.teacher.pruned(SEED - 1)
-            model = build(read_checkpoint(start)) if start else fit()
-            save({"state": model.state_dict(), "kept": kept}, path)
-        content = torch.load(path, weights_only=True)
+            model = build(read_checkpoint(start).unfold()) if start else self.teacher.pruned(SEED - 1)()
+            save(model.state_dict(), path)
         model = U2Net(U2NET_NANO)
-        model.load_state_dict(content["state"])
-        return state_of(model), content["kept"]
-
-    def begin(self, state: Checkpoint) -> None:
-        """A part's student, running average and optimizer."""
-        # Norms keep the statistics that they were given: those of eight pictures at a time are mostly noise.
-        self.student = build(state).to(memory_format=torch.channels_last)
-        part = PARTS[self.part]
-        self.lesson = Lesson(self.teacher.model, self.student, self.kept, part.inward, part.bfloat16)
-        self.learning = [parameter for parameter in self.student.parameters() if parameter.requires_grad]
-        self.average = {key: value.clone() for key, value in self.student.state_dict().items()}
-        self.optimizer = torch.optim.Adam(self.learning, lr=part.rate)
+        model.load_state_dict(torch.load(path, weights_only=True))
+        return model
 
     def resume(self, last: dict[str, Any]) -> None:
         self.student.load_state_dict(last["student"])
         self.optimizer.load_state_dict(last["optimizer"])
-        self.average = last["average"]
+        self.average, self.round = last["average"], last["round"]
 
-    def train(self) -> None:
-        while self.part < len(PARTS):
-            if self.round == 0:
-                self.keep_average()
-                self.report(0.0, 0.0)
-            while self.round < len(PARTS[self.part].sizes):
-                self.one_round()
-            if self.part + 1 == len(PARTS):
-                return
-            state = self.calibrated(self.averaged())
-            self.part, self.round = self.part + 1, 0
-            self.begin(state)
+    def train(self, until: float) -> bool:
+        """Whether it came to its end; `until`: when to stop, in seconds since the epoch."""
+        if self.round == 0:
+            self.report(0.0, 0.0)
+        while self.round < self.rounds and time.time() < until:
+            started = time.time()
+            loss = self.learn()
+            self.round += 1
+            kept = {"student": self.student.state_dict(), "optimizer": self.optimizer.state_dict()}
+            save({**kept, "average": self.average, "round": self.round}, self.out / "last.pt")
+            self.report(loss, time.time() - started)
+        return self.round == self.rounds
 
-    def one_round(self) -> None:
-        started = time.time()
-        loss = self.learn(self.draw())
-        self.round += 1
-        kept = {"student": self.student.state_dict(), "optimizer": self.optimizer.state_dict(), "average": self.average}
-        save({**kept, "part": self.part, "round": self.round}, self.out / "last.pt")
-        self.keep_average()
-        self.report(loss, time.time() - started)
-
-    def keep_average(self) -> None:
-        save(self.average, self.out / f"average-{self.part}-{self.round}.pt")
-
-    @property
-    def number(self) -> int:
-        """Of the round, counted over the parts."""
-        return self.round + sum(len(part.sizes) for part in PARTS[: self.part])
-
-    def draw(self) -> Tensor:
-        """A round's pictures, (N, 3, S, S)."""
-        part = PARTS[self.part]
-        photographs = self.teacher.photographs + part.repeats * self.teacher.shown
-        seed = SEED + 1000 * self.number
-        composer = Composer(photographs, self.teacher.cutouts, part.sizes[self.round], seed, part.mix, part.scale)
-        return normalise(torch.from_numpy(np.stack([composer() for _ in range(part.count)])))
-
-    def learn(self, pictures: Tensor) -> float:
+    def learn(self) -> float:
         """The mean loss of a round."""
-        labels = self.lesson.label(pictures)
-        order = torch.Generator().manual_seed(SEED + self.number)
-        losses = []
-        for _ in range(PARTS[self.part].epochs):
-            for pick in torch.randperm(len(pictures), generator=order).split(BATCH):
-                loss = self.lesson.loss(labels, pick)
-                self.step(loss, self.round * PARTS[self.part].steps + len(losses))
+        size, seed = SIZES[self.round % len(SIZES)], SEED + 1000 * (self.round + 1)
+        pictures, alphas = drawn(Composer(self.teacher.stock, size, seed), COUNT)
+        labels = self.lesson.label(pictures, alphas)
+        rng = torch.Generator().manual_seed(seed)
+        losses: list[float] = []
+        for _ in range(EPOCHS):
+            for pick in torch.randperm(COUNT, generator=rng).split(BATCH):
+                x, y = pictures[pick], [label[pick] for label in labels]
+                if torch.rand((), generator=rng) < 0.5:
+                    x, y = x.flip(3), [label.flip(3) for label in y]
+                self.step(loss := self.lesson.loss(x, y), self.round * EPOCHS * (COUNT // BATCH) + len(losses))
                 losses.append(loss.item())
         return float(np.mean(losses))
 
     def step(self, loss: Tensor, done: int) -> None:
-        """`done`: steps so far in this part."""
-        part = PARTS[self.part]
-        cosine = FLOOR + (1 - FLOOR) * (1 + math.cos(math.pi * done / (part.plan * part.steps))) / 2
-        self.optimizer.param_groups[0]["lr"] = part.rate * min(1, (done + 1) / part.warmup) * cosine
+        """`done`: steps so far."""
+        whole = self.rounds * EPOCHS * (COUNT // BATCH)
+        cosine = FLOOR + (1 - FLOOR) * (1 + math.cos(math.pi * done / whole)) / 2
+        self.optimizer.param_groups[0]["lr"] = RATE * min(1, (done + 1) / WARMUP) * cosine
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.learning, CLIP)
+        torch.nn.utils.clip_grad_norm_(self.student.parameters(), CLIP)
         self.optimizer.step()
-        decay = min(part.ema, (done + 1) / (done + 10))
+        decay = min(EMA, (done + 1) / (done + 10))
         with torch.no_grad():
             for key, value in self.student.state_dict().items():
-                mean = self.average[key]
-                mean.lerp_(value, 1 - decay) if value.is_floating_point() else mean.copy_(value)
+                self.average[key].lerp_(value, 1 - decay)
 
-    def averaged(self, average: dict[str, Tensor] | None = None) -> U2Net:
-        model = U2Net(U2NET_NANO)
-        model.load_state_dict(average or self.average)
+    def averaged(self) -> U2Net:
+        model = U2Net(self.student.arch)
+        model.load_state_dict(self.average)
         return model.eval()
 
-    def calibrated(self, model: U2Net) -> Checkpoint:
-        """The weights under norms with the statistics of the photographs, so that they can be tuned."""
-        before = [mask(model, x) for _, x in self.teacher.measured]
-        photographs = self.teacher.photographs
-        calibrate(model, [torch.stack([paper_input(image) for image in photographs[i::6]]) for i in range(6)])
-        after = [mask(model, x) for _, x in self.teacher.measured]
-        apart = max(float(abs(a - b).max()) for a, b in zip(after, before, strict=True))
-        if apart > 1e-3:
-            raise SystemExit(f"calibration changed the masks by {apart}")
-        return state_of(model)
+    def report(self, loss: float, seconds: float) -> None:
+        """One line of progress, every `LOOK` rounds with what the averaged weights make of the development set."""
+        line: dict[str, Any] = {"round": self.round, "loss": round(loss, 4), "seconds": round(seconds, 1)}
+        if self.round % LOOK == 0:
+            agreement = self.teacher.agreement(self.averaged())
+            line |= {"iou": round(float(np.mean(agreement)), 4), "each": [round(value, 3) for value in agreement]}
+            line |= self.on_composites(self.averaged())
+            line |= {"teacher": self.on_composites(self.teacher.model)} if self.round == 0 else {}
+        print(json.dumps(line), flush=True)
+        with (self.out / "log.jsonl").open("a", encoding="utf-8") as log:
+            log.write(json.dumps(line) + "\n")
+
+    @torch.no_grad()
+    def on_composites(self, model: U2Net) -> dict[str, float]:
+        """Mean absolute error and IoU to the true alpha."""
+        pictures, alphas = self.composites
+        masks = torch.cat([model(batch)[0] for batch in pictures.split(BATCH)])[:, 0].numpy()
+        pairs = [(m, a) for m, a in zip(masks, alphas, strict=True) if a is not None]
+        mae, overlap = (float(np.mean([of(m, a) for m, a in pairs])) for of in (lambda m, a: abs(m - a).mean(), iou))
+        return {"alpha_mae": round(mae, 4), "alpha_iou": round(overlap, 4)}
 
     def finish(self, path: Path) -> None:
-        """Writes the round to be taken. Exits when none has acceptable masks of scikit-image's three."""
-        accepted = []
-        for average in sorted(self.out.glob(f"average-{self.part}-*.pt")):
-            model = self.averaged(torch.load(average, weights_only=True))
-            ious, _ = self.teacher.agreement(model)
-            if min(ious[-3:]) >= ACCEPTED:
-                accepted.append((float(np.mean(ious[:-3])), average.stem, model))
-        if not accepted:
-            raise SystemExit(f"no round reaches an IoU of {ACCEPTED} on each of scikit-image's three; see log.jsonl")
-        best, name, model = max(accepted, key=lambda candidate: candidate[0])
-        print(json.dumps({"taken": name, "iou": round(best, 4)}), flush=True)
-        source = "scripts/train_nano.py: u2netp pruned by least squares and distilled"
-        write_weights(self.calibrated(model), path, licence="Apache-2.0", source=source)
+        """Writes the averaged weights under norms with the statistics of photographs, so that they can be fine-tuned."""
+        model = build(state_of(self.averaged()).unfold())
+        before = self.teacher.agreement(model)
+        photographs = self.teacher.photographs
+        calibrate(model, [torch.stack([paper_input(image) for image in photographs[i::6]]) for i in range(6)])
+        if abs(np.subtract(self.teacher.agreement(model), before)).max() > 1e-3:
+            raise SystemExit("calibration changed the masks")
+        source = "scripts/train_nano.py: u2netp pruned by least squares, distilled and taught alpha"
+        write_weights(state_of(model), path, licence="Apache-2.0", source=source)
 
-    def report(self, loss: float, seconds: float) -> None:
-        """One line of progress: how the averaged weights agree with the teacher on the photographs kept aside."""
-        ious, errors = self.teacher.agreement(self.averaged())
-        line = {
-            "part": self.part + 1,
-            "round": self.round,
-            "loss": round(loss, 4),
-            "seconds": round(seconds, 1),
-            "iou": round(float(np.mean(ious[:-3])), 4),
-            "mae": round(float(np.mean(errors[:-3])), 4),
-            "shown": [round(value, 3) for value in ious[-3:]],
-        }
-        print(json.dumps(line), flush=True)
-        names = [name for name, _ in self.teacher.measured]
-        each = dict(zip(names, (round(value, 4) for value in ious), strict=True))
-        with (self.out / "log.jsonl").open("a", encoding="utf-8") as log:
-            log.write(json.dumps({**line, "each": each}) + "\n")
+
+def drawn(composer: Composer, count: int) -> tuple[Tensor, list[np.ndarray | None]]:
+    """Pictures (N, 3, S, S), normalised, and their alphas."""
+    pictures, alphas = zip(*(composer() for _ in range(count)), strict=True)
+    return normalise(torch.from_numpy(np.stack(pictures))), list(alphas)
 
 
 def save(content: dict, path: Path) -> None:
@@ -261,18 +175,22 @@ def save(content: dict, path: Path) -> None:
 def main() -> None:
     root = Path(__file__).resolve().parents[1]
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--packages", type=Path, required=True, help="what nano_packages.py unpacked")
     parser.add_argument("--out", type=Path, default=Path("out/nano"))
     parser.add_argument("--weights", type=Path, default=root / "weights" / "u2net_nano.safetensors")
     parser.add_argument("--teacher", type=Path, default=SHARED / "weights" / "u2netp.pth")
-    parser.add_argument("--start", type=Path, help="begin the second part with these weights")
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--start", type=Path, help="weights to begin with instead of pruning")
+    parser.add_argument("--rounds", type=int, default=60)
+    parser.add_argument("--minutes", type=float, default=math.inf, help="pause after so long; run again to go on")
+    parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
+    until = time.time() + 60 * options.minutes
     torch.set_num_threads(options.threads)
     cv2.setNumThreads(options.threads)
     torch.manual_seed(SEED)
-    run = Run(options.out, options.teacher, options.start)
-    run.train()
-    run.finish(options.weights)
+    run = Run(options.out, Teacher(options.teacher, Packages(options.packages)), options.rounds, options.start)
+    if run.train(until):
+        run.finish(options.weights)
 
 
 if __name__ == "__main__":

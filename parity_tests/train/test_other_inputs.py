@@ -112,6 +112,13 @@ def test_a_channel_more_is_not_looked_at_in_the_beginning():
         torch.testing.assert_close(ours(x)[0], before(x[:, :3])[0], atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize("seen", [3, 1])
+def test_a_channel_is_never_lost_in_silence(seen):
+    """However the run was asked for: the command and `train()` come by here."""
+    with pytest.raises(OptionError, match=rf"see 4 channels, the profile prepares {seen}; choose one of 4"):
+        adapted(adapted(nano(), 1, 0, in_ch=4), 1, 0, in_ch=seen)
+
+
 @pytest.mark.parametrize("profile", CHANNELS)
 def test_the_weights_name_their_profile_and_masks_follow_it(profile, trained, xray):
     assert read_checkpoint(trained[profile]).meta["profile"] == profile

@@ -77,12 +77,16 @@ def following(recipe: Recipe, start: Checkpoint) -> Recipe:
 def adapted(checkpoint: Checkpoint, out_ch: int, seed: int, in_ch: int = 3) -> Checkpoint:
     """The weights for other classes or another input: heads are drawn anew, the first kernel sees what it can.
 
-    One channel instead of several: the kernel's sum over them, so that grey is answered as its copy in each channel
-    was. A channel more: not looked at in the beginning.
+    Grey instead of three colours: the kernel's sum over them, so that grey is answered as its copy in each channel was.
+    A channel more: not looked at in the beginning. Raises OptionError: another channel would be lost.
     """
     if (checkpoint.arch.out_ch, checkpoint.arch.in_ch) == (out_ch, in_ch):
         return checkpoint
     arch, given = with_channels(checkpoint.arch, out_ch, in_ch), checkpoint.arch
+    if in_ch < given.in_ch and (given.in_ch, in_ch) != (3, 1):
+        raise OptionError(
+            f"the weights see {given.in_ch} channels, the profile prepares {in_ch}; choose one of {given.in_ch}"
+        )
     heads = {unit.conv_path for unit in arch.heads} if out_ch != given.out_ch else set()
     new = fresh(arch, seed).state
     state = {key: new[key] if key.rsplit(".", 1)[0] in heads else value for key, value in checkpoint.state.items()}
@@ -95,5 +99,5 @@ def _seen_by(kernel: np.ndarray, in_ch: int) -> np.ndarray:
     """A first kernel (O, I, h, w) for another number of channels."""
     if in_ch == 1:
         return kernel.sum(axis=1, keepdims=True)
-    more = np.zeros((kernel.shape[0], max(0, in_ch - kernel.shape[1]), *kernel.shape[2:]), kernel.dtype)
-    return np.concatenate([kernel[:, :in_ch], more], axis=1)
+    more = np.zeros((kernel.shape[0], in_ch - kernel.shape[1], *kernel.shape[2:]), kernel.dtype)
+    return np.concatenate([kernel, more], axis=1)
