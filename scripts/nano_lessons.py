@@ -70,7 +70,10 @@ class Lesson:
 
     @torch.no_grad()
     def label(self, pictures: Tensor, alphas: list[np.ndarray | None]) -> list[Tensor]:
-        """What each output should be, (N, 1, H, W) float16 each; `pictures`: (N, 3, S, S)."""
+        """What each output should be, (N, 1, H, W) float16 each, and the weights of `outlines`.
+
+        `pictures`: (N, 3, S, S), with the alphas of those whose label is known.
+        """
         told = [i for i, alpha in enumerate(alphas) if alpha is None]
         known = [i for i, alpha in enumerate(alphas) if alpha is not None]
         by_teacher = [[a.sigmoid().half() for a in self.answers(self.teacher, pictures[pick])] for pick in chunks(told)]
@@ -80,18 +83,17 @@ class Lesson:
             sides = [F.avg_pool2d(alpha, 2**n) for n in range(1, len(self.student.arch.sides))]
             by_alpha.append([a.half() for a in (alpha, alpha, *sides)])
         back = torch.tensor(told + known).argsort()
-        return [torch.cat(rows)[back] for rows in zip(*by_teacher, *by_alpha, strict=True)]
+        labels = [torch.cat(rows)[back] for rows in zip(*by_teacher, *by_alpha, strict=True)]
+        return [*labels, outlines(labels[0].float()).half()]
 
     def loss(self, x: Tensor, labels: list[Tensor]) -> Tensor:
-        loss = torch.zeros(())
-        for n, (answer, half) in enumerate(zip(self.answers(self.student, x), labels, strict=True)):
-            label = half.float()
-            weight = outlines(label) if n < 2 else None
-            loss = loss + F.binary_cross_entropy_with_logits(answer, label, weight)
-            if n == 0:
-                p = answer.sigmoid()
-                both = (p * label).sum((1, 2, 3))
-                loss = loss + OVERLAP * (1 - (both + 1) / ((p + label).sum((1, 2, 3)) - both + 1)).mean()
+        *wanted, weight = (label.float() for label in labels)
+        answers = self.answers(self.student, x)
+        p = answers[0].sigmoid()
+        both = (p * wanted[0]).sum((1, 2, 3))
+        loss = OVERLAP * (1 - (both + 1) / ((p + wanted[0]).sum((1, 2, 3)) - both + 1)).mean()
+        for n, (answer, label) in enumerate(zip(answers, wanted, strict=True)):
+            loss = loss + F.binary_cross_entropy_with_logits(answer, label, weight if n < 2 else None)
         return loss
 
 
@@ -100,11 +102,12 @@ def chunks(numbers: list[int]) -> list[list[int]]:
 
 
 def outlines(label: Tensor) -> Tensor:
-    """A weight for each pixel, larger where the label changes nearby; 1 in the mean."""
-    high = F.max_pool2d(label, REACH, 1, REACH // 2)
-    low = -F.max_pool2d(-label, REACH, 1, REACH // 2)
-    weight = 1 + EDGE * (high - low)
-    return weight / weight.mean()
+    """A weight for each pixel, larger where the label changes nearby; 1 in the mean of a picture."""
+    high, low = label, -label
+    for window in ((REACH, 1), (1, REACH)):
+        high, low = (F.max_pool2d(x, window, 1, tuple(n // 2 for n in window)) for x in (high, low))
+    weight = 1 + EDGE * (high + low)
+    return weight / weight.mean((1, 2, 3), keepdim=True)
 
 
 def _stretch(size: int, to: int) -> Tensor:

@@ -39,7 +39,7 @@ from u2net_zoo.train.norms import calibrate
 from u2net_zoo.train.storing import write_weights
 
 SEED = 2027
-SIZES = (256, 256, 320)  # of the pictures of a round, in turn
+SIZES = (256, 192, 256, 320)  # of the pictures of a round, in turn
 COUNT, EPOCHS = 384, 4  # pictures of a round, and how often each is seen
 RATE, FLOOR, WARMUP, CLIP, EMA = 6e-4, 0.01, 200, 1.0, 0.998
 LOOK = 4  # rounds between two looks at the development set
