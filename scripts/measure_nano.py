@@ -2,10 +2,10 @@
 
     python scripts/measure_nano.py --packages out/packages --out out/measured [WEIGHTS ...]
 
-Two parts, neither of them learnt from nor looked at while learning: the twelve photographs that were always kept aside,
-against u2netp's masks; and composites of the forty cut-outs of the test on backgrounds of the test, three of each,
-against their true alpha. Prints one line of JSON for each network and draws a sheet of each part: photograph, truth, one
-column for each network.
+Two parts, neither of them learnt from nor looked at while learning: the twelve photographs that were always kept
+aside, against u2netp's masks; and composites of the forty cut-outs of the test on backgrounds of the test, three of
+each, against their true alpha. Prints one line of JSON for each network and draws a sheet of each part: photograph,
+truth, one column for each network.
 """
 
 import argparse
@@ -78,9 +78,12 @@ def main() -> None:
         line = {"weights": path.name, "composites": {name: scores[name] for name in SHOWN}, "twelve": twelve}
         print(json.dumps(line, default=float), flush=True)
     columns = [[grey(m) for m in each] for each in masks]
-    sheet([[np.array(Image.fromarray(p)), *row] for p, *row in zip(photographs, *columns)], options.out / "twelve.png")
+    sheet(
+        [[np.array(Image.fromarray(p)), *row] for p, *row in zip(photographs, *columns, strict=True)],
+        options.out / "twelve.png",
+    )
     columns = [[grey(m) for m in each] for each in on_made]
-    rows = [[picture, alpha, *row] for (picture, alpha), *row in zip(made, *columns)]
+    rows = [[picture, alpha, *row] for (picture, alpha), *row in zip(made, *columns, strict=True)]
     sheet(rows[::TIMES], options.out / "composites.png")
 
 

@@ -1,7 +1,7 @@
 """Pictures to learn from: photographs, cut-outs pasted on other scenes, drawn shapes, and composites of known alpha.
 
-A teacher labels the first three, so they need no mask of their own; a composite's label is its alpha. Everything follows
-from one seed.
+A teacher labels the first three, so they need no mask of their own; a composite's label is its alpha. Everything
+follows from one seed.
 """
 
 from collections.abc import Mapping, Sequence

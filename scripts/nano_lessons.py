@@ -38,7 +38,7 @@ class Walk(torch_model._TorchOps):
 
 
 class Twice(torch.autograd.Function):
-    """Bilinear upsampling to twice the size, half-pixel; the gradient is a strided convolution with the same weights."""
+    """Bilinear upsampling to twice the size, half-pixel; the gradient is a strided convolution with its weights."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:

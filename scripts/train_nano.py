@@ -1,17 +1,17 @@
 """Train `u2net_nano`, the checkpoint that the repository carries: prune u2netp, then teach it photographs and alpha.
 
     python scripts/nano_packages.py out/packages
-    python scripts/train_nano.py --packages out/packages --out out/nano      # resumes where an earlier run stopped
+    python scripts/train_nano.py --packages out/packages --out out/nano   # resumes where an earlier run stopped
 
-Data: the photographs of ../shared/data, those that scikit-image ships, and the packages of `nano_packages`. What u2netp
-says of a photograph is one half of what is learnt, the true alpha of composites the other (`nano_compose`). Never learnt
-from: the parts that `nano_pictures.split` and `Packages` call test, which `test_nano.py` alone opens, the development
-set, and the three photographs that our own pictures show.
+Data: the photographs of ../shared/data, those that scikit-image ships, and the packages of `nano_packages`. What
+u2netp says of a photograph is one half of what is learnt, the true alpha of composites the other (`nano_compose`).
+Never learnt from: the parts that `nano_pictures.split` and `Packages` call test, which `measure_nano.py` alone opens,
+the development set, and the three photographs that our own pictures show.
 
 Recipe: least-squares pruning (`nano_prune`), then rounds of fresh pictures that are each seen a few times, mirrored at
-random. Batch norm is folded in while learning: statistics of eight pictures at a time are mostly noise. Loss: `nano_lessons`.
-Adam, warm-up and cosine, gradient clipping, EMA of the weights. A round follows from the seed and its number alone. What
-the last round leaves is taken, whatever the development set says of earlier ones.
+random. Batch norm is folded in while learning: statistics of eight pictures at a time are mostly noise. The loss is
+`nano_lessons`'s; Adam, warm-up and cosine, gradient clipping, EMA of the weights. A round follows from the seed and its
+number alone. What the last round leaves is taken, whatever the development set says of earlier ones.
 """
 
 import argparse
@@ -149,7 +149,7 @@ class Run:
         return {"alpha_mae": round(mae, 4), "alpha_iou": round(overlap, 4)}
 
     def finish(self, path: Path) -> None:
-        """Writes the averaged weights under norms with the statistics of photographs, so that they can be fine-tuned."""
+        """Writes the averaged weights under norms with photographs' statistics, so that they can be fine-tuned."""
         model = build(state_of(self.averaged()).unfold())
         before = self.teacher.agreement(model)
         photographs = self.teacher.photographs

@@ -21,6 +21,7 @@ __all__ = [
     "classes_of",
     "file_keys",
     "named_classes",
+    "names_in",
     "own_words",
     "usual_colours",
 ]
@@ -52,6 +53,12 @@ def classes_of(words: Mapping[str, str]) -> Classes | None:
         return None
     colours = [_colour(text) for text in _list_of_texts(words.get(COLOURS)) if HEX.fullmatch(text)]
     return Classes(tuple(names), tuple(colours) if len(colours) == len(names) else usual_colours(len(names)))
+
+
+def names_in(words: Mapping[str, str]) -> tuple[str, ...]:
+    """Of the classes, none where no classes are named."""
+    classes = classes_of(words)
+    return classes.names if classes else ()
 
 
 def own_words(words: Mapping[str, str]) -> dict[str, str]:

@@ -16,6 +16,7 @@ from u2net_zoo.arch import Architecture
 from u2net_zoo.checkpoint import Checkpoint
 from u2net_zoo.errors import ArtifactError, OptionError, one_line
 from u2net_zoo.system import has_core_ml
+from u2net_zoo.weight_words import names_in
 
 from .. import mil
 from ..embedded import embedded_of, metadata_of, read_embedded, read_multiple, read_precision, read_takes
@@ -114,7 +115,8 @@ class CoreML(CoreMLWords):
         if embedded is None:
             return {}
         stem = target.name.removesuffix(self.suffix)
-        text = swift_file(stem, embedded, target=options.target or TARGETS[0], half=options.precision != "fp32")
+        half, names = options.precision != "fp32", names_in(checkpoint.meta)
+        text = swift_file(stem, embedded, target=options.target or TARGETS[0], half=half, names=names)
         return {target.with_name(swift_name(stem)): text}
 
     def remarks(self, options: Options) -> list[str]:

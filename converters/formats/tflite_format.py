@@ -10,7 +10,7 @@ from u2net_zoo.arch import Architecture
 from u2net_zoo.checkpoint import Checkpoint
 from u2net_zoo.containers import Signature
 from u2net_zoo.errors import OptionError
-from u2net_zoo.weight_words import own_words
+from u2net_zoo.weight_words import names_in, own_words
 
 from ..embedded import embedded_of, notes_of
 from ..format import Lane
@@ -103,7 +103,8 @@ class TFLite(TensorFlowFormat):
         if embedded is None:
             return {}
         stem = target.name.removesuffix(self.suffix)
-        return {target.with_name(kotlin_name(stem)): kotlin_file(stem, embedded, options.size or DEFAULT_SIZE)}
+        text = kotlin_file(stem, embedded, options.size or DEFAULT_SIZE, names_in(checkpoint.meta))
+        return {target.with_name(kotlin_name(stem)): text}
 
     def open(self, path: Path) -> Predictor:
         return TFLiteRuntime(path)

@@ -11,6 +11,8 @@ from converters.embedded import embedded_of
 from converters.formats.kotlin import kotlin_file, kotlin_name
 from converters.formats.swift import class_name, swift_file, swift_name
 from u2net_zoo.errors import OutputError
+from u2net_zoo.train.start import with_channels
+from u2net_zoo.weight_words import usual_colours
 
 
 @pytest.mark.parametrize("target", ["iOS15", "iOS16", "iOS17", "iOS18"])
@@ -84,6 +86,30 @@ def strings(tree) -> list[str]:
             inside = node.text.decode()[1:-1].replace(r"\$", "$")
             found.append(json.loads(f'"{inside}"'))  # JSON has the same escapes but for the dollar's
     return found
+
+
+CLASSES = ("background", 'say "hi"', "a\\(b)", "$cost", "größe 中")
+
+
+def test_the_files_list_the_names_of_the_classes():
+    from tree_sitter import Language, Parser
+    from tree_sitter_kotlin import language as kotlin
+    from tree_sitter_swift import language as swift
+
+    options = Options(io="image", colours=usual_colours(len(CLASSES)))
+    embedded = embedded_of(with_channels(SMALL, len(CLASSES)), options)
+    text = kotlin_file("street", embedded, (320, 256), CLASSES)
+    tree = Parser(Language(kotlin())).parse(text.encode())
+    assert not tree.root_node.has_error
+    assert "val classNames = listOf(" in text
+    assert sorted(strings(tree)) == sorted(["street.tflite", *CLASSES])
+    text = swift_file("street", embedded, target="iOS16", half=True, names=CLASSES)
+    assert not Parser(Language(swift())).parse(text.encode()).root_node.has_error
+    line = next(line.strip() for line in text.splitlines() if "classNames" in line)
+    assert json.loads(line.removeprefix("static let classNames = ")) == list(CLASSES)  # JSON has the same escapes
+    mask = embedded_of(SMALL, Options(io="image", profile="paper"))
+    for other in (kotlin_file("a", mask, (320, 256), CLASSES), swift_file("a", mask, target="iOS16", half=True)):
+        assert "classNames" not in other
 
 
 @pytest.mark.parametrize("stem", ODD, ids=ascii)

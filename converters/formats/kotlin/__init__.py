@@ -1,6 +1,7 @@
 """The Kotlin file that is written beside a TFLite file of pictures: Bitmap in, mask out, on Android."""
 
 import re
+from collections.abc import Sequence
 from importlib.resources import files
 from string import Template
 
@@ -23,8 +24,8 @@ def _class_name(stem: str) -> str:
     return f"{name[:1].upper()}{name[1:]}".replace("U2net", "U2Net") + "Mask"
 
 
-def kotlin_file(stem: str, embedded: EmbeddedPreprocessing, size: tuple[int, int]) -> str:
-    """The file's text, for a model that takes pictures of `size` (H, W)."""
+def kotlin_file(stem: str, embedded: EmbeddedPreprocessing, size: tuple[int, int], names: Sequence[str] = ()) -> str:
+    """The file's text, for a model that takes pictures of `size` (H, W); `names`: of its classes, if it tells some."""
     template = Template((files(__package__) / "Mask.kt.txt").read_text(encoding="utf-8"))
     meaning = "white is the paper" if embedded.profile.invert else "white is the object"
     meaning = "each pixel's class" if embedded.classes > 1 else meaning
@@ -40,7 +41,13 @@ def kotlin_file(stem: str, embedded: EmbeddedPreprocessing, size: tuple[int, int
         width=size[1],
         fit="true" if embedded.profile.letterbox else "false",
         smooth="false" if embedded.classes > 1 else "true",
+        names=_names(names) if len(names) == embedded.classes else "",
     )
+
+
+def _names(names: Sequence[str]) -> str:
+    texts = ", ".join(map(_string, names))
+    return f"    /** What the numbers in a mask stand for, from 0 on. */\n    val classNames = listOf({texts})\n\n"
 
 
 def _string(text: str) -> str:

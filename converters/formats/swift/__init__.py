@@ -1,6 +1,7 @@
 """The Swift file that is written beside a Core ML package: photograph in, mask out, on an iPhone or a Mac."""
 
 import re
+from collections.abc import Sequence
 from importlib.resources import files
 from string import Template
 
@@ -35,10 +36,13 @@ def swift_name(stem: str) -> str:
     return f"{name[:1].upper()}{name[1:]}".replace("U2net", "U2Net") + "+Mask.swift"
 
 
-def swift_file(stem: str, embedded: EmbeddedPreprocessing, *, target: str, half: bool) -> str:
+def swift_file(
+    stem: str, embedded: EmbeddedPreprocessing, *, target: str, half: bool, names: Sequence[str] = ()
+) -> str:
     """The file's text.
 
     Args:
+        names: of the classes, where the mask is a map of them.
         target: `iOS15` … `iOS18`: the package's; before iOS 16, and of class maps, a multi-array comes out.
         half: the program computes in float16, which the Neural Engine can do; float32 is for CPU and GPU.
     """
@@ -58,5 +62,11 @@ def swift_file(stem: str, embedded: EmbeddedPreprocessing, *, target: str, half:
         why="the Neural Engine computes in float16, and so does this model" if half else "this model is float32",
         fit="true" if embedded.profile.letterbox else "false",
         smooth="false" if embedded.classes > 1 else "true",
+        names=_names(names) if len(names) == embedded.classes else "",
         levels=part.rstrip(),
     )
+
+
+def _names(names: Sequence[str]) -> str:
+    texts = ", ".join('"' + name.replace("\\", r"\\").replace('"', r"\"") + '"' for name in names)
+    return f"    /// What the numbers in a mask stand for, from 0 on.\n    static let classNames = [{texts}]\n\n"
