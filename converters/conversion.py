@@ -13,7 +13,7 @@ from u2net_zoo.files import staged
 from u2net_zoo.sources import Located
 
 from .format import Format
-from .loading import format_of, name_of, open_source
+from .loading import checked_name, format_of, name_of, open_source
 from .memory import release_memory, trim_memory
 from .options import DEFAULT_SIZE, Options
 from .parity.gate import prove
@@ -102,7 +102,7 @@ def convert(
     Args:
         source: a weight file, a converted model of any format, a name in the catalog, or a checkpoint.
         to: format names, or `"all"`.
-        name: stem of the files; the source's own by default.
+        name: stem of the files; the source's own by default. Core ML's class in Swift is called so, too.
         options: see `Options`; checked for every format before any work is done. The size of the catalog's weights
             is their profile's by default.
         trust_weights: go on when the source is a model that does not compute what its weights mean.
@@ -118,13 +118,13 @@ def convert(
         ParityError: an artifact differs from the source; it was not kept, earlier ones were.
         ExportError: a framework's exporter broke.
     """
-    formats = formats_named(to)
+    formats, called = formats_named(to), checked_name(name) if name is not None else None
     asked = at_the_size_of(source, options or Options())
     check_options(formats, asked)
     for fmt in formats:
         fmt.require()
     checkpoint, located = open_source(source, key, arch)
-    stem = name or name_of(located, checkpoint)
+    stem = called or name_of(located, checkpoint)
     targets = [target_of(fmt, asked, checkpoint, located, fmt.target(Path(out), stem)) for fmt in formats]
     for target in targets:
         target.fmt.prepare()

@@ -15,6 +15,7 @@ from u2net_zoo.errors import (
     InputError,
     MissingExtraError,
     NotANetworkError,
+    OptionError,
     U2ZooError,
     one_line,
 )
@@ -27,6 +28,7 @@ from .formats import unread
 from .registry import FORMATS
 
 __all__ = [
+    "checked_name",
     "classes_in",
     "format_of",
     "name_of",
@@ -39,6 +41,8 @@ __all__ = [
     "words_in",
 ]
 
+RESERVED = frozenset('/\\<>:"|?*')  # what a file's name cannot have somewhere
+LONGEST = 100  # characters of a name
 OF_ARTIFACTS = ("u2zoo.",)  # metadata of the file, not of the weights in it
 
 
@@ -181,6 +185,15 @@ def name_of(located: Located | None, checkpoint: Checkpoint) -> str:
     if located is None:
         return checkpoint.arch.name
     return located.name or stem_of(located.path)
+
+
+def checked_name(name: str) -> str:
+    """What somebody wants files to be called; a format's ending is taken off. Raises OptionError."""
+    if not name.isprintable() or set(name) & RESERVED or name.startswith((".", " ")) or not 0 < len(name) <= LONGEST:
+        allowed = f"allowed are 1 to {LONGEST} characters without {''.join(sorted(RESERVED))}, no dot or space first"
+        raise OptionError(f"name {name!r}: {allowed}")
+    endings = (suffix for fmt in FORMATS.values() for suffix in (fmt.suffix, *fmt.also) if suffix.startswith("."))
+    return next((name.removesuffix(ending) for ending in endings if name.endswith(ending)), name)
 
 
 def stem_of(path: str | Path) -> str:

@@ -13,7 +13,7 @@ from u2net_zoo.hub.hub_name import hub_name
 from u2net_zoo.sources import Located, in_catalog
 
 from ..format import Format
-from ..loading import format_of, name_of, open_source, with_catalog_notes
+from ..loading import checked_name, format_of, name_of, open_source, with_catalog_notes
 from ..options import DEFAULT_SIZE, Options, describe
 from ..quantise.rounding import MEASURED
 from .sizes import expected_bytes
@@ -138,6 +138,7 @@ def dry_run(
     to: Sequence[str] | str,
     out: str | Path = ".",
     *,
+    name: str | None = None,
     options: Options | None = None,
     key: str | None = None,
     arch: str | None = None,
@@ -150,7 +151,7 @@ def dry_run(
         U2ZooError: as `convert`, for everything that can be known without a network's run or a download; but packages
             that are missing are listed.
     """
-    formats = formats_named(to)
+    formats, called = formats_named(to), checked_name(name) if name is not None else None
     _check_here(source)
     asked = at_the_size_of(source, options or Options())
     check_options(formats, asked)
@@ -159,10 +160,10 @@ def dry_run(
         first, network = entry.sources[0], entry.arch()
         located = Located(Path(first.file), entry)
         checkpoint = with_catalog_notes(Checkpoint(network, {}), located) if network else None
-        steps = _steps(formats, asked, checkpoint, located, Path(out), entry.name)
+        steps = _steps(formats, asked, checkpoint, located, Path(out), called or entry.name)
         return DryRun(str(source), checkpoint, steps, first.total, runs_source=False)
     checkpoint, found = open_source(source, key, arch)
-    steps = _steps(formats, asked, checkpoint, found, Path(out), name_of(found, checkpoint))
+    steps = _steps(formats, asked, checkpoint, found, Path(out), called or name_of(found, checkpoint))
     return DryRun(str(source), checkpoint, steps, 0, runs_source=bool(found and format_of(found.path).has_graph))
 
 

@@ -9,7 +9,7 @@ import zipfile
 import pytest
 from support.artifacts import ALL
 from support.commands import called, left
-from support.data import ROOT
+from support.data import NANO, ROOT
 from support.lasting import full_for
 
 from converters import FORMATS, Options, convert
@@ -235,3 +235,25 @@ def test_the_time_of_a_search_is_not_guessed(home, tmp_path):
     done = called("convert", "u2net_nano", "--to", "tflite", "--precision", "w8a8", "--dry-run", "--json", cwd=tmp_path)
     document = json.loads(done.stdout)
     assert (document["seconds"], document["steps"][0]["seconds"]) == (None, None)
+
+
+def test_files_are_called_as_somebody_wants(tmp_path, home):
+    words = ("convert", NANO, "--to", "safetensors,coreml", "--json", "-o", tmp_path / "out")
+    found = steps_of(called(*words, "--name", "Street.v2", "--dry-run"))
+    assert [os.path.basename(found[name]["path"]) for name in ("safetensors", "coreml")] == [
+        "Street.v2.safetensors",
+        "Street.v2.mlpackage",
+    ]
+    done = called("convert", NANO, "--to", "safetensors", "-o", tmp_path / "out", "--name", "Street.safetensors")
+    assert done.returncode == 0, done.stderr
+    assert left(tmp_path / "out") == ["Street.safetensors"]
+
+
+@pytest.mark.parametrize("name", ["", ".hidden", "a/b", "a\\b", "..", "a:b", "a\nb", " a", "x" * 101])
+@pytest.mark.parametrize("more", [["--dry-run"], []])
+def test_a_name_that_no_file_could_have_is_refused(name, more, tmp_path, home):
+    done = called("convert", NANO, "--to", "safetensors", "-o", tmp_path / "out", "--name", name, *more)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: name ")
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "out").exists()

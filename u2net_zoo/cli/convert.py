@@ -44,6 +44,9 @@ def convert(
         ),
     ],
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder of the files.")] = Path("."),
+    name: Annotated[
+        str | None, typer.Option(help="What the files are called; by default after the weights. Swift's class, too.")
+    ] = None,
     size: Annotated[
         str | None,
         typer.Option(
@@ -99,6 +102,7 @@ def convert(
     """
     state.json = json
     from converters.conversion import convert as run
+    from converters.loading import checked_name
     from converters.memory import keep_freed_blocks, return_large_blocks
     from converters.options import Options
     from converters.planning.targets import check_options, formats_named
@@ -118,9 +122,10 @@ def convert(
     )
     chosen = formats_named(_legacy_formats(to) if legacy else to)
     if dry_run:
-        _rehearse(source, [fmt.name for fmt in chosen], out, options, key, arch)
+        _rehearse(source, [fmt.name for fmt in chosen], out, name, options, key, arch)
         return
     check_options(chosen, options)  # before a download, not after it
+    name = None if name is None else checked_name(name)
     fetch_source(source)
     # This process is ours: what is good for its memory need not be good for a host's own work.
     with keep_freed_blocks(), state.quiet(), state.progress(total=len(chosen)) as bar:
@@ -139,7 +144,7 @@ def convert(
 
         names = [fmt.name for fmt in chosen]
         artifacts = run(
-            source, names, out, options=options, key=key, arch=arch, trust_weights=trust_weights,
+            source, names, out, name=name, options=options, key=key, arch=arch, trust_weights=trust_weights,
             started=started, finished=finished, doing=doing,
             referenced=return_large_blocks,
         )  # fmt: skip
@@ -164,13 +169,21 @@ def _of_reference(seconds: float) -> str:
     return f"float64 reference {seconds:.1f} s, beside the writing" if seconds else "float64 reference known already"
 
 
-def _rehearse(source: Path, names: list[str], out: Path, options: "Options", key: str | None, arch: str | None) -> None:
+def _rehearse(
+    source: Path,
+    formats: list[str],
+    out: Path,
+    name: str | None,
+    options: "Options",
+    key: str | None,
+    arch: str | None,
+) -> None:
     from converters.planning import dry_run
 
     from .show_plan import show_plan
 
     with state.quiet():
-        plan = dry_run(source, names, out, options=options, key=key, arch=arch)
+        plan = dry_run(source, formats, out, name=name, options=options, key=key, arch=arch)
     show_plan(plan)
 
 
