@@ -77,15 +77,15 @@ class Agreement:
         if self.skipped:
             return f"{'not judged' if self.outputs else 'not run'}: {self.skipped}"
         if self.pixels:
-            return f"{'agrees with' if self.ok else 'differs from'} its weights: {self.pixels}"
+            return f"{'agrees with' if self.ok else 'differs from'} its own weights: {self.pixels}"
         if self.ok and self.explanation:
             own = f"it normalises as it likes: {self.explanation.name} (leaves a mean of {self.explanation.left:.1e})"
-            return f"agrees with its weights on {self._outputs()}; {own}"
+            return f"agrees with its own weights on {self._outputs()}; {own}"
         if self.ok and self.masks:
-            return f"agrees with its weights as {self.precision} on {self._outputs()}: {self.masks.summary()}"
+            return f"agrees with its own weights as {self.precision} on {self._outputs()}: {self.masks.summary()}"
         if self.ok:
-            return f"agrees with its weights on {self._outputs()}: max|Δ| {self.max_abs:.1e}"
-        text = f"differs from its weights{self._input_note()}: max|Δ| {self.max_abs:.1e}, mean {self.mean_abs:.1e}"
+            return f"agrees with its own weights on {self._outputs()}: max|Δ| {self.max_abs:.1e}"
+        text = f"differs from its own weights{self._input_note()}: max|Δ| {self.max_abs:.1e}, mean {self.mean_abs:.1e}"
         text = f"{text}; {self.masks.summary(self.masks.bound)}" if self.masks else text
         if self.explanation is None:
             passed = f" ({self.untried} were not tried, to keep it short)" if self.untried else ""
