@@ -102,7 +102,7 @@ def convert(
     Args:
         source: a weight file, a converted model of any format, a name in the catalog, or a checkpoint.
         to: format names, or `"all"`.
-        name: stem of the files; the source's own by default. Core ML's class in Swift is called so, too.
+        name: stem of the files; the source's own by default. Core ML's class in Swift is called after it.
         options: see `Options`; checked for every format before any work is done. The size of the catalog's weights
             is their profile's by default.
         trust_weights: go on when the source is a model that does not compute what its weights mean.

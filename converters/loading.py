@@ -3,6 +3,7 @@
 import functools
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -41,8 +42,8 @@ __all__ = [
     "words_in",
 ]
 
-RESERVED = frozenset('/\\<>:"|?*')  # what a file's name cannot have somewhere
-LONGEST = 100  # characters of a name
+MAX_NAME_BYTES = 150  # file systems take 255; endings and the name of a partial file come on top
+DEVICES_OF_WINDOWS = {"CON", "PRN", "AUX", "NUL", *(f"{port}{n}" for port in ("COM", "LPT") for n in range(1, 10))}
 OF_ARTIFACTS = ("u2zoo.",)  # metadata of the file, not of the weights in it
 
 
@@ -188,12 +189,18 @@ def name_of(located: Located | None, checkpoint: Checkpoint) -> str:
 
 
 def checked_name(name: str) -> str:
-    """What somebody wants files to be called; a format's ending is taken off. Raises OptionError."""
-    if not name.isprintable() or set(name) & RESERVED or name.startswith((".", " ")) or not 0 < len(name) <= LONGEST:
-        allowed = f"allowed are 1 to {LONGEST} characters without {''.join(sorted(RESERVED))}, no dot or space first"
-        raise OptionError(f"name {name!r}: {allowed}")
-    endings = (suffix for fmt in FORMATS.values() for suffix in (fmt.suffix, *fmt.also) if suffix.startswith("."))
-    return next((name.removesuffix(ending) for ending in endings if name.endswith(ending)), name)
+    """`name`, if files of every format can be called so on every system. Raises OptionError."""
+    ending = next((e for fmt in FORMATS.values() for e in (fmt.suffix, *fmt.also) if name.lower().endswith(e)), None)
+    if ending:
+        raise OptionError(f"name {name!r}: leave the ending {ending} out")
+    if not re.fullmatch(r"[^\W_]([\w .+-]*[\w+-])?", name) or len(name.encode()) > MAX_NAME_BYTES:
+        raise OptionError(
+            f"name {name!r}: allowed are letters, digits, spaces and . _ + -, up to {MAX_NAME_BYTES} bytes,"
+            " a letter or a digit first, no dot or space last"
+        )
+    if name.partition(".")[0].upper() in DEVICES_OF_WINDOWS:
+        raise OptionError(f"name {name!r}: Windows keeps it for a device; choose another")
+    return name
 
 
 def stem_of(path: str | Path) -> str:

@@ -5,7 +5,7 @@
 Two parts, neither of them learnt from nor looked at while learning: the twelve photographs that were always kept
 aside, against u2netp's masks; and composites of the forty cut-outs of the test on backgrounds of the test, three of
 each, against their true alpha. Prints one line of JSON for each network and draws a sheet of each part: photograph,
-truth, one column for each network.
+alpha where it is known, one column for each network, u2netp first.
 """
 
 import argparse
@@ -26,7 +26,7 @@ from u2net_zoo.train.metrics import measure, summary
 
 SEED, TIMES, SIZE = 40, 3, 320
 TILE = 160
-SHOWN = ("max_f", "weighted_f", "mae", "boundary_f", "iou")
+SCORES = ("max_f", "weighted_f", "mae", "boundary_f", "iou")
 
 
 def composites(packages: Packages) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -75,13 +75,10 @@ def main() -> None:
         agreement = [iou(m, truth) for m, truth in zip(masks[-1], masks[0], strict=True)]
         apart = np.mean([abs(m - truth).mean() for m, truth in zip(masks[-1], masks[0], strict=True)])
         twelve = {"iou": np.mean(agreement), "worst": min(agreement), "mae": apart}
-        line = {"weights": path.name, "composites": {name: scores[name] for name in SHOWN}, "twelve": twelve}
+        line = {"weights": path.name, "composites": {name: scores[name] for name in SCORES}, "twelve": twelve}
         print(json.dumps(line, default=float), flush=True)
     columns = [[grey(m) for m in each] for each in masks]
-    sheet(
-        [[np.array(Image.fromarray(p)), *row] for p, *row in zip(photographs, *columns, strict=True)],
-        options.out / "twelve.png",
-    )
+    sheet([list(row) for row in zip(photographs, *columns, strict=True)], options.out / "twelve.png")
     columns = [[grey(m) for m in each] for each in on_made]
     rows = [[picture, alpha, *row] for (picture, alpha), *row in zip(made, *columns, strict=True)]
     sheet(rows[::TIMES], options.out / "composites.png")

@@ -13,6 +13,7 @@ import albumentations as A
 import cv2
 import numpy as np
 from PIL import Image
+from scipy.ndimage import distance_transform_edt
 
 __all__ = ["Composer", "CutOut", "Stock"]
 
@@ -20,6 +21,7 @@ T = TypeVar("T")
 
 MIX = {"photograph": 0.42, "paste": 0.13, "shapes": 0.05, "composite": 0.40}
 SCALE = (0.4, 1.0)  # part of a photograph that a crop covers
+SEEN = 64  # of 255: the alpha from which on a pixel's colour is the object's
 LARGEST = 2.5  # how much a small cut-out may be enlarged
 FILL = (0.02, 0.7)  # part of a photograph that a usable cut-out covers
 
@@ -43,10 +45,14 @@ class CutOut:
 
     @classmethod
     def read(cls, path: Path) -> "CutOut":
-        """A picture with true alpha."""
+        """A picture with true alpha.
+
+        Pixels that cannot be seen hold any colour; they get their nearest neighbour's: scaling would make a halo of it.
+        """
         picture = Image.open(path).convert("RGBA")
         picture = np.asarray(picture.crop(picture.getchannel("A").getbbox()))
-        return cls(picture[..., :3], picture[..., 3].astype(np.float32) / 255)
+        nearest = distance_transform_edt(picture[..., 3] < SEEN, return_distances=False, return_indices=True)
+        return cls(picture[..., :3][tuple(nearest)], picture[..., 3].astype(np.float32) / 255)
 
 
 @dataclass(frozen=True)
@@ -56,14 +62,14 @@ class Stock:
     Attributes:
         photographs: (H, W, 3) uint8 each.
         backgrounds: the same, with nothing in them that stands out.
-        cut: objects that a teacher cut out of photographs.
-        true: objects with their true alpha.
+        teacher_cutouts: objects that a teacher cut out of photographs.
+        alpha_cutouts: objects with their true alpha.
     """
 
     photographs: Sequence[np.ndarray]
     backgrounds: Sequence[np.ndarray]
-    cut: Sequence[CutOut]
-    true: Sequence[CutOut]
+    teacher_cutouts: Sequence[CutOut]
+    alpha_cutouts: Sequence[CutOut]
 
 
 class Composer:
@@ -95,10 +101,10 @@ class Composer:
         picture = self._scene().astype(np.float32)
         known = np.zeros((self.size, self.size), np.float32)
         for _ in range(self.rng.choice((1, 2, 3), p=(0.7, 0.22, 0.08))):
-            image, alpha = self._placed(self._pick(self.stock.true), LARGEST)
+            image, alpha = self._placed(self._pick(self.stock.alpha_cutouts), LARGEST)
             if self.rng.random() < 0.35:
                 picture = self._shadowed(picture, alpha)
-            image = self._fitted(image.astype(np.float32), alpha, picture)
+            image = self._harmonised(image.astype(np.float32), alpha, picture)
             picture = picture * (1 - alpha[..., None]) + image * alpha[..., None]
             known = known + alpha - known * alpha
         return picture.clip(0, 255).astype(np.uint8), known
@@ -120,7 +126,7 @@ class Composer:
         shadow = cv2.GaussianBlur(shadow, (0, 0), self.rng.uniform(1, 8) * self.size / 320)
         return picture * (1 - self.rng.uniform(0.15, 0.6) * shadow[..., None])
 
-    def _fitted(self, image: np.ndarray, alpha: np.ndarray, scene: np.ndarray) -> np.ndarray:
+    def _harmonised(self, image: np.ndarray, alpha: np.ndarray, scene: np.ndarray) -> np.ndarray:
         """The object with part of the scene's mean and contrast, and sometimes not quite in focus."""
         weight = alpha[..., None] / max(float(alpha.sum()), 1)
         mean = (image * weight).sum((0, 1))
@@ -138,7 +144,7 @@ class Composer:
     def paste(self) -> np.ndarray:
         picture = self._background()
         for _ in range(1 + (self.rng.random() < 0.3)):
-            picture = self._paste(picture, self._pick(self.stock.cut))
+            picture = self._paste(picture, self._pick(self.stock.teacher_cutouts))
         return picture
 
     def shapes(self) -> np.ndarray:

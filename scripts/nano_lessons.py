@@ -8,15 +8,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from u2net_zoo import torch_model
-from u2net_zoo.arch import RSU
+from u2net_zoo.arch import RSU, Unit
 from u2net_zoo.torch_model import U2Net
 
 __all__ = ["BATCH", "Lesson"]
 
 BATCH = 8
-EDGE = 3.0  # how much more a pixel beside an outline counts, for d0 and d1
-REACH = 7  # pixels across what is beside an outline
-OVERLAP = 0.5  # weight of d0's soft intersection over union
+BOUNDARY_WEIGHT = 3.0  # how much more a pixel beside an outline counts, for d0 and d1
+BOUNDARY_WIDTH = 7  # pixels across what is beside an outline
+SOFT_IOU_WEIGHT = 0.5
 
 
 class Walk(torch_model._TorchOps):
@@ -26,18 +26,25 @@ class Walk(torch_model._TorchOps):
         super().__init__(scope)
         self.sides: list[Tensor] = []
 
+    def conv(self, unit: Unit, x: Tensor) -> Tensor:
+        if unit.kernel > 1:
+            return super().conv(unit, x)
+        with torch.autocast("cpu", enabled=False):  # the fusion: logits of ten and more would lose their fractions
+            return super().conv(unit, x.float())
+
     def upsample(self, x: Tensor, like: Tensor) -> Tensor:
         if x.shape[1] > 1:
-            return Twice.apply(x)
+            return Upsample2x.apply(x)
         self.sides.append(x)
-        down, across = (_stretch(x.shape[axis], like.shape[axis]) for axis in (2, 3))
-        return (down @ x.float() @ across.T).to(x.dtype)
+        down, across = (bilinear_matrix(x.shape[axis], like.shape[axis]) for axis in (2, 3))
+        with torch.autocast("cpu", enabled=False):
+            return down @ x.float() @ across.T
 
     def block(self, block: RSU, x: Tensor) -> Tensor:
         return block.run(Walk(getattr(self.scope, block.path)), x)
 
 
-class Twice(torch.autograd.Function):
+class Upsample2x(torch.autograd.Function):
     """Bilinear upsampling to twice the size, half-pixel; the gradient is a strided convolution with its weights."""
 
     @staticmethod
@@ -52,7 +59,9 @@ class Twice(torch.autograd.Function):
 
 
 class Lesson:
-    """Binary cross-entropy over all outputs, each side at its own size; d0 and d1 weighed towards outlines.
+    """Binary cross-entropy over all outputs, each side at its own size, and the soft IoU of d0.
+
+    d0 and d1 are weighed towards outlines. Convolutions compute in bfloat16, teacher's and student's alike.
 
     Args:
         teacher, student: folded, sizes of pictures are multiples of 32.
@@ -74,24 +83,26 @@ class Lesson:
 
         `pictures`: (N, 3, S, S), with the alphas of those whose label is known.
         """
-        told = [i for i, alpha in enumerate(alphas) if alpha is None]
-        known = [i for i, alpha in enumerate(alphas) if alpha is not None]
-        by_teacher = [[a.sigmoid().half() for a in self.answers(self.teacher, pictures[pick])] for pick in chunks(told)]
+        unlabelled = [i for i, alpha in enumerate(alphas) if alpha is None]
+        with_alpha = [i for i, alpha in enumerate(alphas) if alpha is not None]
+        by_teacher = [
+            [a.sigmoid().half() for a in self.answers(self.teacher, pictures[pick])] for pick in chunks(unlabelled)
+        ]
         by_alpha = []
-        for pick in chunks(known):
+        for pick in chunks(with_alpha):
             alpha = torch.from_numpy(np.stack([alphas[i] for i in pick]))[:, None]  # pyrefly: ignore
             sides = [F.avg_pool2d(alpha, 2**n) for n in range(1, len(self.student.arch.sides))]
             by_alpha.append([a.half() for a in (alpha, alpha, *sides)])
-        back = torch.tensor(told + known).argsort()
+        back = torch.tensor(unlabelled + with_alpha).argsort()
         labels = [torch.cat(rows)[back] for rows in zip(*by_teacher, *by_alpha, strict=True)]
-        return [*labels, outlines(labels[0].float()).half()]
+        return [*labels, boundary_weights(labels[0].float()).half()]
 
     def loss(self, x: Tensor, labels: list[Tensor]) -> Tensor:
         *wanted, weight = (label.float() for label in labels)
         answers = self.answers(self.student, x)
         p = answers[0].sigmoid()
         both = (p * wanted[0]).sum((1, 2, 3))
-        loss = OVERLAP * (1 - (both + 1) / ((p + wanted[0]).sum((1, 2, 3)) - both + 1)).mean()
+        loss = SOFT_IOU_WEIGHT * (1 - (both + 1) / ((p + wanted[0]).sum((1, 2, 3)) - both + 1)).mean()
         for n, (answer, label) in enumerate(zip(answers, wanted, strict=True)):
             loss = loss + F.binary_cross_entropy_with_logits(answer, label, weight if n < 2 else None)
         return loss
@@ -101,15 +112,15 @@ def chunks(numbers: list[int]) -> list[list[int]]:
     return [numbers[i : i + BATCH] for i in range(0, len(numbers), BATCH)]
 
 
-def outlines(label: Tensor) -> Tensor:
+def boundary_weights(label: Tensor) -> Tensor:
     """A weight for each pixel, larger where the label changes nearby; 1 in the mean of a picture."""
     high, low = label, -label
-    for window in ((REACH, 1), (1, REACH)):
+    for window in ((BOUNDARY_WIDTH, 1), (1, BOUNDARY_WIDTH)):
         high, low = (F.max_pool2d(x, window, 1, tuple(n // 2 for n in window)) for x in (high, low))
-    weight = 1 + EDGE * (high + low)
+    weight = 1 + BOUNDARY_WEIGHT * (high + low)
     return weight / weight.mean((1, 2, 3), keepdim=True)
 
 
-def _stretch(size: int, to: int) -> Tensor:
+def bilinear_matrix(size: int, to: int) -> Tensor:
     """(to, size): bilinear upsampling of a line, half-pixel."""
     return F.interpolate(torch.eye(size)[:, None], size=to, mode="linear", align_corners=False)[:, 0].T.contiguous()

@@ -1,6 +1,5 @@
 """u2netp as the teacher of `train_nano.py`: what it labels, what it cuts out, and what is measured against it."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -15,13 +14,12 @@ from torch import Tensor
 from u2net_zoo.arch import U2NET_NANO
 from u2net_zoo.reading import read_checkpoint
 from u2net_zoo.torch_model import U2Net, build
-from u2net_zoo.train.norms import balance, calibrate
 
 __all__ = ["Teacher", "iou", "mask"]
 
 FIT_SIZE = 224
 FIT_MIX = {"photograph": 0.45, "paste": 0.35, "shapes": 0.2}
-OFTEN = 3  # how often a photograph of ours stands beside one of the packages' scenes
+REPEATS = 3  # how often a photograph of ours stands beside one of the packages' scenes
 
 
 class Teacher:
@@ -33,10 +31,11 @@ class Teacher:
         self.model = build(self.checkpoint.fold()).to(memory_format=torch.channels_last)
         self.photographs = [shrink(load(path)) for path in parts["learn"]]
         scenes = [shrink(load(path)) for path in packages.scenes()]
-        backgrounds = {part: [shrink(load(path)) for path in paths] for part, paths in packages.backgrounds().items()}
-        true = {part: [CutOut.read(path) for path in paths] for part, paths in packages.cut_outs().items()}
+        learnt_from = ("learn", "development")  # nothing here opens the test's
+        backgrounds = {part: [shrink(load(path)) for path in packages.backgrounds()[part]] for part in learnt_from}
+        true = {part: [CutOut.read(path) for path in packages.cut_outs()[part]] for part in learnt_from}
         cut = [cut for image in self.photographs if (cut := self.cut(image))]
-        drawn_from = self.photographs * OFTEN + scenes
+        drawn_from = self.photographs * REPEATS + scenes
         self.stock = Stock(drawn_from, backgrounds["learn"], cut, true["learn"])
         self.development = Stock([], backgrounds["development"], [], true["development"])
         self.measured = [(path.name, paper_input(load(path))) for path in parts["development"]]
@@ -51,20 +50,13 @@ class Teacher:
         """IoU at 0.5 per photograph of the development set."""
         return [iou(mask(model.eval(), x), truth) for (_, x), truth in zip(self.measured, self.truth, strict=True)]
 
-    def pruned(self, seed: int) -> Callable[[], U2Net]:
-        """What fits the pruned network."""
+    def pruned(self, seed: int) -> U2Net:
+        """The network with those of u2netp's channels that tell most, and kernels that fit them."""
         composer = Composer(self.stock, FIT_SIZE, seed, FIT_MIX)
         drawn = normalise(torch.from_numpy(np.stack([composer()[0] for _ in self.photographs])))
         images = torch.cat([torch.stack([paper_input(image, FIT_SIZE) for image in self.photographs]), drawn])
         kept = prune.channel_sets(self.checkpoint, U2NET_NANO, images)
-
-        def fit() -> U2Net:
-            fitted = build(prune.fit(self.checkpoint, U2NET_NANO, images, kept).unfold())
-            calibrate(fitted, images.split(20))
-            balance(fitted)
-            return fitted
-
-        return fit
+        return build(prune.fit(self.checkpoint, U2NET_NANO, images, kept).unfold())
 
 
 @torch.no_grad()

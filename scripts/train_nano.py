@@ -15,6 +15,7 @@ number alone. What the last round leaves is taken, whatever the development set 
 """
 
 import argparse
+import hashlib
 import json
 import math
 import time
@@ -42,7 +43,7 @@ SEED = 2027
 SIZES = (256, 192, 256, 320)  # of the pictures of a round, in turn
 COUNT, EPOCHS = 384, 4  # pictures of a round, and how often each is seen
 RATE, FLOOR, WARMUP, CLIP, EMA = 6e-4, 0.01, 200, 1.0, 0.998
-LOOK = 4  # rounds between two looks at the development set
+EVALUATE_EVERY = 4  # rounds between two looks at the development set
 COMPOSITES = 48  # of the development set
 
 
@@ -66,15 +67,20 @@ class Run:
 
     def beginning(self, start: Path | None) -> U2Net:
         """The network to begin with; pruned once, then read from the output folder."""
-        path = self.out / "start.pt"
+        path, origin = self.out / "start.pt", digest_of(start) if start else "pruned"
         if not path.exists():
-            model = build(read_checkpoint(start).unfold()) if start else self.teacher.pruned(SEED - 1)()
-            save(model.state_dict(), path)
+            model = build(read_checkpoint(start).unfold()) if start else self.teacher.pruned(SEED - 1)
+            save({"state": model.state_dict(), "origin": origin}, path)
+        content = torch.load(path, weights_only=True)
+        if content["origin"] != origin:
+            raise SystemExit(f"{path}: began with {content['origin']}, not with {origin}; take another --out")
         model = U2Net(U2NET_NANO)
-        model.load_state_dict(torch.load(path, weights_only=True))
+        model.load_state_dict(content["state"])
         return model
 
     def resume(self, last: dict[str, Any]) -> None:
+        if last["rounds"] != self.rounds:
+            raise SystemExit(f"{self.out}: a run of {last['rounds']} rounds, not {self.rounds}; the cosine would bend")
         self.student.load_state_dict(last["student"])
         self.optimizer.load_state_dict(last["optimizer"])
         self.average, self.round = last["average"], last["round"]
@@ -88,7 +94,7 @@ class Run:
             loss = self.learn()
             self.round += 1
             kept = {"student": self.student.state_dict(), "optimizer": self.optimizer.state_dict()}
-            save({**kept, "average": self.average, "round": self.round}, self.out / "last.pt")
+            save({**kept, "average": self.average, "round": self.round, "rounds": self.rounds}, self.out / "last.pt")
             self.report(loss, time.time() - started)
         return self.round == self.rounds
 
@@ -130,7 +136,7 @@ class Run:
     def report(self, loss: float, seconds: float) -> None:
         """One line of progress, every `LOOK` rounds with what the averaged weights make of the development set."""
         line: dict[str, Any] = {"round": self.round, "loss": round(loss, 4), "seconds": round(seconds, 1)}
-        if self.round % LOOK == 0:
+        if self.round % EVALUATE_EVERY == 0:
             agreement = self.teacher.agreement(self.averaged())
             line |= {"iou": round(float(np.mean(agreement)), 4), "each": [round(value, 3) for value in agreement]}
             line |= self.on_composites(self.averaged())
@@ -166,6 +172,10 @@ def drawn(composer: Composer, count: int) -> tuple[Tensor, list[np.ndarray | Non
     return normalise(torch.from_numpy(np.stack(pictures))), list(alphas)
 
 
+def digest_of(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
 def save(content: dict, path: Path) -> None:
     """Whole or not at all."""
     with staged(path) as beside:
@@ -179,7 +189,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("out/nano"))
     parser.add_argument("--weights", type=Path, default=root / "weights" / "u2net_nano.safetensors")
     parser.add_argument("--teacher", type=Path, default=SHARED / "weights" / "u2netp.pth")
-    parser.add_argument("--start", type=Path, help="weights to begin with instead of pruning")
+    parser.add_argument("--start", type=Path, help="weights to begin with; what they have seen is seen, too")
     parser.add_argument("--rounds", type=int, default=60)
     parser.add_argument("--minutes", type=float, default=math.inf, help="pause after so long; run again to go on")
     parser.add_argument("--threads", type=int, default=2)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -13,9 +14,10 @@ from support.data import NANO, ROOT
 from support.lasting import full_for
 
 from converters import FORMATS, Options, convert
+from converters.loading import checked_name
 from converters.planning import dry_run
 from converters.planning.times import recorded_seconds
-from u2net_zoo.errors import MissingExtraError, OutputError
+from u2net_zoo.errors import MissingExtraError, OptionError, OutputError
 
 OF_CALLS = 139_000  # bytes: what the estimate counts of `_debug_bytes`, which the command makes 237,270, 2026-11-26
 NEAR = 0.10  # of the real size; what each format wrote of u2net_nano was within 1 % of it, 2026-11-26
@@ -238,22 +240,34 @@ def test_the_time_of_a_search_is_not_guessed(home, tmp_path):
 
 
 def test_files_are_called_as_somebody_wants(tmp_path, home):
-    words = ("convert", NANO, "--to", "safetensors,coreml", "--json", "-o", tmp_path / "out")
+    words = ("convert", NANO, "--to", "safetensors,coreml,ncnn", "--json", "-o", tmp_path / "out")
     found = steps_of(called(*words, "--name", "Street.v2", "--dry-run"))
-    assert [os.path.basename(found[name]["path"]) for name in ("safetensors", "coreml")] == [
-        "Street.v2.safetensors",
-        "Street.v2.mlpackage",
-    ]
-    done = called("convert", NANO, "--to", "safetensors", "-o", tmp_path / "out", "--name", "Street.safetensors")
+    names = [os.path.basename(found[name]["path"]) for name in ("safetensors", "coreml", "ncnn")]
+    assert names == ["Street.v2.safetensors", "Street.v2.mlpackage", "Street.v2_ncnn"]
+    done = called("convert", NANO, "--to", "safetensors", "-o", tmp_path / "out", "--name", "Street v2")
     assert done.returncode == 0, done.stderr
-    assert left(tmp_path / "out") == ["Street.safetensors"]
+    assert left(tmp_path / "out") == ["Street v2.safetensors"]
 
 
-@pytest.mark.parametrize("name", ["", ".hidden", "a/b", "a\\b", "..", "a:b", "a\nb", " a", "x" * 101])
+NO_NAMES = ["", ".hidden", "_a", "-a", " a", "a.", "a ", "a/b", "a\\b", "..", "a:b", "a*", "a\nb", "a\x1b", "x" * 151]
+NO_NAMES += ["中" * 51, "a.onnx", "a.ONNX", "a_savedmodel", "con", "NUL.v2", "com1"]
+
+
+@pytest.mark.parametrize("name", NO_NAMES, ids=ascii)
+def test_a_name_that_some_system_could_not_keep_is_refused(name):
+    with pytest.raises(OptionError, match=re.escape(f"name {name!r}: ")):
+        checked_name(name)
+
+
+@pytest.mark.parametrize("name", ["a", "Street", "street-2.v3", "größe", "中" * 50, "console", "a b", "a_b", "7"])
+def test_other_names_are_taken_as_they_are(name):
+    assert checked_name(name) == name
+
+
 @pytest.mark.parametrize("more", [["--dry-run"], []])
-def test_a_name_that_no_file_could_have_is_refused(name, more, tmp_path, home):
-    done = called("convert", NANO, "--to", "safetensors", "-o", tmp_path / "out", "--name", name, *more)
+def test_a_wrong_name_is_one_line(more, tmp_path, home):
+    done = called("convert", NANO, "--to", "safetensors", "-o", tmp_path / "out", "--name", "a/b", *more)
     assert done.returncode == 2
-    assert done.stderr.startswith("error: name ")
+    assert done.stderr.startswith("error: name 'a/b': allowed are ")
     assert done.stderr.count("\n") == 1
     assert not (tmp_path / "out").exists()

@@ -5,9 +5,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 from nano_compose import Composer, CutOut, Stock
-from nano_lessons import Lesson, Twice, outlines
-from nano_packages import STAMPS, Packages
+from nano_lessons import Lesson, Upsample2x, Walk, boundary_weights
+from nano_packages import BACKGROUNDS, STAMPS, Packages
+from nano_pictures import split
 from PIL import Image
+from support.data import DATA, needs
 from support.networks import hard_checkpoint
 from support.training import SHALLOW
 
@@ -32,10 +34,12 @@ def composites(stock: Stock, seed: int, count: int = 12) -> list[tuple[np.ndarra
 @pytest.mark.parametrize("shape", [(2, 3, 4, 6), (1, 8, 1, 1), (1, 2, 5, 1)])
 def test_the_quick_gradient_is_the_slow_one(shape):
     x = torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0), requires_grad=True)
-    weight = torch.randn((*shape[:2], 2 * shape[2], 2 * shape[3]), dtype=torch.float64)
+    weight = torch.randn(
+        (*shape[:2], 2 * shape[2], 2 * shape[3]), dtype=torch.float64, generator=torch.Generator().manual_seed(1)
+    )
     found, wanted = (
         torch.autograd.grad((of(x) * weight).sum(), x)[0]
-        for of in (Twice.apply, lambda x: F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False))
+        for of in (Upsample2x.apply, lambda x: F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False))
     )
     torch.testing.assert_close(found, wanted)
 
@@ -47,7 +51,10 @@ def test_the_lessons_walk_is_the_networks():
     with torch.no_grad():
         wanted = model.logits(x)
         found = Lesson(model, model).answers(model, x)
+        exact = model.arch.run(Walk(model), x)  # without bfloat16
     assert [map_.shape[2] for map_ in found] == [SIDE, SIDE, *(SIDE // 2**n for n in range(1, len(found) - 1))]
+    for ours, theirs in zip(exact, wanted, strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=0)
     for ours, theirs in zip(found, wanted, strict=True):
         ours = F.interpolate(ours, size=(SIDE, SIDE), mode="bilinear", align_corners=False)
         assert float((ours - theirs).abs().max() / theirs.abs().max()) < 0.05  # bfloat16 has 8 bits
@@ -71,7 +78,7 @@ def test_labels_are_the_teachers_or_the_alpha(stock):
 def test_what_counts_more_is_the_outline():
     label = torch.zeros(1, 1, SIDE, SIDE)
     label[..., 20:40, 20:40] = 1
-    weight = outlines(label)[0, 0]
+    weight = boundary_weights(label)[0, 0]
     assert float(weight.mean()) == pytest.approx(1)
     assert weight[20, 30] == weight[18, 30] > weight[30, 30] == weight[5, 5]
 
@@ -85,6 +92,28 @@ def test_a_composites_alpha_is_where_its_object_is(stock):
         assert alpha.max() > 0.99
         grey = picture.mean(-1)
         assert grey[alpha > 0.99].mean() > grey[alpha < 0.01].mean() + 30
+
+
+def test_colours_that_cannot_be_seen_make_no_halo(tmp_path):
+    """A white disc whose transparent pixels are black, on white: whatever its size and turn, all is white."""
+    y, x = np.mgrid[-1:1:60j, -1:1:60j]
+    alpha = (6 * (0.8 - np.hypot(x, y))).clip(0, 1)
+    pixels = np.dstack([np.where(alpha[..., None] > 0, 255, [0, 0, 0]), alpha * 255]).astype(np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "disc.png")
+    composer = Composer(Stock([], [], [], [CutOut.read(tmp_path / "disc.png")]), SIDE, 0, {"composite": 1.0})
+    for _ in range(8):
+        image, alpha = composer._placed(composer.stock.alpha_cutouts[0], 2.5)
+        assert image[alpha > 0].min() >= 254
+
+
+def test_a_composite_is_background_and_object_by_its_alpha(stock, monkeypatch):
+    monkeypatch.setattr(Composer, "_harmonised", lambda self, image, alpha, scene: image)
+    monkeypatch.setattr(Composer, "_shadowed", lambda self, picture, alpha: picture)
+    monkeypatch.setattr(Composer, "_scene", lambda self: np.full((SIDE, SIDE, 3), 20, np.uint8))
+    composer = Composer(stock, SIDE, 0, {"composite": 1.0})
+    for _ in range(12):
+        picture, alpha = composer.composite()
+        np.testing.assert_allclose(picture[..., 0], 20 + 230 * alpha, atol=1.01)
 
 
 def test_pictures_follow_from_their_seed(stock):
@@ -120,3 +149,27 @@ def test_drawings_are_left_out_and_kinds_stay_together(packages):
     kinds = {part: {name.removesuffix("-2") for name in each} for part, each in names.items()}
     assert sum(map(len, kinds.values())) == 60
     assert len(set.union(*kinds.values())) == 60
+
+
+def test_backgrounds_have_one_part_each(tmp_path):
+    for folder, names in BACKGROUNDS.items():
+        for name in names.split():
+            inside = f"{name}/contents/images/2560x1600" if folder.endswith("/wallpapers") else name
+            path = tmp_path / folder / f"{inside}.jpg"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+    parts = Packages(tmp_path).backgrounds()
+    count = sum(len(names.split()) for names in BACKGROUNDS.values())
+    assert (len(parts["test"]), len(parts["development"])) == (count // 5, count // 10)
+    assert len({path for paths in parts.values() for path in paths}) == count
+
+
+def test_our_own_photographs_have_one_part_each():
+    needs(DATA / "sod" / "images")
+    parts = split()
+    paths = [path for each in parts.values() for path in each]
+    assert len(paths) == len(set(paths))
+    names = [path.stem for path in parts["test"]]
+    assert names[:6] == ["0003", "girl", "im_01", "im_27", "rifle1", "vangogh"]
+    assert len(names) == 12
+    assert [path.stem for path in parts["shown"]] == ["astronaut", "chelsea", "rocket"]

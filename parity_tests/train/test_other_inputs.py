@@ -7,6 +7,7 @@ import pytest
 import torch
 from PIL import Image
 from support.artifacts import nano
+from support.commands import called
 from support.networks import hard_checkpoint
 from support.photographs import photograph
 from support.training import SHALLOW, SIDE
@@ -25,6 +26,7 @@ from u2net_zoo.train.recipe import Recipe
 from u2net_zoo.train.run import Request, train
 from u2net_zoo.train.setting import Setting
 from u2net_zoo.train.start import adapted, fresh, with_channels
+from u2net_zoo.train.storing import write_weights
 
 CHANNELS = {"grey": 1, "rgba": 4}
 
@@ -112,11 +114,26 @@ def test_a_channel_more_is_not_looked_at_in_the_beginning():
         torch.testing.assert_close(ours(x)[0], before(x[:, :3])[0], atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize("seen", [3, 1])
-def test_a_channel_is_never_lost_in_silence(seen):
-    """However the run was asked for: the command and `train()` come by here."""
-    with pytest.raises(OptionError, match=rf"see 4 channels, the profile prepares {seen}; choose one of 4"):
-        adapted(adapted(nano(), 1, 0, in_ch=4), 1, 0, in_ch=seen)
+@pytest.mark.parametrize(("profile", "seen"), [("paper", 3), ("grey", 1)])
+def test_a_channel_is_never_lost_in_silence(profile, seen, tmp_path):
+    rgba = adapted(nano(), 1, 0, in_ch=4)
+    says = f"the weights see 4 channels, profile {profile} prepares {seen}; name one with --profile: rgba"
+    with pytest.raises(OptionError, match=says):
+        train(Request(tmp_path, tmp_path, start=rgba), Recipe(profile=profile), Setting(tmp_path / "out"))
+    write_weights(rgba, tmp_path / "rgba.safetensors", profile="rgba")
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    words = ("--finetune", tmp_path / "rgba.safetensors", "--profile", profile, "-o", tmp_path / "out")
+    done = called("train", "--images", tmp_path, "--masks", tmp_path, *words)
+    assert (done.returncode, done.stderr) == (2, f"error: {says}\n")
+
+
+def test_weights_of_grey_answer_grey_pictures_in_colour_as_before():
+    grey = adapted(nano(), 1, 0, in_ch=1)
+    cameraman = photograph("camera.png", 128).convert("L")
+    given = (torch.from_numpy(get_profile(name).tensor(cameraman, (128, 128))) for name in ("paper", "grey"))
+    with torch.no_grad():
+        ours, before = (build(w)(x)[0] for w, x in zip((adapted(grey, 1, 0, in_ch=3), grey), given, strict=True))
+    assert float((ours - before).abs().max()) < 1e-4
 
 
 @pytest.mark.parametrize("profile", CHANNELS)

@@ -62,8 +62,9 @@ def test_a_profile_that_is_not_trained_or_does_not_fit_the_weights_is_not_follow
 
 
 def test_weights_that_see_more_channels_and_do_not_say_which_have_to_be_given_a_profile():
-    with pytest.raises(OptionError, match="see 4 channels, profile paper prepares 3; name one with --profile"):
-        following(Recipe(), weights(4))
+    recipe = following(Recipe(), weights(4))
+    with pytest.raises(OptionError, match="see 4 channels, profile paper prepares 3; name one with --profile: rgba"):
+        check_request(Request(IMAGES, MASKS, start=weights(4)), recipe)
 
 
 def test_the_command_asks_for_a_profile_where_none_was_typed(street, tmp_path):

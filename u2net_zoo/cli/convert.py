@@ -45,7 +45,8 @@ def convert(
     ],
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder of the files.")] = Path("."),
     name: Annotated[
-        str | None, typer.Option(help="What the files are called; by default after the weights. Swift's class, too.")
+        str | None,
+        typer.Option(help="What the files are called; by default after the weights. So is Core ML's class."),
     ] = None,
     size: Annotated[
         str | None,

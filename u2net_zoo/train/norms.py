@@ -15,7 +15,7 @@ from .samples import Order, Samples
 from .start import lacks_statistics
 from .torch_data import loader
 
-__all__ = ["balance", "calibrate", "prepare", "share_statistics"]
+__all__ = ["calibrate", "prepare", "share_statistics"]
 
 CALIBRATION = 4  # batches that give identity norms their statistics
 
@@ -128,21 +128,3 @@ def _set_statistics(norm: nn.BatchNorm2d, mean: Tensor, square: Tensor) -> None:
     norm.weight.copy_(torch.from_numpy(before.scale).to(var) * (var + norm.eps).sqrt())
     running_mean.copy_(mean)
     running_var.copy_(var)
-
-
-@torch.no_grad()
-def balance(model: U2Net, length: float = 0.5) -> None:
-    """Scales every normed kernel to the same length per output channel, without changing what the model computes.
-
-    Adam's steps are equally large for all weights, so kernels of very different scales, as folding leaves them, would
-    be learnt at very different speeds.
-    """
-    for unit in model.modules():
-        norm, conv = (getattr(unit, name, None) for name in ("bn_s1", "conv_s1"))
-        if isinstance(norm, nn.BatchNorm2d) and isinstance(conv, nn.Conv2d) and conv.bias is not None:
-            mean, var = _statistics(norm)
-            scale = length / conv.weight.flatten(1).norm(dim=1).clamp(min=1e-8)
-            conv.weight *= scale[:, None, None, None]
-            conv.bias *= scale
-            mean *= scale
-            var.copy_(((var + norm.eps) * scale**2 - norm.eps).clamp(min=0))

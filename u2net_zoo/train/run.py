@@ -15,7 +15,7 @@ from .labels import labels_of
 from .recipe import TRAINED, Recipe
 from .result import Outcome
 from .samples import Samples
-from .start import adapted, fresh, lacks_statistics, with_channels
+from .start import adapted, check_channels, fresh, lacks_statistics, with_channels
 
 if TYPE_CHECKING:
     from .setting import Setting
@@ -176,6 +176,8 @@ def check_request(request: Request, recipe: Recipe) -> None:
         raise OptionError("--classes with --teacher: a teacher's outputs are masks; classes are learned from --masks")
     if not recipe.classes and request.start and request.start.arch.out_ch > 1:
         raise OptionError(f"the weights tell {request.start.arch.out_ch} classes apart; name them with --classes")
+    if request.start:
+        check_channels(request.start.arch, recipe)
     if not 0 <= request.part < 1:
         raise OptionError(f"validation part {request.part}; allowed: 0 to below 1")
     _check_validation(request)

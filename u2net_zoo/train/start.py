@@ -13,7 +13,7 @@ from ..identify import named
 from ..preprocessing import KNOWN_PROFILES
 from .recipe import TRAINED, Recipe
 
-__all__ = ["adapted", "following", "fresh", "lacks_statistics", "with_channels"]
+__all__ = ["adapted", "check_channels", "following", "fresh", "lacks_statistics", "with_channels"]
 
 FRESH = "fresh"
 
@@ -59,34 +59,33 @@ def with_channels(arch: Architecture, out_ch: int, in_ch: int = 3) -> Architectu
 
 
 def following(recipe: Recipe, start: Checkpoint) -> Recipe:
-    """The recipe where nobody named a profile: with that of the weights to start from, if it is one that is trained.
-
-    Raises OptionError: the weights see channels that the profile does not prepare, and do not say what they are.
-    """
+    """The recipe where nobody named a profile: with that of the weights to start from, if it is one that is trained."""
     own = start.meta.get("profile", "")
     if own in TRAINED and KNOWN_PROFILES[own].channels == start.arch.in_ch:
         return replace(recipe, profile=own)
-    if start.arch.in_ch > recipe.in_ch:
-        raise OptionError(
-            f"the weights see {start.arch.in_ch} channels, profile {recipe.profile} prepares {recipe.in_ch};"
-            " name one with --profile"
-        )
     return recipe
+
+
+def check_channels(start: Architecture, recipe: Recipe) -> None:
+    """Raises OptionError: the profile drops a channel that the weights see. Grey for three colours drops none."""
+    if start.in_ch > recipe.in_ch and (start.in_ch, recipe.in_ch) != (3, 1):
+        fitting = [name for name in TRAINED if KNOWN_PROFILES[name].channels == start.in_ch]
+        raise OptionError(
+            f"the weights see {start.in_ch} channels, profile {recipe.profile} prepares {recipe.in_ch};"
+            f" name one with --profile{': ' if fitting else ''}{', '.join(fitting)}"
+        )
 
 
 def adapted(checkpoint: Checkpoint, out_ch: int, seed: int, in_ch: int = 3) -> Checkpoint:
     """The weights for other classes or another input: heads are drawn anew, the first kernel sees what it can.
 
     Grey instead of three colours: the kernel's sum over them, so that grey is answered as its copy in each channel was.
-    A channel more: not looked at in the beginning. Raises OptionError: another channel would be lost.
+    Three colours instead of grey: a third of the kernel for each. A channel more than three: not looked at in the
+    beginning. See `check_channels` for what is refused before.
     """
     if (checkpoint.arch.out_ch, checkpoint.arch.in_ch) == (out_ch, in_ch):
         return checkpoint
     arch, given = with_channels(checkpoint.arch, out_ch, in_ch), checkpoint.arch
-    if in_ch < given.in_ch and (given.in_ch, in_ch) != (3, 1):
-        raise OptionError(
-            f"the weights see {given.in_ch} channels, the profile prepares {in_ch}; choose one of {given.in_ch}"
-        )
     heads = {unit.conv_path for unit in arch.heads} if out_ch != given.out_ch else set()
     new = fresh(arch, seed).state
     state = {key: new[key] if key.rsplit(".", 1)[0] in heads else value for key, value in checkpoint.state.items()}
@@ -99,5 +98,7 @@ def _seen_by(kernel: np.ndarray, in_ch: int) -> np.ndarray:
     """A first kernel (O, I, h, w) for another number of channels."""
     if in_ch == 1:
         return kernel.sum(axis=1, keepdims=True)
+    if kernel.shape[1] == 1:
+        kernel = np.repeat(kernel / 3, 3, axis=1)
     more = np.zeros((kernel.shape[0], in_ch - kernel.shape[1], *kernel.shape[2:]), kernel.dtype)
     return np.concatenate([kernel, more], axis=1)

@@ -17,9 +17,9 @@ SYSTEMS = {  # the first systems with the features of a target
     "iOS18": "iOS 18.0, macOS 15.0",
 }
 _KEYWORDS = """
-    as associatedtype break case catch class continue default defer deinit do else enum extension fallthrough false
-    fileprivate for func guard if import in init inout internal is let nil open operator private protocol public repeat
-    rethrows return self static struct subscript super switch throw throws true try typealias var where while
+    Any Self as associatedtype break case catch class continue default defer deinit do else enum extension fallthrough
+    false fileprivate for func guard if import in init inout internal is let nil open operator private protocol public
+    repeat rethrows return self static struct subscript super switch throw throws true try typealias var where while
 """
 KEYWORDS = frozenset(_KEYWORDS.split())
 

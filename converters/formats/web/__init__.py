@@ -88,7 +88,7 @@ class Web(Onnx):
         path.mkdir()
         super().write(checkpoint, path / self.marker, replace(options, opset=OPSETS[0]))
         known = probe.describe(self.open(path), *(options.size or (0, 0)))
-        about = _describe(checkpoint, options) | {"probe": known}
+        about = _describe(checkpoint, options, path.name.removesuffix(self.suffix)) | {"probe": known}
         (path / "model.json").write_bytes(json.dumps(about).encode())
         (path / "page").mkdir()
         for name in SHARED:
@@ -118,13 +118,13 @@ class Web(Onnx):
         return [path / self.marker]
 
 
-def _describe(checkpoint: Checkpoint, options: Options) -> dict[str, Any]:
+def _describe(checkpoint: Checkpoint, options: Options, name: str) -> dict[str, Any]:
     """What the page has to know of the model, and what it says of it."""
     height, width = options.size or (0, 0)
     profile = get_profile(options.profile or PROFILES[0])
     rules = ("mean", "std", "by_maximum", "grey_as_first", "invert", "stretch")
     return {
-        "name": Path(checkpoint.meta.get("source", checkpoint.arch.name)).stem,
+        "name": name,
         "width": width,
         "height": height,
         "profile": profile.name,
