@@ -43,7 +43,7 @@ def folder(small, tmp_path_factory) -> Path:
     """A small network, as it is converted; the runtime in it is a few bytes."""
     place = tmp_path_factory.mktemp("web")
     with small_registry(place / "registry"):
-        return convert(small, "web", place, options=Options(size=SIZE))[0].path
+        return convert(small, "web", place, name="street", options=Options(size=SIZE))[0].path
 
 
 def test_the_runtime_is_fetched_once_and_then_needs_no_network(registry, monkeypatch):
@@ -57,6 +57,8 @@ def test_the_runtime_is_fetched_once_and_then_needs_no_network(registry, monkeyp
 def test_the_folder_holds_the_page_the_model_and_the_runtime(folder):
     assert {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()} == FILES
     assert {name: (folder / "runtime" / name).read_bytes() for name in CONTENTS} == CONTENTS
+    assert folder.name == "street_web"
+    assert json.loads((folder / "model.json").read_text("utf-8"))["name"] == "street"
 
 
 def test_the_page_asks_for_nothing_that_the_folder_lacks(folder):
