@@ -17,7 +17,7 @@ from u2net_zoo.sources import profile_of
 
 DATA = Path(skimage.__file__).parent / "data"
 WIDTH, HEIGHT, GAP, CAPTION, COLUMNS = 240, 176, 8, 22, 5
-ASTRONAUT, CAT, ROCKET = "astronaut.png", "chelsea.png", "rocket.jpg"
+ASTRONAUT, CAT, ROCKET, COFFEE = "astronaut.png", "chelsea.png", "rocket.jpg", "coffee.png"
 TILES = (
     (ASTRONAUT, "mask", {}, "mask"),
     (ASTRONAUT, "cutout", {"matting": "guided"}, "cutout --matting guided"),
@@ -25,8 +25,8 @@ TILES = (
     (ASTRONAUT, "highlight", {"dim": 0.3}, "highlight --dim 0.3"),
     (CAT, "cutout", {"matting": "closed-form"}, "cutout --matting closed-form"),
     (CAT, "replace", {"background": "#20c0a0"}, "replace --background #20c0a0"),
-    (CAT, "boxes", {"minimum": 0.02}, "boxes --minimum 0.02"),
-    (ASTRONAUT, "crop", {"margin": 0.02}, "crop --margin 0.02"),
+    (COFFEE, "boxes", {"minimum": 0.02}, "boxes --minimum 0.02"),
+    (ROCKET, "crop", {"margin": 0.3}, "crop --margin 0.3"),
     (ASTRONAUT, "human", {}, "human"),
     (ROCKET, "sky", {}, "sky"),
 )
