@@ -216,12 +216,10 @@ class Composer:
         turn[:, 2] += free - (width / 2, height / 2)
         if self.rng.random() < 0.5:
             turn = np.array([[-1, 0, self.size], [0, 1, 0]]) @ np.vstack([turn, [0, 0, 1]])
-        how = cv2.INTER_AREA if scale < 0.5 else cv2.INTER_LINEAR
+        small = [cutout.image, cutout.alpha]
         if scale < 0.5:  # warping alone would skip pixels
-            small = [cv2.resize(a, None, fx=scale, fy=scale, interpolation=how) for a in (cutout.image, cutout.alpha)]
+            small = [cv2.resize(a, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) for a in small]
             turn = turn @ np.diag([width / small[0].shape[1], height / small[0].shape[0], 1])
-        else:
-            small = [cutout.image, cutout.alpha]
         image, alpha = (
             cv2.warpAffine(a, turn, (self.size, self.size), borderMode=edge)
             for a, edge in zip(small, (cv2.BORDER_REPLICATE, cv2.BORDER_CONSTANT), strict=True)

@@ -52,7 +52,7 @@ class Upsample2x(torch.autograd.Function):
         return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # pyrefly: ignore
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
         taps = gradient.new_tensor([0.25, 0.75, 0.75, 0.25])
         kernel = torch.outer(taps, taps).expand(gradient.shape[1], 1, 4, 4)
         return F.conv2d(F.pad(gradient, (1, 1, 1, 1), "replicate"), kernel, stride=2, groups=gradient.shape[1])
@@ -90,7 +90,7 @@ class Lesson:
         ]
         by_alpha = []
         for pick in chunks(with_alpha):
-            alpha = torch.from_numpy(np.stack([alphas[i] for i in pick]))[:, None]  # pyrefly: ignore
+            alpha = torch.from_numpy(np.stack([alphas[i] for i in pick]))[:, None]
             sides = [F.avg_pool2d(alpha, 2**n) for n in range(1, len(self.student.arch.sides))]
             by_alpha.append([a.half() for a in (alpha, alpha, *sides)])
         back = torch.tensor(unlabelled + with_alpha).argsort()

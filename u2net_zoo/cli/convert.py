@@ -131,8 +131,8 @@ def convert(
     # This process is ours: what is good for its memory need not be good for a host's own work.
     with keep_freed_blocks(), state.quiet(), state.progress(total=len(chosen)) as bar:
 
-        def started(name: str) -> None:
-            bar.update(bar.task_ids[0], description=f"{name}: writing and proving")
+        def started(written: str) -> None:
+            bar.update(bar.task_ids[0], description=f"{written}: writing and proving")
 
         def finished(artifact: "Artifact") -> None:
             bar.advance(bar.task_ids[0])
