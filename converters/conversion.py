@@ -46,6 +46,7 @@ class Artifact:
         plan: which layers were rounded and what each costs, at a precision that is measured.
         source: whether the source, where it is a model itself, computes what its weights mean; None for weights.
         assumed: what the source did not say of its weights, and what was taken for it.
+        remarks: what somebody who takes it into a program has to know of it; a sentence each.
     """
 
     format: str
@@ -60,6 +61,7 @@ class Artifact:
     assumed: tuple[str, ...] = ()
     proof_seconds: float = 0.0
     reference_seconds: float = 0.0
+    remarks: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for `json.dumps`."""
@@ -76,6 +78,7 @@ class Artifact:
             "quantised": self.plan and self.plan.to_json(),
             "source": self.source and self.source.to_json(),
             "assumed": list(self.assumed),
+            "remarks": list(self.remarks),
         }
 
 
@@ -190,6 +193,7 @@ def _make(target: Target, checkpoint: Checkpoint, reference: Reference) -> Artif
         assumed=checkpoint.assumed,
         proof_seconds=proof,
         reference_seconds=reference.seconds,
+        remarks=target.remarks,
     )
 
 

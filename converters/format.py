@@ -68,7 +68,6 @@ class Format(Runnable):
         reading: those that reading weights needs, of a format whose files another runtime runs.
         running_extra: the extra that brings these and little else; `extra`, where a subclass says nothing.
         direct: whether its runtime takes weights without Torch; see `write_to_run`.
-        engine: whether weights may run in it without being asked for by name, where it is the fastest; see `engines`.
         steady: whether its threads keep their speed where other programs use the processors.
         devices: what its runtime can run on -> how to get it where it is missing.
         has_graph: whether a file holds the network and not only its weights; Torch runs those of the latter.

@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .format import Format
 
-__all__ = ["FORMATS"]
+__all__ = ["ENGINES", "FORMATS"]
+
+# Formats in whose runtime weights may run without being asked for by name, where it is the fastest; see `engines`.
+ENGINES = ("onnx", "openvino", "mnn")
 
 
 class _Registry(Mapping[str, "Format"]):

@@ -13,7 +13,7 @@ their values: u2net, u2netp. Exit code 1 where a goal is missed.
 """
 
 import argparse
-import contextlib
+import atexit
 import json
 import os
 import statistics
@@ -103,26 +103,23 @@ def measure(kind: str, source: str, formats: list[str], home: str) -> dict[str, 
             env=environment,
         )  # fmt: skip
         seconds = time.perf_counter() - start
-    if done.returncode:
-        raise SystemExit(f"{kind} failed: {done.stderr.strip().splitlines()[-1]}")
+        if done.returncode or not any(Path(out).iterdir()):
+            raise SystemExit(f"{kind} failed: {(done.stderr.strip().splitlines() or ['nothing was written'])[-1]}")
     return {"seconds": seconds, "peak_gb": float(done.stdout.strip().splitlines()[-1])}
 
 
 def child(kind: str, source: str, formats: list[str], out: str) -> None:
-    """One run, in this process; prints its peak memory."""
+    """One run, in this process, which it ends; prints its peak memory."""
     from u2net_zoo.system import peak_memory
 
+    atexit.register(lambda: print(peak_memory() / 1e9))
     if kind == "bare":
         bare(source, out, formats)
     else:
         from u2net_zoo.cli import main as command
 
         sys.argv = ["u2zoo", "convert", source, "--to", ",".join(formats), "--size", str(SIDE), "-o", out]
-        with contextlib.suppress(SystemExit):
-            command()
-        if not any(Path(out).iterdir()):
-            raise SystemExit("nothing was written")
-    print(peak_memory() / 1e9)
+        command()
 
 
 def main() -> None:

@@ -21,6 +21,7 @@ T = TypeVar("T")
 
 MIX = {"photograph": 0.42, "paste": 0.13, "shapes": 0.05, "composite": 0.40}
 SCALE = (0.4, 1.0)  # part of a photograph that a crop covers
+WHOLE = 0.4  # how often a photograph is not cropped, as people's are not
 SEEN = 64  # of 255: the alpha from which on a pixel's colour is the object's
 LARGEST = 2.5  # how much a small cut-out may be enlarged
 FILL = (0.02, 0.7)  # part of a photograph that a usable cut-out covers
@@ -139,7 +140,10 @@ class Composer:
         return image
 
     def photograph(self) -> np.ndarray:
-        return self.frame(image=self._pick(self.stock.photographs))["image"]
+        picture = self._pick(self.stock.photographs)
+        if self.rng.random() < WHOLE:
+            return cv2.resize(picture, (self.size, self.size))
+        return self.frame(image=picture)["image"]
 
     def paste(self) -> np.ndarray:
         picture = self._background()

@@ -16,7 +16,7 @@ __all__ = ["BATCH", "Lesson"]
 BATCH = 8
 BOUNDARY_WEIGHT = 3.0  # how much more a pixel beside an outline counts, for d0 and d1
 BOUNDARY_WIDTH = 7  # pixels across what is beside an outline
-SOFT_IOU_WEIGHT = 0.5
+SOFT_IOU_WEIGHT = 1.0
 
 
 class Walk(torch_model._TorchOps):

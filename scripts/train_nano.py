@@ -46,9 +46,9 @@ from u2net_zoo.torch_model import U2Net, build, state_of
 from u2net_zoo.train.norms import calibrate
 from u2net_zoo.train.storing import write_weights
 
-SEED = 2027
-SIZES = (256, 192, 256, 320)  # of the pictures of a round, in turn
-COUNT, EPOCHS = 384, 4  # pictures of a round, and how often each is seen
+SEED = 2028
+SIZES, LATER = (256, 192, 256, 320), (320, 256)  # of the pictures of a round, in turn; of the second half of rounds
+COUNT, EPOCHS = 384, 6  # pictures of a round, and how often each is seen
 RATE, FLOOR, WARMUP, CLIP, EMA = 6e-4, 0.01, 200, 1.0, 0.998
 EVALUATE_EVERY = 4  # rounds between two looks at the development set
 COMPOSITES = 48  # of the development set
@@ -107,7 +107,8 @@ class Run:
 
     def learn(self) -> float:
         """The mean loss of a round."""
-        size, seed = SIZES[self.round % len(SIZES)], SEED + 1000 * (self.round + 1)
+        sizes = SIZES if self.round < self.rounds // 2 else LATER
+        size, seed = sizes[self.round % len(sizes)], SEED + 1000 * (self.round + 1)
         pictures, alphas = drawn(Composer(self.teacher.stock, size, seed), COUNT)
         labels = self.lesson.label(pictures, alphas)
         rng = torch.Generator().manual_seed(seed)

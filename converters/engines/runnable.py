@@ -31,7 +31,6 @@ class Runnable(ABC):
     running: ClassVar[tuple[str, ...]] = ()
     running_extra: ClassVar[str] = ""
     direct: ClassVar[bool] = False
-    engine: ClassVar[bool] = False
     steady: ClassVar[bool] = True
     devices: ClassVar[Mapping[str, str]] = ON_CPU
 

@@ -13,7 +13,7 @@ from u2net_zoo.reading import read_checkpoint
 from ..format import Format
 from ..options import Options
 from ..predictor import Predictor
-from ..registry import FORMATS
+from ..registry import ENGINES, FORMATS
 from ..torch_predictor import TorchPredictor
 from . import torch_device
 
@@ -40,7 +40,7 @@ class Candidate:
         """The package that computes, as people know it: `onnxruntime`."""
         if self.fmt is None:
             return TORCH
-        return self.fmt.running[0].lower() if self.fmt.engine and self.fmt.running else self.fmt.name
+        return self.fmt.running[0].lower() if self.fmt.name in ENGINES and self.fmt.running else self.fmt.name
 
     @property
     def devices(self) -> Mapping[str, str]:
@@ -110,7 +110,7 @@ def runtime_named(name: str) -> str:
     allowed = (AUTO, TORCH, *FORMATS)
     if name in allowed:
         return name
-    packages = {Candidate(fmt.name, fmt).runtime: fmt.name for fmt in FORMATS.values() if fmt.engine}
+    packages = {candidate(engine).runtime: engine for engine in ENGINES}
     if name not in packages:
         raise UnknownNameError("runtime", name, list(allowed))
     return packages[name]
@@ -131,7 +131,7 @@ def candidates(device: str) -> list[Candidate]:
     Raises:
         MissingExtraError: none is installed. OptionError: none has the device; says of each what it lacks.
     """
-    every = [*(Candidate(fmt.name, fmt) for fmt in FORMATS.values() if fmt.engine), Candidate(TORCH)]
+    every = [candidate(name) for name in (*ENGINES, TORCH)]
     installed = [each for each in every if each.installed]
     able = [each for each in installed if device in each.devices]
     lacks = {each: each.lacks(device) for each in able}

@@ -31,7 +31,7 @@ class Mnn(Format):
     extra = "mnn"
     packages = ("torch", "MNN")
     running = ("MNN",)
-    direct = engine = True
+    direct = True
     steady = False
     lanes = (Lane("MNN"), Lane("MNN, plain kernels", opener=PLAIN))
     choices = {

@@ -42,7 +42,7 @@ class Onnx(Format):
     packages = ("torch", "onnx", "onnxruntime")
     running = ("onnxruntime",)
     running_extra = "run"
-    direct = engine = True
+    direct = True
     devices = {CPU: "", **{device: provider.remedy for device, provider in PROVIDERS.items()}}
     lanes: ClassVar[tuple[Lane, ...]] = (
         Lane("onnxruntime"),

@@ -40,7 +40,7 @@ class OpenVINO(Format):
     packages = ("torch", "openvino")
     running = ("openvino",)
     inner_values = False
-    direct = engine = True
+    direct = True
     devices = {"cpu": "", GPU: "install the driver of an Intel GPU (Level Zero or OpenCL)"}
     lanes = (
         Lane("OpenVINO f32"),

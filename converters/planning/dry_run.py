@@ -53,6 +53,7 @@ class Step:
             "beside": [str(path) for path in self.target.beside],
             "replaces": self.replaces,
             "options": in_force(self.target),
+            "remarks": list(self.target.remarks),
             "bytes": self.bytes,
             "seconds": self.seconds and round(self.seconds, 1),
             "seconds_from": "record" if self.recorded else "estimate",

@@ -31,12 +31,14 @@ class Target:
         options: those in force, all of them settled.
         path: the artifact.
         beside: text files that are written next to it, and what they hold.
+        remarks: what somebody who takes the artifact into a program has to know of it; a sentence each.
     """
 
     fmt: Format
     options: Options
     path: Path
     beside: dict[Path, str]
+    remarks: tuple[str, ...] = ()
 
 
 def formats_named(names: Sequence[str] | str) -> list[Format]:
@@ -89,7 +91,7 @@ def target_of(fmt: Format, asked: Options, checkpoint: Checkpoint, located: Loca
         UsageError: the format cannot honour an option. OutputError: something is in the way.
     """
     settled = _with_profile(fmt, fmt.settle(asked), located, checkpoint)
-    options = _fall_back_to_tensor(fmt, asked, settled, checkpoint)
+    options, why = _fall_back_to_tensor(fmt, asked, settled, checkpoint)
     fmt.check(checkpoint, options)
     fmt.check_target(path)
     if located and path.exists() and located.path.exists() and path.samefile(located.path):
@@ -97,7 +99,7 @@ def target_of(fmt: Format, asked: Options, checkpoint: Checkpoint, located: Loca
     beside = fmt.companions(path, checkpoint, options)
     for file, text in beside.items():
         _check_beside(file, text, path)
-    return Target(fmt, options, path, beside)
+    return Target(fmt, options, path, beside, (*fmt.remarks(options), *why))
 
 
 def _check_beside(file: Path, text: str, target: Path) -> None:
@@ -120,12 +122,15 @@ def _with_profile(fmt: Format, options: Options, located: Located | None, checkp
     return options if options.profile else replace(options, profile=own if own in KNOWN_PROFILES else "paper")
 
 
-def _fall_back_to_tensor(fmt: Format, asked: Options, chosen: Options, checkpoint: Checkpoint) -> Options:
-    """The tensor, where pictures are a format's default but not for this network: grey ones, classes without names."""
+def _fall_back_to_tensor(
+    fmt: Format, asked: Options, chosen: Options, checkpoint: Checkpoint
+) -> tuple[Options, tuple[str, ...]]:
+    """The tensor, where pictures are a format's default but not for this network; and a sentence that says why."""
     if chosen.io != "image" or (asked.io, asked.profile, asked.stretch) != (None, None, None):
-        return chosen
+        return chosen, ()
     try:
         embedded_of(checkpoint.arch, chosen)
-    except OptionError:
-        return fmt.settle(replace(asked, io="tensor"))
-    return chosen
+    except OptionError as error:
+        why = str(error).removeprefix("--io image: ").partition(";")[0]
+        return fmt.settle(replace(asked, io="tensor")), (f"{fmt.name} takes a tensor, not pictures: {why}",)
+    return chosen, ()

@@ -8,7 +8,7 @@ import sys
 import zipfile
 
 import pytest
-from support.artifacts import ALL
+from support.artifacts import ALL, nano
 from support.commands import called, left
 from support.data import NANO, ROOT
 from support.lasting import full_for
@@ -18,6 +18,8 @@ from converters.loading import checked_name
 from converters.planning import dry_run
 from converters.planning.times import recorded_seconds
 from u2net_zoo.errors import MissingExtraError, OptionError, OutputError
+from u2net_zoo.train.start import adapted
+from u2net_zoo.train.storing import write_weights
 
 OF_CALLS = 139_000  # bytes: what the estimate counts of `_debug_bytes`, which the command makes 237,270, 2026-11-26
 NEAR = 0.10  # of the real size; what each format wrote of u2net_nano was within 1 % of it, 2026-11-26
@@ -237,6 +239,15 @@ def test_the_time_of_a_search_is_not_guessed(home, tmp_path):
     done = called("convert", "u2net_nano", "--to", "tflite", "--precision", "w8a8", "--dry-run", "--json", cwd=tmp_path)
     document = json.loads(done.stdout)
     assert (document["seconds"], document["steps"][0]["seconds"]) == (None, None)
+
+
+def test_why_a_file_takes_no_pictures_is_said(tmp_path, home):
+    write_weights(adapted(nano(), 3, 0), tmp_path / "three.safetensors")
+    words = ("convert", tmp_path / "three.safetensors", "--to", "coreml", "--dry-run", "-o", tmp_path / "out")
+    why = "coreml takes a tensor, not pictures: the network answers 3 channels, profile paper reads one mask"
+    assert why in re.sub(r"\s+", " ", called(*words).stdout)
+    assert steps_of(called(*words, "--json"))["coreml"]["remarks"] == [why]
+    assert steps_of(called(*words, "--json", "--io", "tensor"))["coreml"]["remarks"] == []
 
 
 def test_files_are_called_as_somebody_wants(tmp_path, home):

@@ -11,7 +11,7 @@ import sys
 import numpy as np
 import pytest
 from PIL import Image
-from support.commands import called, u2zoo
+from support.commands import called
 from support.data import NANO
 from support.networks import TINY, hard_checkpoint
 
@@ -202,16 +202,27 @@ def test_engines_shows_what_was_measured_and_forgets_it(home, measured):
     assert "nothing was measured yet" in called("engines").stdout
 
 
+RUN = """
+import sys
+from u2net_zoo.cli.commands import main
+try:
+    main()
+finally:
+    print(*sys.modules)
+"""
+
+
 def test_a_start_loads_the_chosen_engine_alone(home, tmp_path):
     picture = tmp_path / "p.png"
     Image.new("RGB", (40, 30), "red").save(picture)
-    environment = {**os.environ, "U2ZOO_RUNTIME": "onnx"}
-    environment["PYTHONPROFILEIMPORTTIME"] = "1"
+    command = [sys.executable, "-c", RUN, "mask", picture, "-o", tmp_path / "m.png", "--json"]
     for _ in range(2):
-        done = u2zoo("--debug", "mask", picture, "-o", tmp_path / "m.png", env=environment)
-    loaded = set(re.findall(r"\| +(\w+)$", done.stderr, re.M))
+        done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "U2ZOO_RUNTIME": "onnx"})
+    loaded = set(done.stdout.split())
     assert (done.returncode, "onnxruntime" in loaded) == (0, True)
     assert loaded & {"torch", "openvino", "onnx", "keras", "tensorflow", "ncnn", "MNN", "skimage", "scipy"} == set()
+    formats = {name.removeprefix("converters.formats.") for name in loaded if re.match(r"converters\S+_format$", name)}
+    assert formats == {"onnx_format", "openvino_format", "mnn_format"}  # those whose runtimes may be chosen
 
 
 @pytest.mark.full

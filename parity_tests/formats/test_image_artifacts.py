@@ -177,6 +177,7 @@ def test_grey_networks_have_no_image_form(tmp_path):
         convert(grey, "onnx", tmp_path, options=Options(io="image", size=SIZE))
     made = convert(grey, "coreml", tmp_path, options=Options(size=SIZE))[0]  # asked for nothing: what fits is taken
     assert made.options.io == "tensor"
+    assert made.remarks == ("coreml takes a tensor, not pictures: the network takes 1 channels, not RGB",)
 
 
 def test_a_profile_that_is_wrong_in_the_graph_is_not_kept(tmp_path, monkeypatch):

@@ -13,12 +13,17 @@ __all__ = ["main"]
 
 
 def main() -> None:
-    """Entry point of `u2zoo`; see `commands.main`.
+    """Entry point of `u2zoo`; see `commands.main`. Ends the process.
 
     Imported when called: worker processes import the console script again, and with it this package.
     """
     gc.disable()  # until a command begins: imports leave nothing to collect, and looking takes a tenth of the start
 
     from .commands import main as run
+    from .leaving import leave
 
-    run()
+    try:
+        run()
+    except SystemExit as end:
+        leave(end.code)
+        raise

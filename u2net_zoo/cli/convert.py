@@ -154,7 +154,7 @@ def convert(
     _say_of_the_source(source, artifacts[0].source)
     if any(artifact.report.flat for artifact in artifacts):
         state.warn("the masks of these weights hardly vary; agreement on an untrained network proves little")
-    for remark in dict.fromkeys(text for a in artifacts for text in FORMATS[a.format].remarks(a.options)):
+    for remark in dict.fromkeys(text for artifact in artifacts for text in artifact.remarks):
         state.warn(remark)
     state.document(
         {

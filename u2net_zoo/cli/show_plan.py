@@ -60,6 +60,7 @@ def _details(step: "Step") -> Iterator[str]:
     for path in step.target.beside:
         yield Whole(path)
     yield " ".join(f"--{name} {value}" for name, value in in_force(step.target).items())
+    yield from step.target.remarks
     if step.missing:
         yield Whole(f"missing: {step.missing.package}; {install_hint(step.missing.extra)}")
 
