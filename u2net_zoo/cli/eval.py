@@ -54,6 +54,9 @@ def evaluate(
         str | None,
         typer.Option(help="The masks are maps of classes: their names; by default those that the model names."),
     ] = None,
+    ignore: Annotated[
+        int, typer.Option(min=-1, help="A number in true maps whose pixels are not scored, such as 255; -1: none.")
+    ] = -1,
     workers: Annotated[int, typer.Option(min=0, help="Processes; 0: one per core.")] = 0,
     json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
@@ -70,9 +73,9 @@ def evaluate(
             for name, typed in (("--profile", profile), ("--input", takes)):
                 if typed is not None:
                     raise OptionError(f"{name} with the predictions in {source}; it is for a model that is to be run")
-            report = _score(_listing(source), masks, workers, _names(classes))
+            report = _score(_listing(source), masks, workers, _names(classes), ignore)
         else:
-            report = _run_model(source, images, masks, profile, takes, workers, _names(classes))
+            report = _run_model(source, images, masks, profile, takes, workers, _names(classes), ignore)
         written = _write(report, out, source)
     _show(report, written)
 
@@ -84,8 +87,12 @@ def _names(classes: str | None) -> tuple[str, ...]:
 
 
 def _score(
-    predictions: Mapping[str, Path], masks: Path, workers: int, classes: tuple[str, ...]
+    predictions: Mapping[str, Path], masks: Path, workers: int, classes: tuple[str, ...], ignore: int
 ) -> "Report | ClassReport":
+    if ignore >= 0 and not classes:
+        raise OptionError(f"--ignore {ignore}: masks of one object have no such numbers; for maps name --classes")
+    if ignore in range(len(classes)):
+        raise OptionError(f"--ignore {ignore}: is class {classes[ignore]}; allowed: a number of none")
     if not classes:
         return _compare(predictions, masks, workers)
     from ..train.class_scores import compare_classes
@@ -93,7 +100,7 @@ def _score(
     truth = _listing(masks)
     with state.progress(total=len(set(predictions) | set(truth))) as bar:
         told = lambda done, total: bar.update(bar.task_ids[0], completed=done, description="scoring")  # noqa: E731
-        return compare_classes(predictions, truth, classes, told)
+        return compare_classes(predictions, truth, classes, told, ignore)
 
 
 def _is_predictions(source: Path) -> bool:
@@ -132,6 +139,7 @@ def _run_model(
     takes: str | None,
     workers: int,
     classes: tuple[str, ...],
+    ignore: int,
 ) -> "Report | ClassReport":
     """Masks of every photograph that can be read go to a temporary folder first; the others are named."""
     if images is None:
@@ -144,7 +152,7 @@ def _run_model(
     with scratch_folder() as folder:
         _predict(Session(model, profile=profile, takes=takes), photographs, Path(folder))
         predicted = {path.stem: path for path in Path(folder).iterdir()}
-        return _score(predicted, masks, workers, classes or class_names(file_of(model)))
+        return _score(predicted, masks, workers, classes or class_names(file_of(model)), ignore)
 
 
 def _predict(session: "MaskSession", photographs: Mapping[str, Path], folder: Path) -> None:

@@ -102,6 +102,9 @@ def train(
     class_weights: Annotated[
         str, typer.Option(help=f"What their pixels count in the loss: {BALANCED}, or a number for each.")
     ] = DEFAULT.class_weights,
+    ignore: Annotated[
+        int, typer.Option(help="A number in the maps whose pixels are not learned, such as 255; -1: none.")
+    ] = DEFAULT.ignore,
     seed: Annotated[int, typer.Option(help="Seed of everything that is random.")] = DEFAULT.seed,
     accelerator: Annotated[str, typer.Option(help="Lightning Fabric's: auto, cpu, cuda, mps …")] = "auto",
     devices: Annotated[int, typer.Option(help="Processes per machine.")] = 1,

@@ -8,6 +8,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..identify import shortlist
+from .class_weights import pixels_of_classes
 from .labels import Labels
 from .pairs import Pair, complaint, damaged, label, label_picture
 
@@ -90,10 +91,11 @@ def _of_drawings(good: Sequence[Pair], labels: Labels) -> Audit:
 
 def _of_classes(good: Sequence[Pair], classes: tuple[str, ...], labels: Labels) -> Audit:
     """Which classes occur at all; pairs with most of them first."""
-    maps = [np.bincount(label(p, labels).astype(int).ravel(), minlength=len(classes)) for p in good if p.mask]
+    maps = [pixels_of_classes(pair, labels) for pair in good if pair.mask]
     pixels = np.sum(maps, axis=0) if maps else np.zeros(len(classes))
     missing = [name for name, count in zip(classes, pixels, strict=True) if not count]
     alone = [f"the masks hold {classes[int(pixels.argmax())]} alone"] if len(missing) == len(classes) - 1 else []
+    alone += [f"the masks hold {labels.ignore} alone, which is left out"] if maps and not pixels.any() else []
     warnings = [_list(missing, "classes occur in no mask")] if missing and not alone else []
     order = sorted(range(len(maps)), key=lambda n: -np.count_nonzero(maps[n]))
     return Audit(tuple(alone), tuple(warnings), tuple(good[n] for n in order))

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..files import staged
-from .labels import Labels
+from .labels import IGNORED, Labels
 
 __all__ = ["ClassReport", "ClassRow", "compare_classes", "write_classes", "write_rows"]
 
@@ -74,11 +74,19 @@ def compare_classes(
     masks: Mapping[str, Path],
     classes: tuple[str, ...],
     progress: Callable[[int, int], None] = lambda done, total: None,
+    ignore: int = -1,
 ) -> ClassReport:
-    """Both map a name to its file, an index or palette picture. Raises InputError: nothing is left to score."""
+    """Both map a name to its file, an index or palette picture.
+
+    Args:
+        ignore: see `Labels`; such pixels of a true map are not scored.
+
+    Raises:
+        InputError: nothing is left to score.
+    """
     names, rows = sorted({*predictions, *masks}), []
     for done, name in enumerate(names, start=1):
-        rows.append(_row(name, predictions.get(name), masks.get(name), classes))
+        rows.append(_row(name, predictions.get(name), masks.get(name), classes, ignore))
         progress(done, len(names))
     report = ClassReport(classes, tuple(rows))
     if not report.scored:
@@ -87,18 +95,21 @@ def compare_classes(
     return report
 
 
-def _row(name: str, prediction: Path | None, mask: Path | None, classes: tuple[str, ...]) -> ClassRow:
+def _row(name: str, prediction: Path | None, mask: Path | None, classes: tuple[str, ...], ignore: int) -> ClassRow:
     if prediction is None or mask is None:
         return ClassRow(name, None, "no mask" if mask is None else "no prediction")
     try:
-        ours, theirs = (Labels(classes).read(path).astype(np.int64) for path in (prediction, mask))
+        ours = Labels(classes).read(prediction).astype(np.int64)
+        theirs = Labels(classes, ignore=ignore).read(mask).astype(np.int64)
     except InputError as error:
         return ClassRow(name, None, str(error))
     if ours.shape != theirs.shape:
         sizes = " and ".join(f"{plane.shape[1]}x{plane.shape[0]}" for plane in (ours, theirs))
         return ClassRow(name, None, f"other size: prediction and mask are {sizes}")
-    count = len(classes)
-    pixels = np.bincount((theirs * count + ours).ravel(), minlength=count * count)
+    count, scored = len(classes), theirs != IGNORED
+    if not scored.any():
+        return ClassRow(name, None, f"the mask holds {ignore} alone, which is left out")
+    pixels = np.bincount((theirs * count + ours)[scored], minlength=count * count)
     return ClassRow(name, pixels.reshape(count, count))
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..errors import InputError
-from .labels import labels_of
+from .labels import IGNORED, Labels, labels_of
 from .pairs import Pair, label
 from .recipe import BALANCED, Recipe
 
@@ -16,9 +16,9 @@ def weights_for(recipe: Recipe, pairs: Sequence[Pair]) -> np.ndarray | None:
     """(classes,) float32; None: all alike. Raises InputError: a class to be balanced occurs in no mask."""
     if recipe.class_weights != BALANCED:
         return None if recipe.weight_list is None else np.asarray(recipe.weight_list, np.float32)
-    counts = np.sum([pixels_of_classes(pair, recipe) for pair in pairs], axis=0)
-    labels = labels_of(recipe).classes
-    missing = [name for name, count in zip(labels, counts, strict=True) if not count]
+    labels = labels_of(recipe)
+    counts = np.sum([pixels_of_classes(pair, labels) for pair in pairs], axis=0)
+    missing = [name for name, count in zip(labels.classes, counts, strict=True) if not count]
     if missing:
         raise InputError(
             f"class weights {BALANCED}: {', '.join(missing)} occurs in no mask; name weights, or other classes"
@@ -35,8 +35,7 @@ def balanced(pixels: np.ndarray) -> np.ndarray:
     return (np.median(pixels) / pixels).astype(np.float32)
 
 
-def pixels_of_classes(pair: Pair, recipe: Recipe) -> np.ndarray:
+def pixels_of_classes(pair: Pair, labels: Labels) -> np.ndarray:
     """(classes,) int64: how many pixels of the pair's mask each class has. Raises ImageError, InputError."""
-    labels = labels_of(recipe)
-    count = len(labels.classes)
-    return np.bincount(label(pair, labels).astype(np.int64).ravel(), minlength=count)
+    indices = label(pair, labels).astype(np.int64)
+    return np.bincount(indices[indices != IGNORED], minlength=len(labels.classes))

@@ -15,6 +15,7 @@ from . import snapshots
 from .augment import Augment
 from .class_weights import weights_for
 from .keras_data import Counted, Teacher, dataset, teacher_of
+from .labels import IGNORED
 from .loss_record import LossRecord
 from .mask_sheet import first_samples, write_sheet
 from .pairs import Pair
@@ -73,10 +74,12 @@ def loss_of(recipe: Recipe, class_weights: np.ndarray | None) -> Any:
     ops, weights = keras.ops, np.ones(recipe.out_ch, np.float32) if class_weights is None else class_weights
 
     def cross_entropy(true: Any, logits: Any) -> Any:
-        index = ops.cast(true[..., 0], "int32")
+        known = true[..., 0] != IGNORED
+        index = ops.cast(ops.where(known, true[..., 0], 0), "int32")
         each = ops.sparse_categorical_crossentropy(index, logits, from_logits=True)
-        counts = ops.take(ops.convert_to_tensor(weights), index)
-        return ops.sum(each * counts) / ops.sum(counts)
+        counts = ops.where(known, ops.take(ops.convert_to_tensor(weights), index), 0.0)
+        whole = ops.sum(counts)
+        return ops.sum(each * counts) / ops.where(whole > 0, whole, 1.0)
 
     return cross_entropy
 

@@ -12,9 +12,10 @@ from ..photographs import planes
 from ..preprocessing import read_image
 from .recipe import Recipe
 
-__all__ = ["GREY", "Labels", "grey_image", "labels_of", "one_channel"]
+__all__ = ["GREY", "IGNORED", "Labels", "grey_image", "labels_of", "one_channel"]
 
 GREY = ("1", "L", "I;16", "I;16B", "I;16L", "I;16N", "I", "F")
+IGNORED = -100  # instead of a class: what Torch's cross-entropy passes over
 
 
 @dataclass(frozen=True)
@@ -24,10 +25,12 @@ class Labels:
     Attributes:
         classes: names of the classes; empty: masks.
         drawings: what is learned is the pencil: white paper is 0. Colours are taken for their luminance.
+        ignore: the number in maps of classes that stands for no class, 255 in PASCAL VOC's; -1: none.
     """
 
     classes: tuple[str, ...] = ()
     drawings: bool = False
+    ignore: int = -1
 
     @property
     def modes(self) -> tuple[str, ...]:
@@ -35,7 +38,8 @@ class Labels:
         return () if self.classes else (*GREY, "L", "LA", "P", "RGB", "RGBA", "CMYK") if self.drawings else GREY
 
     def of(self, picture: Image.Image, path: Path) -> np.ndarray:
-        """What is learned, (H, W) float32: in [0, 1] with 1 where object or pencil is; or the index of each class.
+        """What is learned, (H, W) float32: in [0, 1] with 1 where object or pencil is; or the index of each class, or
+        `IGNORED`.
 
         Args:
             path: where the picture is from, for errors.
@@ -44,7 +48,7 @@ class Labels:
             InputError: it is no such label.
         """
         if self.classes:
-            return _indices(picture, path, self.classes)
+            return _indices(picture, path, self.classes, self.ignore)
         if self.drawings:
             levels, full = planes(picture, 1)
             return (1 - levels[..., 0] / full).clip(0, 1).astype(np.float32)
@@ -59,18 +63,22 @@ class Labels:
 def labels_of(recipe: Recipe) -> Labels:
     """What a run by this recipe learns."""
     names = recipe.told_apart.names if recipe.told_apart else ()
-    return Labels(names, drawings=recipe.draws)
+    return Labels(names, drawings=recipe.draws, ignore=recipe.ignore)
 
 
-def _indices(picture: Image.Image, path: Path, classes: tuple[str, ...]) -> np.ndarray:
+def _indices(picture: Image.Image, path: Path, classes: tuple[str, ...], ignore: int) -> np.ndarray:
     """(H, W) float32 of whole numbers, from a palette's indices or from grey values, of 8 or 16 bits."""
     values = np.asarray(picture if picture.mode == "P" else one_channel(picture, path, "map of classes"), np.float32)
+    left_out = values == ignore
+    values = np.where(left_out, 0, values)
     highest, known = float(values.max(initial=0)), f"0 {classes[0]} to {len(classes) - 1} {classes[-1]}"
     if set(np.unique(values)) == {0, 255}:
         raise InputError(f"{path}: holds 0 and 255, a mask of black and white; classes are numbers from {known}")
     if highest >= len(classes) or values.min(initial=0) < 0 or (values != np.floor(values)).any():
-        raise InputError(f"{path}: holds {highest:g}; the {len(classes)} classes are {known}")
-    return values
+        others = values[values != highest]
+        hint = f"; --ignore {highest:g} leaves it out" if others.size and others.max() < len(classes) else ""
+        raise InputError(f"{path}: holds {highest:g}; the {len(classes)} classes are {known}{hint}")
+    return np.where(left_out, np.float32(IGNORED), values)
 
 
 def grey_image(path: Path) -> Image.Image:

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .labels import IGNORED
+
 __all__ = ["deep_bce", "deep_cross_entropy", "distillation"]
 
 
@@ -22,15 +24,17 @@ def deep_bce(logits: Sequence[Tensor], mask: Tensor) -> Tensor:
 def deep_cross_entropy(logits: Sequence[Tensor], classes: Tensor, weights: Tensor | None = None) -> Tensor:
     """Sum over the outputs of the cross-entropy to one map of classes, as cloth-segmentation's trainer has it.
 
-    Each output's is the mean over the pixels, weighted by `weights[class]`.
+    Each output's is the mean over the pixels, weighted by `weights[class]`; 0 where all of them are `IGNORED`.
 
     Args:
         logits: (N, classes, H, W) each.
-        classes: (N, 1, H, W), whole numbers of any dtype.
+        classes: (N, 1, H, W), whole numbers of any dtype, or `IGNORED`.
         weights: (classes,); None: all alike.
     """
     target = classes[:, 0].long()
-    return torch.stack([F.cross_entropy(d.float(), target, weights) for d in logits]).sum()
+    if not (target != IGNORED).any():
+        return torch.stack([d.float().sum() * 0 for d in logits]).sum()
+    return torch.stack([F.cross_entropy(d.float(), target, weights, ignore_index=IGNORED) for d in logits]).sum()
 
 
 def distillation(logits: Sequence[Tensor], teacher: Sequence[Tensor]) -> Tensor:

@@ -9,6 +9,7 @@ from PIL import Image, ImageChops
 from ..files import staged
 from ..preprocessing import Profile, get_profile
 from ..weight_words import Classes
+from .labels import IGNORED
 from .recipe import Recipe
 from .samples import Sample, Samples
 
@@ -58,12 +59,14 @@ def _likely(d0: np.ndarray) -> Image.Image:
 
 
 def _map_of(classes: Classes) -> Callable[[np.ndarray], Image.Image]:
-    """Of logits (classes, S, S) or of indices (1, S, S), in the classes' colours."""
+    """Of logits (classes, S, S) or of indices (1, S, S), in the classes' colours; what is left out is white."""
+    colours = [*classes.colours, *[(255, 255, 255)] * (256 - len(classes.colours))]
 
     def picture(planes: np.ndarray) -> Image.Image:
-        indices = Image.fromarray((planes.argmax(0) if len(planes) > 1 else planes[0]).astype(np.uint8))
-        indices.putpalette([level for colour in classes.colours for level in colour])
-        return indices
+        indices = planes.argmax(0) if len(planes) > 1 else np.where(planes[0] == IGNORED, 255, planes[0])
+        shown = Image.fromarray(indices.astype(np.uint8))
+        shown.putpalette([level for colour in colours for level in colour])
+        return shown
 
     return picture
 

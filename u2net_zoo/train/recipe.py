@@ -42,6 +42,7 @@ class Recipe:
         colours: of the classes, `#rrggbb` or words, separated by commas; empty: PASCAL VOC's.
         class_weights: what a pixel of each class counts in the loss: numbers separated by commas, `"balanced"` (see
             `class_weights`), or empty: all alike.
+        ignore: the number in maps of classes whose pixels are not learned, such as PASCAL VOC's 255; -1: none.
     """
 
     epochs: int = 100
@@ -63,6 +64,7 @@ class Recipe:
     classes: str = ""
     colours: str = ""
     class_weights: str = ""
+    ignore: int = -1
 
     def __post_init__(self) -> None:
         for name, known in _CHOICES.items():
@@ -136,6 +138,7 @@ _BOUNDS: dict[str, tuple[float, float]] = {
     "ema": (0.0, 0.999999),
     "patience": (0, 1_000_000),
     "seed": (0, 2**32 - 1),
+    "ignore": (-1, 65_535),
 }
 
 
@@ -152,8 +155,10 @@ def _texts(text: str) -> list[str]:
 def _check_classes(recipe: Recipe) -> None:
     """Raises OptionError."""
     classes = recipe.told_apart
-    if classes is None and (recipe.colours or recipe.class_weights):
-        raise OptionError("--colours and --class-weights go with --classes, which names the classes")
+    if classes is None and (recipe.colours or recipe.class_weights or recipe.ignore >= 0):
+        raise OptionError("--colours, --class-weights and --ignore go with --classes, which names the classes")
+    if classes and 0 <= recipe.ignore < len(classes.names):
+        raise OptionError(f"ignore {recipe.ignore}: is class {classes.names[recipe.ignore]}; allowed: a number of none")
     try:
         weights = recipe.weight_list
     except ValueError:

@@ -12,7 +12,7 @@ from ..errors import InputError
 from ..system import scratch_folder
 from .audit import Audit, at_least_two, audit, unpaired
 from .class_weights import weights_for
-from .labels import labels_of
+from .labels import IGNORED, labels_of
 from .pairs import Pair, listing, split
 from .recipe import BALANCED, Recipe
 from .run import Request, check_request, pairs_of, require_torch, start_of, validation_pairs_of
@@ -194,7 +194,7 @@ def _small(recipe: Recipe, start: Checkpoint) -> Recipe:
 def _iou(logits: np.ndarray, truth: np.ndarray) -> float:
     """Of masks; of maps of classes the mean over those that are there."""
     if logits.shape[1] > 1:
-        ours = logits.argmax(1)
+        ours = np.where(truth[:, 0] == IGNORED, IGNORED, logits.argmax(1))
         there = [(ours == n, truth[:, 0] == n) for n in range(logits.shape[1])]
         return float(np.mean([(a & b).sum() / (a | b).sum() for a, b in there if (a | b).any()]))
     ours, theirs = logits > 0, truth > 0.5
