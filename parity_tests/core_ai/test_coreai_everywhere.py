@@ -13,7 +13,10 @@ from support.networks import TINY, hard_checkpoint
 
 from converters import FORMATS
 from converters.bench.contestants import for_artifact
+from converters.coreai import Asset
+from converters.formats.coreai_reader import graph_of
 from converters.formats.coreai_runtime import by_apple
+from converters.formats.weight_graph import Conv
 from converters.loading import format_of
 from converters.torch_predictor import TorchPredictor
 from u2net_zoo.errors import ArtifactError, MissingExtraError
@@ -38,6 +41,12 @@ def test_its_weights_are_those_that_went_in():
         for part in ("weight", "bias"):
             key = f"{unit.conv_path}.{part}"
             np.testing.assert_array_equal(back.fold().state[key], folded.state[key])
+
+
+def test_its_dilations_are_those_of_the_network():
+    found = [node.role.dilation for node in graph_of(Asset.open(ASSET)).order() if isinstance(node.role, Conv)]
+    assert sorted(found) == sorted(unit.dilation for unit in TINY.units())
+    assert max(found) > 1
 
 
 def test_it_answers_within_torch_s_noise():

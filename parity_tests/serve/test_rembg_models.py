@@ -12,6 +12,7 @@ from support.rembg_cases import CASES, Case, digest, formula, goldens, photograp
 
 from converters.torch_predictor import TorchPredictor
 from u2net_zoo import Session
+from u2net_zoo.apps.foreground import object_colours
 from u2net_zoo.apps.removal import Removal
 from u2net_zoo.catalog import bundled, load_catalog
 from u2net_zoo.errors import ImageError, OptionError, UnknownNameError
@@ -129,6 +130,18 @@ def test_clothes_are_one_below_the_other_or_the_kind_that_is_asked_for(asked, co
     assert len(rows) == 4 * count
     assert np.flatnonzero(rows).tolist() == found
     assert Removal(cloth_category=asked).after(image, labels).pictures[""].mode == "RGBA"
+
+
+def test_where_matting_has_no_answer_the_edge_gets_its_own_colours_all_the_same(monkeypatch):
+    """What PyMatting itself does there is compared with rembg's answers below, compiled."""
+    monkeypatch.setattr("u2net_zoo.apps.removal.WORKING", 0)  # colours are then estimated without PyMatting
+    monkeypatch.setattr("u2net_zoo.apps.removal.matted", lambda *arguments: None)
+    cat = photograph("chelsea.png", 64)
+    mask = Image.linear_gradient("L").resize(cat.size)
+    found = Removal(alpha_matting=True).after(cat, mask).pictures[""]
+    wanted = object_colours(cat, mask)
+    wanted.putalpha(mask)
+    assert np.array_equal(np.asarray(found), np.asarray(wanted))
 
 
 # The Python functions.
