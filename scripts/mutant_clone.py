@@ -130,11 +130,15 @@ class Clone:
         return code
 
     def is_sound(self, test: str) -> bool:
-        """Whether a test that `failing` named passes as the tree is now; asked once for each."""
+        """Whether a test that `failing` named passes as the tree is now; asked once for each.
+
+        Alone, or else with those before it in its file: a block of a page goes on from them.
+        """
         if test not in self.sound:
             one = "::" in test
             arguments = [] if test == COLLECTION else [test]
-            self.sound[test] = self.failing("-n", "0", *arguments, *([] if one else ["--collect-only"])) is None
+            alone = self.failing("-n", "0", *arguments, *([] if one else ["--collect-only"])) is None
+            self.sound[test] = alone or (one and self.failing("-n", "0", test.partition("::")[0]) is None)
         return self.sound[test]
 
     def end(self) -> None:

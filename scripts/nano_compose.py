@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 from scipy.ndimage import distance_transform_edt
 
-__all__ = ["Composer", "CutOut", "Stock"]
+__all__ = ["MIX", "Composer", "CutOut", "Stock"]
 
 T = TypeVar("T")
 

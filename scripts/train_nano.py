@@ -32,7 +32,7 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
-from nano_compose import Composer
+from nano_compose import MIX, Composer
 from nano_lessons import BATCH, Lesson
 from nano_packages import Packages
 from nano_pictures import SHARED, normalise, paper_input
@@ -48,6 +48,7 @@ from u2net_zoo.train.storing import write_weights
 
 SEED = 2028
 SIZES, LATER = (256, 192, 256, 320), (320, 256)  # of the pictures of a round, in turn; of the second half of rounds
+LATER_MIX = {"photograph": 0.58, "paste": 0.12, "shapes": 0.02, "composite": 0.28}  # composites are learnt first
 COUNT, EPOCHS = 384, 6  # pictures of a round, and how often each is seen
 RATE, FLOOR, WARMUP, CLIP, EMA = 6e-4, 0.01, 200, 1.0, 0.998
 EVALUATE_EVERY = 4  # rounds between two looks at the development set
@@ -109,7 +110,8 @@ class Run:
         """The mean loss of a round."""
         sizes = SIZES if self.round < self.rounds // 2 else LATER
         size, seed = sizes[self.round % len(sizes)], SEED + 1000 * (self.round + 1)
-        pictures, alphas = drawn(Composer(self.teacher.stock, size, seed), COUNT)
+        mix = MIX if self.round < self.rounds // 2 else LATER_MIX
+        pictures, alphas = drawn(Composer(self.teacher.stock, size, seed, mix), COUNT)
         labels = self.lesson.label(pictures, alphas)
         rng = torch.Generator().manual_seed(seed)
         losses: list[float] = []

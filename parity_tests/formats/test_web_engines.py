@@ -43,6 +43,23 @@ onmessage = (event) => {
     if (event.data.file?.name !== "first.png" || !(%s)) usual(event);
 };
 """
+ONE_AT_A_TIME = """
+const opened = open;
+open = async (question) => {
+    const found = await opened(question);
+    const { run } = model;
+    let busy = false;
+    model.run = async (data) => {
+        if (busy) throw new Error("two runs at once");
+        busy = true;
+        await new Promise((done) => setTimeout(done, 50));
+        const mask = await run(data);
+        busy = false;
+        return mask;
+    };
+    return found;
+};
+"""
 NEVER_STARTING = "self.Worker = class extends EventTarget { postMessage() {} terminate() {} };\n"
 
 
@@ -185,6 +202,14 @@ def test_photographs_that_come_at_once_get_a_mask_each(browser, address, session
     browser.open(address)
     take_at_once(browser, several)
     assert are_the_networks(ended(browser, 3), session, several)
+
+
+def test_photographs_that_come_at_once_are_computed_one_after_the_other(browser, folder, session, several, tmp_path):
+    """Of two runs at once neither ends on WebGPU."""
+    with isolated(with_worker(folder, tmp_path, after=ONE_AT_A_TIME)) as address:
+        browser.open(address)
+        take_at_once(browser, several)
+        assert are_the_networks(ended(browser, 3), session, several)
 
 
 @pytest.mark.full
