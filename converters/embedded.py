@@ -34,6 +34,7 @@ __all__ = [
     "read_multiple",
     "read_precision",
     "read_takes",
+    "why_no_pictures",
     "words_of_weights",
 ]
 
@@ -111,6 +112,29 @@ class EmbeddedPreprocessing:
         return {KEY: json.dumps({**words, "precision": self.precision})}
 
 
+def _profile_of(options: "Options") -> Profile:
+    profile = get_profile(options.profile or "paper")
+    return replace(profile, palette=options.colours) if options.colours else profile
+
+
+def why_no_pictures(arch: Architecture, options: "Options") -> tuple[str, ...]:
+    """Why the profile that is asked for cannot go into the graph of this network, and what helps; empty: it can."""
+    profile = _profile_of(options)
+    if arch.in_ch != 3:
+        return (f"the network takes {_channels(arch.in_ch)}, not RGB",)
+    if profile.channels != arch.in_ch:
+        return f"profile {profile.name} prepares {_channels(profile.channels)}, not RGB", "name another --profile"
+    if arch.out_ch != (len(profile.palette) or 1):
+        reads = f"{len(profile.palette)} classes" if profile.palette else "one mask"
+        answers = f"the network answers {_channels(arch.out_ch)}, profile {profile.name} reads {reads}"
+        return answers, "name the weights' own --profile"
+    return ()
+
+
+def _channels(count: int) -> str:
+    return f"{count} channel{'' if count == 1 else 's'}"
+
+
 def embedded_of(arch: Architecture, options: "Options") -> EmbeddedPreprocessing | None:
     """How the profile that is asked for goes into the graph of this network; None for `--io tensor`.
 
@@ -119,20 +143,9 @@ def embedded_of(arch: Architecture, options: "Options") -> EmbeddedPreprocessing
     """
     if options.io != "image":
         return None
-    profile = get_profile(options.profile or "paper")
-    profile = replace(profile, palette=options.colours) if options.colours else profile
-    if arch.in_ch != 3:
-        raise OptionError(
-            f"--io image: the network takes {arch.in_ch} channels, not RGB; --io tensor has no such bound"
-        )
-    if profile.channels != arch.in_ch:
-        raise OptionError(f"--io image: profile {profile.name} prepares {profile.channels} channels, not RGB")
-    if arch.out_ch != (len(profile.palette) or 1):
-        reads = f"{len(profile.palette)} classes" if profile.palette else "one mask"
-        raise OptionError(
-            f"--io image: the network answers {arch.out_ch} channels, profile {profile.name} reads {reads};"
-            " name the weights' own --profile, or take --io tensor"
-        )
+    if reasons := why_no_pictures(arch, options):
+        raise OptionError(f"--io image: {'; '.join(reasons)}{', or' if reasons[1:] else ';'} take --io tensor")
+    profile = _profile_of(options)
     stretch = profile.stretch if options.stretch is None else options.stretch
     if options.precision == W8A8:  # integers are not divided: 255 is 1, and the mask is what the network says
         profile, stretch = replace(profile, by_maximum=False), False

@@ -103,8 +103,10 @@ def measure(kind: str, source: str, formats: list[str], home: str) -> dict[str, 
             env=environment,
         )  # fmt: skip
         seconds = time.perf_counter() - start
-        if done.returncode or not any(Path(out).iterdir()):
-            raise SystemExit(f"{kind} failed: {(done.stderr.strip().splitlines() or ['nothing was written'])[-1]}")
+        if done.returncode:
+            raise SystemExit(f"{kind} failed: {done.stderr.strip().splitlines()[-1]}")
+        if not any(Path(out).iterdir()):
+            raise SystemExit(f"{kind} failed: nothing was written")
     return {"seconds": seconds, "peak_gb": float(done.stdout.strip().splitlines()[-1])}
 
 

@@ -17,8 +17,9 @@ the development set, and the three photographs that our own pictures show.
 
 Recipe: least-squares pruning (`nano_prune`), then rounds of fresh pictures that are each seen a few times, mirrored at
 random. Batch norm is folded in while learning: statistics of eight pictures at a time are mostly noise. The loss is
-`nano_lessons`'s; Adam, warm-up and cosine, gradient clipping, EMA of the weights. A round follows from the seed and its
-number alone. What the last round leaves is taken, whatever the development set says of earlier ones.
+`nano_lessons`'s; Adam, warm-up and cosine, gradient clipping, EMA of the weights. The second half of the rounds has
+larger pictures and more photographs among them. A round follows from the seed, its number and the number of rounds.
+What the last round leaves is taken, whatever the development set says of earlier ones.
 """
 
 import argparse
@@ -46,7 +47,7 @@ from u2net_zoo.torch_model import U2Net, build, state_of
 from u2net_zoo.train.norms import calibrate
 from u2net_zoo.train.storing import write_weights
 
-SEED = 2028
+SEED, LOOK = 2028, 2027  # of what is learnt; of the composites of the development set
 SIZES, LATER = (256, 192, 256, 320), (320, 256)  # of the pictures of a round, in turn; of the second half of rounds
 LATER_MIX = {"photograph": 0.58, "paste": 0.12, "shapes": 0.02, "composite": 0.28}  # composites are learnt first
 COUNT, EPOCHS = 384, 6  # pictures of a round, and how often each is seen
@@ -63,13 +64,14 @@ class Run:
 
     def __init__(self, out: Path, teacher: Teacher, rounds: int, start: Path | None = None):
         self.out, self.teacher, self.rounds = out, teacher, rounds
+        self.plan = {"rounds": rounds, "seed": SEED, "epochs": EPOCHS, "pictures": COUNT}
         out.mkdir(parents=True, exist_ok=True)
         self.student = build(state_of(self.beginning(start)).fold()).to(memory_format=torch.channels_last)
         self.lesson = Lesson(teacher.model, self.student)
         self.average = {key: value.clone() for key, value in self.student.state_dict().items()}
         self.optimizer = torch.optim.Adam(self.student.parameters(), lr=RATE)
         self.round = 0
-        self.composites = drawn(Composer(teacher.development, 320, SEED, {"composite": 1.0}), COMPOSITES)
+        self.composites = drawn(Composer(teacher.development, 320, LOOK, {"composite": 1.0}), COMPOSITES)
         if (last := out / "last.pt").exists():
             self.resume(torch.load(last, weights_only=True))
 
@@ -87,8 +89,8 @@ class Run:
         return model
 
     def resume(self, last: dict[str, Any]) -> None:
-        if last["rounds"] != self.rounds:
-            raise SystemExit(f"{self.out}: a run of {last['rounds']} rounds, not {self.rounds}; the cosine would bend")
+        if last["plan"] != self.plan:
+            raise SystemExit(f"{self.out}: a run of the plan {last['plan']}, not {self.plan}; take another --out")
         self.student.load_state_dict(last["student"])
         self.optimizer.load_state_dict(last["optimizer"])
         self.average, self.round = last["average"], last["round"]
@@ -102,7 +104,7 @@ class Run:
             loss = self.learn()
             self.round += 1
             kept = {"student": self.student.state_dict(), "optimizer": self.optimizer.state_dict()}
-            save({**kept, "average": self.average, "round": self.round, "rounds": self.rounds}, self.out / "last.pt")
+            save({**kept, "average": self.average, "round": self.round, "plan": self.plan}, self.out / "last.pt")
             self.report(loss, time.time() - started)
         return self.round == self.rounds
 

@@ -9,10 +9,13 @@ from .system import c_function
 __all__ = ["flush_c_streams", "silent_output"]
 
 
-def flush_c_streams() -> None:
-    """Writes out what C libraries have printed and still hold: it would go to where the stream leads later."""
-    if (flush := c_function("fflush")) is not None:
-        flush(None)
+def flush_c_streams() -> bool:
+    """Writes out what C libraries have printed or stored and still hold. False: nothing here can ask them to.
+
+    What they print would otherwise go to where the stream leads later.
+    """
+    flush = c_function("fflush")
+    return flush is not None and flush(None) == 0
 
 
 @contextlib.contextmanager

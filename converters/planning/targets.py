@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from u2net_zoo.checkpoint import Checkpoint
-from u2net_zoo.errors import OptionError, OutputError, UnknownNameError
+from u2net_zoo.errors import OutputError, UnknownNameError
 from u2net_zoo.preprocessing import KNOWN_PROFILES, get_profile
 from u2net_zoo.sources import Located, file_of, known_profile
 from u2net_zoo.weight_words import COLOURS, classes_of, own_words
 
 from .. import sample_images
-from ..embedded import embedded_of
+from ..embedded import why_no_pictures
 from ..format import Format
 from ..loading import profile_in
 from ..options import Options
@@ -128,9 +128,7 @@ def _fall_back_to_tensor(
     """The tensor, where pictures are a format's default but not for this network; and a sentence that says why."""
     if chosen.io != "image" or (asked.io, asked.profile, asked.stretch) != (None, None, None):
         return chosen, ()
-    try:
-        embedded_of(checkpoint.arch, chosen)
-    except OptionError as error:
-        why = str(error).removeprefix("--io image: ").partition(";")[0]
-        return fmt.settle(replace(asked, io="tensor")), (f"{fmt.name} takes a tensor, not pictures: {why}",)
+    if reasons := why_no_pictures(checkpoint.arch, chosen):
+        said = f"{fmt.name} takes a tensor, not pictures: {'; '.join(reasons)}"
+        return fmt.settle(replace(asked, io="tensor")), (said,)
     return chosen, ()

@@ -244,7 +244,8 @@ def test_the_time_of_a_search_is_not_guessed(home, tmp_path):
 def test_why_a_file_takes_no_pictures_is_said(tmp_path, home):
     write_weights(adapted(nano(), 3, 0), tmp_path / "three.safetensors")
     words = ("convert", tmp_path / "three.safetensors", "--to", "coreml", "--dry-run", "-o", tmp_path / "out")
-    why = "coreml takes a tensor, not pictures: the network answers 3 channels, profile paper reads one mask"
+    why = "coreml takes a tensor, not pictures: the network answers 3 channels, profile paper reads one mask;"
+    why += " name the weights' own --profile"
     assert why in re.sub(r"\s+", " ", called(*words).stdout)
     assert steps_of(called(*words, "--json"))["coreml"]["remarks"] == [why]
     assert steps_of(called(*words, "--json", "--io", "tensor"))["coreml"]["remarks"] == []

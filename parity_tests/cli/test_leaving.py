@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from u2net_zoo.system import c_function
+
 BEGIN = "import atexit, sys, threading, time\nfrom u2net_zoo.cli.leaving import leave\n"
 AT_EXIT = "atexit.register(print, 'at exit', end='')\n"
 
@@ -42,6 +44,33 @@ def test_the_interpreter_is_not_taken_down():
 def test_whoever_has_something_left_to_do_may_do_it(why):
     done = python(f"{AT_EXIT}{why}\nleave(0)\nprint('as usual', end=' ')")
     assert (done.returncode, done.stdout) == (0, "as usual at exit")
+
+
+def test_a_profiler_keeps_what_it_found(tmp_path):
+    command = [sys.executable, "-m", "cProfile", "-o", tmp_path / "found", "-m", "u2net_zoo", "--version"]
+    assert subprocess.run(command, capture_output=True, timeout=60).returncode == 0
+    assert (tmp_path / "found").stat().st_size > 1000
+
+
+@pytest.mark.skipif(c_function("fflush") is None, reason="needs a C library that can be asked by name")
+def test_what_c_libraries_hold_is_written(tmp_path):
+    lines = (
+        "import ctypes",
+        "c = ctypes.CDLL(None)",
+        "c.fopen.restype = ctypes.c_void_p",
+        f"file = c.fopen({os.fsencode(tmp_path / 'f')!r}, b'w')",
+        "c.fputs(b'held', ctypes.c_void_p(file))",
+        "c.printf(b'said')",
+        "leave(0)",
+        "print('as usual')",
+    )
+    done = python("\n".join(lines))
+    assert (done.stdout, (tmp_path / "f").read_text()) == ("said", "held")
+
+
+def test_another_thread_ends_nothing():
+    done = python("threading.Thread(target=leave, args=(3,), daemon=True).start()\ntime.sleep(0.2)\nprint('here')")
+    assert (done.returncode, done.stdout) == (0, "here\n")
 
 
 def test_a_message_is_left_to_the_interpreter():

@@ -173,11 +173,11 @@ def test_grey_networks_have_no_image_form(tmp_path):
     grey = hard_checkpoint(
         two_level("tiny", [("4", 4, 8), ("4F", 4, 8), ("4F", 4, 8)], [("4F", 4, 8), ("4", 4, 8)], in_ch=1)
     )
-    with pytest.raises(OptionError, match="takes 1 channels, not RGB"):
+    with pytest.raises(OptionError, match="takes 1 channel, not RGB"):
         convert(grey, "onnx", tmp_path, options=Options(io="image", size=SIZE))
     made = convert(grey, "coreml", tmp_path, options=Options(size=SIZE))[0]  # asked for nothing: what fits is taken
     assert made.options.io == "tensor"
-    assert made.remarks == ("coreml takes a tensor, not pictures: the network takes 1 channels, not RGB",)
+    assert made.remarks == ("coreml takes a tensor, not pictures: the network takes 1 channel, not RGB",)
 
 
 def test_a_profile_that_is_wrong_in_the_graph_is_not_kept(tmp_path, monkeypatch):

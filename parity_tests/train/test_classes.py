@@ -1,6 +1,5 @@
 """Classes instead of masks: what maps may hold, the loss, where weights begin, and the scores."""
 
-import json
 from dataclasses import replace
 
 import numpy as np
@@ -19,9 +18,9 @@ from u2net_zoo.reading import read_checkpoint
 from u2net_zoo.train import pairs
 from u2net_zoo.train.audit import audit
 from u2net_zoo.train.class_scores import compare_classes, ious, mean_iou
-from u2net_zoo.train.class_weights import pixels_of_classes, weights_for
+from u2net_zoo.train.class_weights import weights_for
 from u2net_zoo.train.keras_loop import loss_of
-from u2net_zoo.train.labels import IGNORED, labels_of
+from u2net_zoo.train.labels import labels_of
 from u2net_zoo.train.losses import deep_cross_entropy
 from u2net_zoo.train.recipe import Recipe
 from u2net_zoo.train.rehearsal import rehearse
@@ -32,8 +31,8 @@ from u2net_zoo.weight_words import classes_of, usual_colours
 
 
 def read(picture, tmp_path, names=NAMES):
-    picture.save(tmp_path / "map.png")
-    return labels_of(Recipe(classes=",".join(names))).read(tmp_path / "map.png")
+    picture.save(tmp_path / "map.tif")
+    return labels_of(Recipe(classes=",".join(names))).read(tmp_path / "map.tif")
 
 
 INDICES = np.arange(16, dtype=np.uint8).reshape(4, 4) % 4
@@ -53,7 +52,9 @@ def test_indices_are_read_from_grey_palette_and_16_bit_pictures(tmp_path):
         (Image.fromarray(INDICES + 3), "holds 6; the 4 classes are 0 background to 3 full"),
         (Image.fromarray(np.eye(4, dtype=np.uint8) * 255), "holds 0 and 255, a mask of black and white; classes are"),
         (Image.fromarray(np.full((4, 4), 999, np.uint16)), "holds 999; the 4 classes are 0 background to 3 full$"),
-        (Image.fromarray(np.where(INDICES == 2, 255, INDICES).astype(np.uint8)), "full; --ignore 255 leaves it out$"),
+        (Image.fromarray(np.where(INDICES == 2, 255, INDICES).astype(np.uint8)), "full; --ignore 255 leaves it out of"),
+        (Image.fromarray(np.where(INDICES == 2, -1, INDICES.astype(np.int32))), "holds -1; the 4 classes are .* full$"),
+        (Image.fromarray(np.where(INDICES == 2, 2.5, INDICES).astype(np.float32)), "holds 2.5; the 4 classes .* full$"),
         (
             Image.new("RGB", (4, 4), "red"),
             r"the map of classes is not grey \(mode RGB\); save it with one channel or a",
@@ -80,73 +81,6 @@ def test_coloured_masks_are_asked_whether_they_mean_classes(tmp_path):
     Image.new("RGB", (4, 4), "red").save(tmp_path / "m.png")
     with pytest.raises(InputError, match="for classes give --classes and index or palette pictures"):
         labels_of(Recipe()).read(tmp_path / "m.png")
-
-
-def void(tmp_path, street, number=255):
-    """The street's maps with a rim of pixels that nobody labelled, and the run that leaves them out."""
-    (tmp_path / "maps").mkdir()
-    for path in (street / "maps").iterdir():
-        values = np.asarray(Image.open(path)).copy()
-        values[:6] = values[:, :6] = number
-        Image.fromarray(values).save(tmp_path / "maps" / path.name)
-    return tmp_path / "maps", replace(SMALL, ignore=number)
-
-
-def test_pixels_that_are_left_out_are_of_no_class_and_count_nowhere(street, tmp_path):
-    maps, recipe = void(tmp_path, street)
-    pair = pairs.find(street / "images", maps)[0]
-    _, indices = pairs.read(pair, labels_of(recipe))
-    whole = np.asarray(Image.open(street / "maps" / pair.mask.name))
-    assert set(indices[:6].ravel()) == set(indices[:, :6].ravel()) == {IGNORED}
-    assert np.array_equal(indices[6:, 6:], whole[6:, 6:])
-    counts = pixels_of_classes(pair, labels_of(recipe))
-    assert np.array_equal(counts, np.bincount(whole[6:, 6:].ravel(), minlength=4))
-    found = audit(pairs.find(street / "images", maps), labels_of(recipe))
-    assert (found.problems, found.warnings) == ((), ())
-
-
-def test_maps_of_nothing_but_left_out_pixels_are_named(street, tmp_path):
-    (tmp_path / "maps").mkdir()
-    for path in (street / "maps").iterdir():
-        Image.new("L", (SIDE, SIDE), 255).save(tmp_path / "maps" / path.name)
-    found = audit(pairs.find(street / "images", tmp_path / "maps"), labels_of(replace(SMALL, ignore=255)))
-    assert found.problems == ("the masks hold 255 alone, which is left out",)
-
-
-@pytest.mark.parametrize("weights", [None, [0.5, 1.0, 2.0, 4.0]])
-def test_the_loss_does_not_see_what_is_left_out(weights):
-    rng = np.random.default_rng(0)
-    logits, index = rng.normal(0, 2, (2, 4, 6, 6)).astype(np.float32), rng.integers(0, 4, (2, 1, 6, 6))
-    index[:, :, :2] = IGNORED
-    given = None if weights is None else torch.tensor(weights)
-    loss = deep_cross_entropy([torch.from_numpy(logits)], torch.from_numpy(index), given)
-    seen = deep_cross_entropy([torch.from_numpy(logits[:, :, 2:])], torch.from_numpy(index[:, :, 2:]), given)
-    assert float(loss) == pytest.approx(float(seen), rel=1e-6)
-    in_keras = loss_of(replace(SMALL, ignore=255), None if weights is None else np.float32(weights))
-    last = (0, 2, 3, 1)
-    assert float(in_keras(index.transpose(last), logits.transpose(last))) == pytest.approx(float(seen), rel=1e-5)
-    nothing = np.full_like(index, IGNORED)
-    wanted = torch.from_numpy(logits).requires_grad_()
-    none = deep_cross_entropy([wanted], torch.from_numpy(nothing), given)
-    none.backward()
-    assert (float(none.detach()), float(wanted.grad.abs().max())) == (0, 0)
-    assert float(in_keras(nothing.transpose(last), logits.transpose(last))) == 0
-
-
-@pytest.mark.parametrize("engine", ["torch", pytest.param("keras", marks=pytest.mark.full)])
-def test_a_run_leaves_pixels_out(engine, street, tmp_path):
-    maps, recipe = void(tmp_path, street)
-    start = fresh(with_channels(SHALLOW, 4), 0)
-    request = Request(street / "images", maps, part=0.5, start=start, engine=engine)
-    few = replace(recipe, steps=2, batch=4, class_weights="balanced")
-    outcome = train(request, few, Setting(tmp_path / "run", accelerator="cpu"))
-    assert 0 < outcome.loss < 100
-    assert 0 < outcome.best < 100
-    sheet = np.asarray(Image.open(tmp_path / "run" / "sheets" / "epoch-0001.png").convert("RGB"))
-    assert (sheet[10, 132 + 10] == 255).all()  # the rim of the first map
-    assert not (sheet[100, 132 + 64] == 255).all()
-    found = rehearse(request, few, Setting(tmp_path / "check", accelerator="cpu", logs=False))
-    assert found.problems == ()
 
 
 def test_the_loss_is_the_sum_of_the_weighted_cross_entropies():
@@ -195,7 +129,7 @@ def test_balanced_weights_are_the_median_frequency_over_the_classes_own(street):
         ({"classes": "a,b", "class_weights": "1,x"}, "a number above 0"),
         ({"class_weights": "balanced"}, "go with --classes"),
         ({"ignore": 255}, "go with --classes"),
-        ({"classes": "a,b", "ignore": 1}, "ignore 1: is class b; allowed: a number of none"),
+        ({"classes": "a,b", "ignore": 1}, "ignore 1: is class b; allowed: numbers that are no class"),
     ],
 )
 def test_classes_that_make_no_sense_are_refused(options, says):
@@ -259,25 +193,6 @@ def test_scores_are_those_of_the_confusion_by_hand(tmp_path):
     assert report.to_dict()["flags"] == {"b": ["no mask"]}
     assert ious(np.zeros((2, 2), int)) == [None, None]
     assert mean_iou(np.diag([3, 0])) == 1
-
-
-def test_scores_leave_pixels_out(tmp_path):
-    for folder, values in (("ours", [[0, 0, 1, 1], [2, 2, 2, 0]]), ("theirs", [[0, 1, 1, 255], [2, 2, 0, 255]])):
-        (tmp_path / folder).mkdir()
-        Image.fromarray(np.array(values, np.uint8)).save(tmp_path / folder / "a.png")
-        Image.new("L", (3, 3), 255 if folder == "theirs" else 0).save(tmp_path / folder / "b.png")
-    words = ("eval", tmp_path / "ours", "--masks", tmp_path / "theirs", "--json")
-    named = ("--classes", ",".join(NAMES))
-    done = called(*words, *named, "--ignore", "255")
-    assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
-    assert found["class_iou"] == {"background": 1 / 3, "upper": 1 / 2, "lower": 2 / 3, "full": None}
-    assert (found["pixel_accuracy"], found["scored"]) == (4 / 6, 1)
-    assert found["flags"] == {"b": ["the mask holds 255 alone, which is left out"]}
-    assert "--ignore 255 leaves it out" in called(*words, *named).stderr
-    for more, says in (((), "for maps name --classes"), (named, "is class lower")):
-        refused = called(*words, *more, "--ignore", "2")
-        assert (refused.returncode, says in refused.stderr) == (2, True)
 
 
 def test_weights_with_classes_have_to_be_given_their_names_to_go_on(street, taught_classes, tmp_path):

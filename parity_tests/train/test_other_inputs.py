@@ -183,9 +183,9 @@ def test_keras_trains_a_grey_network_to_torchs_first_loss(eight, tmp_path):
 
 
 def test_pictures_in_the_graph_and_a_teacher_that_sees_otherwise_are_refused(trained, eight, tmp_path):
-    with pytest.raises(OptionError, match="the network takes 1 channels, not RGB"):
+    with pytest.raises(OptionError, match="the network takes 1 channel, not RGB"):
         convert(trained["grey"], ["onnx"], tmp_path, options=Options(size=(32, 32), io="image"))
-    with pytest.raises(OptionError, match="profile grey prepares 1 channels, not RGB"):
+    with pytest.raises(OptionError, match="profile grey prepares 1 channel, not RGB"):
         convert(
             hard_checkpoint(SHALLOW), ["onnx"], tmp_path, options=Options(size=(32, 32), io="image", profile="grey")
         )

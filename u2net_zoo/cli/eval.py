@@ -55,7 +55,10 @@ def evaluate(
         typer.Option(help="The masks are maps of classes: their names; by default those that the model names."),
     ] = None,
     ignore: Annotated[
-        int, typer.Option(min=-1, help="A number in true maps whose pixels are not scored, such as 255; -1: none.")
+        int,
+        typer.Option(
+            min=-1, max=65_535, help="A number in true maps whose pixels are not scored, such as 255; -1: none."
+        ),
     ] = -1,
     workers: Annotated[int, typer.Option(min=0, help="Processes; 0: one per core.")] = 0,
     json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
@@ -73,6 +76,7 @@ def evaluate(
             for name, typed in (("--profile", profile), ("--input", takes)):
                 if typed is not None:
                     raise OptionError(f"{name} with the predictions in {source}; it is for a model that is to be run")
+            _check_ignored(ignore, _names(classes))
             report = _score(_listing(source), masks, workers, _names(classes), ignore)
         else:
             report = _run_model(source, images, masks, profile, takes, workers, _names(classes), ignore)
@@ -86,13 +90,17 @@ def _names(classes: str | None) -> tuple[str, ...]:
     return named_classes([name.strip() for name in classes.split(",")]).names if classes else ()
 
 
-def _score(
-    predictions: Mapping[str, Path], masks: Path, workers: int, classes: tuple[str, ...], ignore: int
-) -> "Report | ClassReport":
+def _check_ignored(ignore: int, classes: tuple[str, ...]) -> None:
+    """Raises OptionError."""
     if ignore >= 0 and not classes:
         raise OptionError(f"--ignore {ignore}: masks of one object have no such numbers; for maps name --classes")
     if ignore in range(len(classes)):
-        raise OptionError(f"--ignore {ignore}: is class {classes[ignore]}; allowed: a number of none")
+        raise OptionError(f"--ignore {ignore}: is class {classes[ignore]}; allowed: numbers that are no class")
+
+
+def _score(
+    predictions: Mapping[str, Path], masks: Path, workers: int, classes: tuple[str, ...], ignore: int
+) -> "Report | ClassReport":
     if not classes:
         return _compare(predictions, masks, workers)
     from ..train.class_scores import compare_classes
@@ -149,10 +157,12 @@ def _run_model(
     photographs = _listing(images)
     _listing(masks)  # before a download, not after it
     fetch_source(model)
+    classes = classes or class_names(file_of(model))
+    _check_ignored(ignore, classes)
     with scratch_folder() as folder:
         _predict(Session(model, profile=profile, takes=takes), photographs, Path(folder))
         predicted = {path.stem: path for path in Path(folder).iterdir()}
-        return _score(predicted, masks, workers, classes or class_names(file_of(model)), ignore)
+        return _score(predicted, masks, workers, classes, ignore)
 
 
 def _predict(session: "MaskSession", photographs: Mapping[str, Path], folder: Path) -> None:

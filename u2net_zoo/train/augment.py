@@ -25,8 +25,8 @@ class Augment:
 
     An image of more than 8 bits is uint16.
 
-    The image comes out as (C, S, S) float32, normalised by the recipe's profile; the mask as (1, S, S) float32 in
-    [0, 1]. S is `recipe.crop`, or `recipe.size` when `training` is off.
+    The image comes out as (C, S, S) float32, normalised by the recipe's profile; the mask as (1, S, S) float32 of the
+    values that came. S is `recipe.crop`, or `recipe.size` when `training` is off.
     """
 
     def __init__(self, recipe: Recipe, training: bool = True):

@@ -69,16 +69,15 @@ def labels_of(recipe: Recipe) -> Labels:
 def _indices(picture: Image.Image, path: Path, classes: tuple[str, ...], ignore: int) -> np.ndarray:
     """(H, W) float32 of whole numbers, from a palette's indices or from grey values, of 8 or 16 bits."""
     values = np.asarray(picture if picture.mode == "P" else one_channel(picture, path, "map of classes"), np.float32)
-    left_out = values == ignore
-    values = np.where(left_out, 0, values)
-    highest, known = float(values.max(initial=0)), f"0 {classes[0]} to {len(classes) - 1} {classes[-1]}"
-    if set(np.unique(values)) == {0, 255}:
+    numbers, known = np.unique(values), f"0 {classes[0]} to {len(classes) - 1} {classes[-1]}"
+    strange = [n for n in numbers.tolist() if n not in range(len(classes)) and (ignore < 0 or n != ignore)]
+    if strange and set(numbers) == {0, 255}:
         raise InputError(f"{path}: holds 0 and 255, a mask of black and white; classes are numbers from {known}")
-    if highest >= len(classes) or values.min(initial=0) < 0 or (values != np.floor(values)).any():
-        others = values[values != highest]
-        hint = f"; --ignore {highest:g} leaves it out" if others.size and others.max() < len(classes) else ""
-        raise InputError(f"{path}: holds {highest:g}; the {len(classes)} classes are {known}{hint}")
-    return np.where(left_out, np.float32(IGNORED), values)
+    if strange:
+        usual = ignore < 0 and strange == [numbers[-1]] and len(numbers) > 1 and strange[0] in range(2**16)
+        hint = f"; --ignore {strange[0]:g} leaves it out of true maps" if usual else ""
+        raise InputError(f"{path}: holds {strange[-1]:g}; the {len(classes)} classes are {known}{hint}")
+    return values if ignore < 0 else np.where(values == ignore, np.float32(IGNORED), values)
 
 
 def grey_image(path: Path) -> Image.Image:

@@ -32,9 +32,12 @@ def deep_cross_entropy(logits: Sequence[Tensor], classes: Tensor, weights: Tenso
         weights: (classes,); None: all alike.
     """
     target = classes[:, 0].long()
-    if not (target != IGNORED).any():
-        return torch.stack([d.float().sum() * 0 for d in logits]).sum()
-    return torch.stack([F.cross_entropy(d.float(), target, weights, ignore_index=IGNORED) for d in logits]).sum()
+    counts = (target != IGNORED).float()
+    if weights is not None:
+        counts = counts * weights[target.clamp(min=0)]
+    whole = counts.sum()
+    sums = [F.cross_entropy(d.float(), target, weights, ignore_index=IGNORED, reduction="sum") for d in logits]
+    return torch.stack(sums).sum() / torch.where(whole > 0, whole, 1)
 
 
 def distillation(logits: Sequence[Tensor], teacher: Sequence[Tensor]) -> Tensor:

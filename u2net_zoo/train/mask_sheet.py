@@ -59,7 +59,10 @@ def _likely(d0: np.ndarray) -> Image.Image:
 
 
 def _map_of(classes: Classes) -> Callable[[np.ndarray], Image.Image]:
-    """Of logits (classes, S, S) or of indices (1, S, S), in the classes' colours; what is left out is white."""
+    """Of logits (classes, S, S) or of indices (1, S, S), in the classes' colours; what is left out is white.
+
+    Of 256 classes, what is left out has the last one's colour.
+    """
     colours = [*classes.colours, *[(255, 255, 255)] * (256 - len(classes.colours))]
 
     def picture(planes: np.ndarray) -> Image.Image:

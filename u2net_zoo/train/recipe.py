@@ -158,7 +158,9 @@ def _check_classes(recipe: Recipe) -> None:
     if classes is None and (recipe.colours or recipe.class_weights or recipe.ignore >= 0):
         raise OptionError("--colours, --class-weights and --ignore go with --classes, which names the classes")
     if classes and 0 <= recipe.ignore < len(classes.names):
-        raise OptionError(f"ignore {recipe.ignore}: is class {classes.names[recipe.ignore]}; allowed: a number of none")
+        raise OptionError(
+            f"ignore {recipe.ignore}: is class {classes.names[recipe.ignore]}; allowed: numbers that are no class"
+        )
     try:
         weights = recipe.weight_list
     except ValueError:

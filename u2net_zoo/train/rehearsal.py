@@ -196,7 +196,8 @@ def _iou(logits: np.ndarray, truth: np.ndarray) -> float:
     if logits.shape[1] > 1:
         ours = np.where(truth[:, 0] == IGNORED, IGNORED, logits.argmax(1))
         there = [(ours == n, truth[:, 0] == n) for n in range(logits.shape[1])]
-        return float(np.mean([(a & b).sum() / (a | b).sum() for a, b in there if (a | b).any()]))
+        shares = [(a & b).sum() / (a | b).sum() for a, b in there if (a | b).any()]
+        return float(np.mean(shares)) if shares else 1.0
     ours, theirs = logits > 0, truth > 0.5
     together = float((ours | theirs).sum())
     return float((ours & theirs).sum()) / together if together else 1.0

@@ -93,11 +93,15 @@ class Trainer:
         first = self.step
         self.record = LossRecord(self.setting.out, first, on=self.setting.logs and self.fabric.is_global_zero)
         stopped = "early" if self._stale() else "end"
-        with self.setting.watcher.run(self.total, self.step):
-            while self.step < self.total and stopped == "end":
-                self._epoch()
-                if self.step % self.per_epoch == 0 or self.step == self.total:
-                    stopped = self._close_epoch()
+        try:
+            with self.setting.watcher.run(self.total, self.step):
+                while self.step < self.total and stopped == "end":
+                    self._epoch()
+                    if self.step % self.per_epoch == 0 or self.step == self.total:
+                        stopped = self._close_epoch()
+        finally:
+            for logger in self.fabric.loggers:
+                logger.finalize("ended")
         return Outcome(
             steps=self.step,
             loss=self.loss,
