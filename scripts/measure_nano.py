@@ -35,7 +35,7 @@ def composites(packages: Packages) -> list[tuple[np.ndarray, np.ndarray]]:
     made = []
     for number, path in enumerate(packages.cut_outs()["test"]):
         stock = Stock([], backgrounds, [], [CutOut.read(path)])
-        composer = Composer(stock, SIZE, SEED + number, {"composite": 1.0})
+        composer = Composer(stock, SIZE, SEED + number, {"composite": 1.0}, close=0)
         for picture, alpha in (composer() for _ in range(TIMES)):
             if alpha is not None:
                 made.append((picture, grey(alpha)))

@@ -15,14 +15,17 @@ import numpy as np
 from PIL import Image
 from scipy.ndimage import distance_transform_edt
 
-__all__ = ["MIX", "Composer", "CutOut", "Stock"]
+__all__ = ["Composer", "CutOut", "Stock"]
 
 T = TypeVar("T")
 
-MIX = {"photograph": 0.42, "paste": 0.13, "shapes": 0.05, "composite": 0.40}
+MIX = {"photograph": 0.40, "paste": 0.36, "shapes": 0.02, "composite": 0.22}
 SCALE = (0.4, 1.0)  # part of a photograph that a crop covers
+SIDES, CLOSE_SIDES = (0.3, 0.95), (0.95, 1.5)  # of a pasted object, the picture's being 1; of one that fills it
+CLOSE = 0.2  # how often one does
 WHOLE = 0.4  # how often a photograph is not cropped, as people's are not
 SEEN = 64  # of 255: the alpha from which on a pixel's colour is the object's
+OURS = 0.3  # how often a pasted object is one that the teacher cut out
 LARGEST = 2.5  # how much a small cut-out may be enlarged
 FILL = (0.02, 0.7)  # part of a photograph that a usable cut-out covers
 
@@ -81,10 +84,11 @@ class Composer:
         size: side of the square pictures.
         seed: two composers of the same seed draw the same pictures.
         mix: how often each kind is drawn; adds up to 1.
+        close: how often a pasted object fills the picture and more.
     """
 
-    def __init__(self, stock: Stock, size: int, seed: int, mix: Mapping[str, float] = MIX):
-        self.mix = mix
+    def __init__(self, stock: Stock, size: int, seed: int, mix: Mapping[str, float] = MIX, close: float = CLOSE):
+        self.mix, self.close = mix, close
         self.stock = stock
         self.size = size
         self.rng = np.random.default_rng(seed)
@@ -148,7 +152,8 @@ class Composer:
     def paste(self) -> np.ndarray:
         picture = self._background()
         for _ in range(1 + (self.rng.random() < 0.3)):
-            picture = self._paste(picture, self._pick(self.stock.teacher_cutouts))
+            cut_outs = self.stock.teacher_cutouts if self.rng.random() < OURS else self.stock.alpha_cutouts
+            picture = self._paste(picture, self._pick(cut_outs or self.stock.teacher_cutouts))
         return picture
 
     def shapes(self) -> np.ndarray:
@@ -214,7 +219,8 @@ class Composer:
     def _placed(self, cutout: CutOut, largest: float) -> tuple[np.ndarray, np.ndarray]:
         """The object at a random place, size, turn and side of an empty picture, and its alpha there."""
         height, width = cutout.alpha.shape
-        scale = min(self.rng.uniform(0.3, 0.95) * self.size / max(height, width), largest)
+        sides = CLOSE_SIDES if self.close and self.rng.random() < self.close else SIDES
+        scale = min(self.rng.uniform(*sides) * self.size / max(height, width), largest)
         turn: Any = cv2.getRotationMatrix2D((width / 2, height / 2), self.rng.normal(0, 12), scale)
         free = self.size * self.rng.uniform(0.3, 0.7, 2)
         turn[:, 2] += free - (width / 2, height / 2)

@@ -17,9 +17,8 @@ the development set, and the three photographs that our own pictures show.
 
 Recipe: least-squares pruning (`nano_prune`), then rounds of fresh pictures that are each seen a few times, mirrored at
 random. Batch norm is folded in while learning: statistics of eight pictures at a time are mostly noise. The loss is
-`nano_lessons`'s; Adam, warm-up and cosine, gradient clipping, EMA of the weights. The second half of the rounds has
-larger pictures and more photographs among them. A round follows from the seed, its number and the number of rounds.
-What the last round leaves is taken, whatever the development set says of earlier ones.
+`nano_lessons`'s; Adam, warm-up and cosine, gradient clipping, EMA of the weights. A round follows from the seed and its
+number alone. What the last round leaves is taken, or its mean with the weights that a run began with.
 """
 
 import argparse
@@ -33,7 +32,7 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
-from nano_compose import MIX, Composer
+from nano_compose import Composer
 from nano_lessons import BATCH, Lesson
 from nano_packages import Packages
 from nano_pictures import SHARED, normalise, paper_input
@@ -47,11 +46,10 @@ from u2net_zoo.torch_model import U2Net, build, state_of
 from u2net_zoo.train.norms import calibrate
 from u2net_zoo.train.storing import write_weights
 
-SEED, LOOK = 2028, 2027  # of what is learnt; of the composites of the development set
-SIZES, LATER = (256, 192, 256, 320), (320, 256)  # of the pictures of a round, in turn; of the second half of rounds
-LATER_MIX = {"photograph": 0.58, "paste": 0.12, "shapes": 0.02, "composite": 0.28}  # composites are learnt first
+SEED, LOOK = 2029, 2027  # of what is learnt; of the composites of the development set
+SIZES = (256, 320)  # of the pictures of a round, in turn
 COUNT, EPOCHS = 384, 6  # pictures of a round, and how often each is seen
-RATE, FLOOR, WARMUP, CLIP, EMA = 6e-4, 0.01, 200, 1.0, 0.998
+FLOOR, WARMUP, CLIP, EMA = 0.01, 200, 1.0, 0.998
 EVALUATE_EVERY = 4  # rounds between two looks at the development set
 COMPOSITES = 48  # of the development set
 
@@ -62,16 +60,17 @@ class Run:
     rounds: what the cosine is laid out for.
     """
 
-    def __init__(self, out: Path, teacher: Teacher, rounds: int, start: Path | None = None):
-        self.out, self.teacher, self.rounds = out, teacher, rounds
-        self.plan = {"rounds": rounds, "seed": SEED, "epochs": EPOCHS, "pictures": COUNT}
+    def __init__(self, out: Path, teacher: Teacher, rounds: int, rate: float, start: Path | None = None):
+        self.out, self.teacher, self.rounds, self.rate = out, teacher, rounds, rate
+        self.plan = {"rounds": rounds, "rate": rate, "seed": SEED, "epochs": EPOCHS, "pictures": COUNT}
         out.mkdir(parents=True, exist_ok=True)
         self.student = build(state_of(self.beginning(start)).fold()).to(memory_format=torch.channels_last)
         self.lesson = Lesson(teacher.model, self.student)
-        self.average = {key: value.clone() for key, value in self.student.state_dict().items()}
-        self.optimizer = torch.optim.Adam(self.student.parameters(), lr=RATE)
+        self.began = {key: value.clone() for key, value in self.student.state_dict().items()}
+        self.average = {key: value.clone() for key, value in self.began.items()}
+        self.optimizer = torch.optim.Adam(self.student.parameters(), lr=rate)
         self.round = 0
-        self.composites = drawn(Composer(teacher.development, 320, LOOK, {"composite": 1.0}), COMPOSITES)
+        self.composites = drawn(Composer(teacher.development, 320, LOOK, {"composite": 1.0}, close=0), COMPOSITES)
         if (last := out / "last.pt").exists():
             self.resume(torch.load(last, weights_only=True))
 
@@ -110,10 +109,8 @@ class Run:
 
     def learn(self) -> float:
         """The mean loss of a round."""
-        sizes = SIZES if self.round < self.rounds // 2 else LATER
-        size, seed = sizes[self.round % len(sizes)], SEED + 1000 * (self.round + 1)
-        mix = MIX if self.round < self.rounds // 2 else LATER_MIX
-        pictures, alphas = drawn(Composer(self.teacher.stock, size, seed, mix), COUNT)
+        size, seed = SIZES[self.round % len(SIZES)], SEED + 1000 * (self.round + 1)
+        pictures, alphas = drawn(Composer(self.teacher.stock, size, seed), COUNT)
         labels = self.lesson.label(pictures, alphas)
         rng = torch.Generator().manual_seed(seed)
         losses: list[float] = []
@@ -130,7 +127,7 @@ class Run:
         """`done`: steps so far."""
         whole = self.rounds * EPOCHS * (COUNT // BATCH)
         cosine = FLOOR + (1 - FLOOR) * (1 + math.cos(math.pi * done / whole)) / 2
-        self.optimizer.param_groups[0]["lr"] = RATE * min(1, (done + 1) / WARMUP) * cosine
+        self.optimizer.param_groups[0]["lr"] = self.rate * min(1, (done + 1) / WARMUP) * cosine
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.student.parameters(), CLIP)
@@ -166,8 +163,15 @@ class Run:
         mae, overlap = (float(np.mean([of(m, a) for m, a in pairs])) for of in (lambda m, a: abs(m - a).mean(), iou))
         return {"alpha_mae": round(mae, 4), "alpha_iou": round(overlap, 4)}
 
-    def finish(self, path: Path) -> None:
-        """Writes the averaged weights under norms with photographs' statistics, so that they can be fine-tuned."""
+    def finish(self, path: Path, share: float) -> None:
+        """Writes the averaged weights under norms with photographs' statistics, so that they can be fine-tuned.
+
+        Args:
+            share: of them in the mean with the weights that the run began with: M. Wortsman et al., Robust fine-tuning
+                of zero-shot models, CVPR 2022. Such a mean keeps more of what generalises.
+        """
+        for key, value in self.began.items():
+            self.average[key] = value.lerp(self.average[key], share)
         model = build(state_of(self.averaged()).unfold())
         before = self.teacher.agreement(model)
         photographs = self.teacher.photographs
@@ -201,6 +205,10 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, default=Path("out/nano/u2net_nano.safetensors"), help="what to write")
     parser.add_argument("--teacher", type=Path, default=SHARED / "weights" / "u2netp.pth")
     parser.add_argument("--start", type=Path, help="weights to begin with; what they have seen is seen, too")
+    parser.add_argument("--rate", type=float, default=6e-4, help="where the cosine begins")
+    parser.add_argument(
+        "--share", type=float, default=1.0, help="of what was learnt, in the mean with --start's weights"
+    )
     parser.add_argument("--rounds", type=int, default=60)
     parser.add_argument("--minutes", type=float, default=math.inf, help="pause after so long; run again to go on")
     parser.add_argument("--threads", type=int, default=2)
@@ -209,9 +217,10 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     cv2.setNumThreads(options.threads)
     torch.manual_seed(SEED)
-    run = Run(options.out, Teacher(options.teacher, Packages(options.packages)), options.rounds, options.start)
+    teacher = Teacher(options.teacher, Packages(options.packages))
+    run = Run(options.out, teacher, options.rounds, options.rate, options.start)
     if run.train(until):
-        run.finish(options.weights)
+        run.finish(options.weights, options.share)
 
 
 if __name__ == "__main__":

@@ -77,11 +77,11 @@ def test_the_command_asks_for_a_profile_where_none_was_typed(street, tmp_path):
 
 @pytest.mark.full
 def test_a_profile_that_was_typed_counts_more_than_the_weights_own(eight, tmp_path):
-    write_weights(weights(4), tmp_path / "four.safetensors", profile="rgba")
+    write_weights(weights(), tmp_path / "drawn.safetensors", profile="portrait")
     data = ("--images", eight / "images", "--masks", eight / "masks", "-o", tmp_path / "run", "--workers", "0")
     small = ("--steps", "1", "--batch", "2", "--size", "64", "--crop", "64", "--accelerator", "cpu")
-    for typed, profile in (((), "rgba"), (("--profile", "paper"), "paper")):
-        done = called("train", *data, *small, "--finetune", tmp_path / "four.safetensors", *typed)
+    for typed, profile in (((), "portrait"), (("--profile", "paper"), "paper")):
+        done = called("train", *data, *small, "--finetune", tmp_path / "drawn.safetensors", *typed)
         assert done.returncode == 0, done.stderr
         assert read_checkpoint(tmp_path / "run" / "model.safetensors").meta["profile"] == profile
         shutil.rmtree(tmp_path / "run")
