@@ -97,8 +97,8 @@ def test_the_bundled_network_stays_within_the_bound_in_fewer_bits(planned, bench
     finer = dict.fromkeys(plan.finer, "palette8")
     kernels = {path: rounded(bench.kernels[path], finer.get(path, scheme)) for path in plan.rounded}
     assert bench.errors(kernels) == plan.errors
-    last = (plan.finer or plan.kept)[-1]
-    assert not bench.errors(kernels | {last: rounded(bench.kernels[last], scheme)}).within(aim)
+    for last in (plan.finer or plan.kept)[-1:]:  # where any needs more bits at all
+        assert not bench.errors(kernels | {last: rounded(bench.kernels[last], scheme)}).within(aim)
 
 
 @pytest.mark.parametrize("scheme", BITS)
@@ -156,8 +156,9 @@ def test_the_file_is_small_and_says_what_every_layer_costs(written, key, network
         assert artifact.bytes < (0.5 if key in HALF else 0.6) * 4 * network.arch.parameters()
     assert set(document["kept"]) == {layer["path"] for layer in document["layers"] if layer["kept"]}
     assert len(document["layers"]) > 80
+    costs = f" ({document['kept'][0]} costs IoU " if document["kept"] else ""
     assert artifact.plan.summary().startswith(
-        f"{len(document['kept'])} of {len(document['layers'])} layers stay ({document['kept'][0]} costs IoU "
+        f"{len(document['kept'])} of {len(document['layers'])} layers stay{costs}"
     )
 
 
