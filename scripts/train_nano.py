@@ -9,11 +9,10 @@
 kept the photographs of the one and had the composites of the other (0.3, 0.5, 0.7, 0.85 and 1 were tried). By
 `measure_nano.py`, beside what the repository carries and u2netp: IoU to u2netp on the twelve photographs 0.904 (0.870),
 the worst 0.60 (0.62); on composites max F 0.907 (0.838, 0.929), MAE 0.043 (0.070, 0.027), boundary F 0.814 (0.694,
-0.865). Palettes and int8 hold their
-bounds. It is not bundled: it is unsure of scikit-image's cat and rocket, so that packages of pictures, which round them
-to 8 bits, give other masks than the weights (IoU 0.994 and 0.988, where 0.996 is asked); its rocket is at IoU 0.73 of
-u2netp's (0.75), and fine-tuning from it learns eight photographs to 0.891 (0.9). Unmixed, the second run's weights are
-steadier on the cat (0.9975) and worse on the rocket (0.56).
+0.865). Palettes and int8 hold their bounds. It is not bundled: it is unsure of scikit-image's cat and rocket, so that
+packages of pictures, which round them to 8 bits, give other masks than the weights (IoU 0.994 and 0.988, where 0.996
+is asked); its rocket is at IoU 0.73 of u2netp's (0.75), and fine-tuning from it learns eight photographs to 0.891
+(0.9). Unmixed, the second run's weights are steadier on the cat (0.9975) and worse on the rocket (0.56).
 
 Data: the photographs of ../shared/data, those that scikit-image ships, and the packages of `nano_packages`. What
 u2netp says of a photograph is one half of what is learnt, the true alpha of composites the other (`nano_compose`).
