@@ -11,6 +11,9 @@ from skimage import data
 from support.browser import Browser
 from support.networks import TINY, hard_checkpoint
 from support.web import (
+    ENDING,
+    NEVER_STARTING,
+    ONE_AT_A_TIME,
     SIZE,
     are_the_networks,
     close,
@@ -34,33 +37,6 @@ TINIEST = (32, 32)
 ENGINE = "[engine.runs, engine.note, document.getElementById('note').textContent]"
 PROBE = """fetch('page/worker.js').then((answer) => answer.text())
     .then((text) => Array.from(new Function(text + '; return probe({width: %d, height: %d});')()))"""
-
-# A worker that never answers `first.png` and ends itself with `second.png`; what it has not answered then is open.
-ENDING = """
-const usual = onmessage;
-onmessage = (event) => {
-    if (event.data.file?.name === "second.png" && %s) throw new Error("it ended");
-    if (event.data.file?.name !== "first.png" || !(%s)) usual(event);
-};
-"""
-ONE_AT_A_TIME = """
-const opened = open;
-open = async (question) => {
-    const found = await opened(question);
-    const { run } = model;
-    let busy = false;
-    model.run = async (data) => {
-        if (busy) throw new Error("two runs at once");
-        busy = true;
-        await new Promise((done) => setTimeout(done, 50));
-        const mask = await run(data);
-        busy = false;
-        return mask;
-    };
-    return found;
-};
-"""
-NEVER_STARTING = "self.Worker = class extends EventTarget { postMessage() {} terminate() {} };\n"
 
 
 @pytest.fixture(scope="module")

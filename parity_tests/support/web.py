@@ -36,6 +36,33 @@ for (const [name, content] of Object.entries(%s)) {
         .then((mask) => Array.from(pixelsOf(mask)), (error) => error.message).then((end) => { ended[name] = end; });
 }
 null; // nothing to wait for"""
+# A worker that never answers `first.png` and ends itself with `second.png`; what it has not answered then is open.
+ENDING = """
+const usual = onmessage;
+onmessage = (event) => {
+    if (event.data.file?.name === "second.png" && %s) throw new Error("it ended");
+    if (event.data.file?.name !== "first.png" || !(%s)) usual(event);
+};
+"""
+# A worker in which a run takes a while, and a second one beside it fails.
+ONE_AT_A_TIME = """
+const opened = open;
+open = async (question) => {
+    const found = await opened(question);
+    const { run } = model;
+    let busy = false;
+    model.run = async (data) => {
+        if (busy) throw new Error("two runs at once");
+        busy = true;
+        await new Promise((done) => setTimeout(done, 50));
+        const mask = await run(data);
+        busy = false;
+        return mask;
+    };
+    return found;
+};
+"""
+NEVER_STARTING = "self.Worker = class extends EventTarget { postMessage() {} terminate() {} };\n"
 
 
 def needs_runtime() -> None:
