@@ -97,7 +97,7 @@ class Fault:
             return (PASSED if first_only else "survived"), ""
         if not clone.is_sound(failed):
             return "unclear", f"{failed} fails without the fault too"
-        return CAUGHT, failed.removeprefix(f"{TESTS}/")
+        return CAUGHT, failed
 
 
 @dataclass(frozen=True)
@@ -211,7 +211,7 @@ def write_table(path: Path, faults: Sequence[Fault], outcomes: dict[str, Outcome
     rows += ["| area | fault | planted in | caught by | s |", "|---|---|---|---|---|"]
     for fault in faults:
         found = outcomes.get(fault.key, Outcome(fault.key, "not tried yet"))
-        by = f"`{TESTS}/{found.by}`" if found.status == CAUGHT else f"**{found.status}** {found.by}".rstrip()
+        by = f"`{found.by}`" if found.status == CAUGHT else f"**{found.status}** {found.by}".rstrip()
         cells = (fault.area, fault.name, f"`{fault.file}`", by, f"{found.seconds:.0f}" if found.seconds else "")
         rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     before = path.read_text("utf-8").partition(TABLE)[0] if path.is_file() else ""

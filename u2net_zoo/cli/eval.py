@@ -92,10 +92,11 @@ def _names(classes: str | None) -> tuple[str, ...]:
 
 def _check_ignored(ignore: int, classes: tuple[str, ...]) -> None:
     """Raises OptionError."""
+    from ..train.recipe import check_ignored
+
     if ignore >= 0 and not classes:
         raise OptionError(f"--ignore {ignore}: masks of one object have no such numbers; for maps name --classes")
-    if ignore in range(len(classes)):
-        raise OptionError(f"--ignore {ignore}: is class {classes[ignore]}; allowed: numbers that are no class")
+    check_ignored(ignore, classes)
 
 
 def _score(

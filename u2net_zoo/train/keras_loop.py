@@ -152,16 +152,7 @@ def fit(
                 shuffle=False,
                 verbose=0,
             )
-    return Outcome(
-        steps=follow.step,
-        loss=follow.loss,
-        best=follow.best if check else None,
-        stopped="early stopping" if follow.finished else "end of schedule",
-        weights=str(out / "model.safetensors"),
-        skipped=dict(samples.skipped),
-        seconds=round(time.time() - started, 1),
-        steps_per_second=round((follow.step - first) / max(time.time() - started, 1e-9), 3),
-    )
+    return follow.outcome(first, time.time() - started)
 
 
 class _Follow:
@@ -189,6 +180,21 @@ class _Follow:
     def finished(self) -> bool:
         """Whether it is time to stop early."""
         return bool(self.recipe.patience) and self.stale >= self.recipe.patience
+
+    def outcome(self, first: int, seconds: float) -> Outcome:
+        """Args:
+        first: the step at which the run went on.
+        """
+        return Outcome(
+            steps=self.step,
+            loss=self.loss,
+            best=self.best if self.check else None,
+            stopped="early stopping" if self.finished else "end of schedule",
+            weights=str(self.out / "model.safetensors"),
+            skipped=dict(self.samples.skipped),
+            seconds=round(seconds, 1),
+            steps_per_second=round((self.step - first) / max(seconds, 1e-9), 3),
+        )
 
     def callback(self) -> Any:
         follow = self

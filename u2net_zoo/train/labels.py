@@ -70,11 +70,13 @@ def _indices(picture: Image.Image, path: Path, classes: tuple[str, ...], ignore:
     """(H, W) float32 of whole numbers, from a palette's indices or from grey values, of 8 or 16 bits."""
     values = np.asarray(picture if picture.mode == "P" else one_channel(picture, path, "map of classes"), np.float32)
     numbers, known = np.unique(values), f"0 {classes[0]} to {len(classes) - 1} {classes[-1]}"
-    strange = [n for n in numbers.tolist() if n not in range(len(classes)) and (ignore < 0 or n != ignore)]
-    if strange and set(numbers) == {0, 255}:
+    indices = (numbers >= 0) & (numbers < len(classes)) & (numbers == np.floor(numbers))
+    strange = numbers[~indices & ((numbers != ignore) | (ignore < 0))]
+    if len(strange) and numbers.tolist() == [0, 255]:
         raise InputError(f"{path}: holds 0 and 255, a mask of black and white; classes are numbers from {known}")
-    if strange:
-        usual = ignore < 0 and strange == [numbers[-1]] and len(numbers) > 1 and strange[0] in range(2**16)
+    if len(strange):
+        usual = ignore < 0 and len(numbers) > 1 and len(strange) == 1 and len(classes) <= strange[0] < 2**16
+        usual = usual and strange[0] == np.floor(strange[0])
         hint = f"; --ignore {strange[0]:g} leaves it out of true maps" if usual else ""
         raise InputError(f"{path}: holds {strange[-1]:g}; the {len(classes)} classes are {known}{hint}")
     return values if ignore < 0 else np.where(values == ignore, np.float32(IGNORED), values)

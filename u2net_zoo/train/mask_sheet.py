@@ -18,6 +18,7 @@ __all__ = ["first_samples", "write_sheet"]
 ROWS = 6
 SIDE = 128  # pixels of each tile
 GAP = 4
+LEFT_OUT = (224, 224, 192)  # as PASCAL VOC paints it
 
 
 def first_samples(samples: Samples) -> list[Sample]:
@@ -59,11 +60,11 @@ def _likely(d0: np.ndarray) -> Image.Image:
 
 
 def _map_of(classes: Classes) -> Callable[[np.ndarray], Image.Image]:
-    """Of logits (classes, S, S) or of indices (1, S, S), in the classes' colours; what is left out is white.
+    """Of logits (classes, S, S) or of indices (1, S, S), in the classes' colours; what is left out is light.
 
     Of 256 classes, what is left out has the last one's colour.
     """
-    colours = [*classes.colours, *[(255, 255, 255)] * (256 - len(classes.colours))]
+    colours = [*classes.colours, *[LEFT_OUT] * (256 - len(classes.colours))]
 
     def picture(planes: np.ndarray) -> Image.Image:
         indices = planes.argmax(0) if len(planes) > 1 else np.where(planes[0] == IGNORED, 255, planes[0])

@@ -1,5 +1,6 @@
 """How to train: one frozen record, whose defaults are the authors' recipe."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,7 @@ from ..weight_words import Classes, named_classes
 if TYPE_CHECKING:
     from ..preprocessing import Profile
 
-__all__ = ["AUGMENTATIONS", "BALANCED", "PRECISIONS", "SCHEDULES", "TRAINED", "Recipe"]
+__all__ = ["AUGMENTATIONS", "BALANCED", "PRECISIONS", "SCHEDULES", "TRAINED", "Recipe", "check_ignored"]
 
 AUGMENTATIONS = ("authors", "none", "strong")
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
@@ -152,15 +153,18 @@ def _texts(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
+def check_ignored(ignore: int, classes: Sequence[str]) -> None:
+    """Raises OptionError: it is the number of a class."""
+    if 0 <= ignore < len(classes):
+        raise OptionError(f"ignore {ignore}: is class {classes[ignore]}; allowed: numbers that are no class")
+
+
 def _check_classes(recipe: Recipe) -> None:
     """Raises OptionError."""
     classes = recipe.told_apart
     if classes is None and (recipe.colours or recipe.class_weights or recipe.ignore >= 0):
         raise OptionError("--colours, --class-weights and --ignore go with --classes, which names the classes")
-    if classes and 0 <= recipe.ignore < len(classes.names):
-        raise OptionError(
-            f"ignore {recipe.ignore}: is class {classes.names[recipe.ignore]}; allowed: numbers that are no class"
-        )
+    check_ignored(recipe.ignore, classes.names if classes else ())
     try:
         weights = recipe.weight_list
     except ValueError:
