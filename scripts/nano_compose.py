@@ -19,13 +19,13 @@ __all__ = ["Composer", "CutOut", "Stock"]
 
 T = TypeVar("T")
 
-MIX = {"photograph": 0.40, "paste": 0.36, "shapes": 0.02, "composite": 0.22}
+MIX = {"photograph": 0.46, "paste": 0.30, "shapes": 0.02, "composite": 0.22}
 SCALE = (0.4, 1.0)  # part of a photograph that a crop covers
 SIDES, CLOSE_SIDES = (0.3, 0.95), (0.95, 1.5)  # of a pasted object, the picture's being 1; of one that fills it
 CLOSE = 0.2  # how often one does
 WHOLE = 0.4  # how often a photograph is not cropped, as people's are not
 SEEN = 64  # of 255: the alpha from which on a pixel's colour is the object's
-OURS = 0.3  # how often a pasted object is one that the teacher cut out
+OURS = 0.45  # how often a pasted object is one that the teacher cut out
 LARGEST = 2.5  # how much a small cut-out may be enlarged
 FILL = (0.02, 0.7)  # part of a photograph that a usable cut-out covers
 

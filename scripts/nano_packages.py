@@ -1,6 +1,6 @@
 """Photographs and cut-outs for `train_nano.py` out of packages that a Debian 12 machine can install.
 
-    python scripts/nano_packages.py out/packages      # 440 MB of packages, unpacked, installed nowhere
+    python scripts/nano_packages.py out/packages      # 490 MB of packages, unpacked, installed nowhere
 
 Each package is checked against its hash here. Nothing of it is committed: names, licences and hashes are.
 
@@ -12,6 +12,10 @@ Who learns and who tests was fixed before the first run, by a rule that knows no
 word of a stamp's name) in the order of their SHA-256; the first TEST cut-outs' whole kinds are the test's, the next
 DEVELOPMENT ones' the development set's. Backgrounds the same, one by one. So no picture is in two parts; but the parts
 are of one make, and an orange is tested where a mandarine was learnt.
+
+Photographs in which something stands out, without a mask, are named one by one (SCENES) or are those of whole
+activities of GCompris (ACTIVITIES), which come as one resource file each. Of these, WATCHED are the development set's,
+by hash.
 """
 
 import argparse
@@ -62,6 +66,11 @@ PACKAGES = {  # name -> (version, licence of the pictures, SHA-256)
         "Apache-2.0, BSD-3-Clause",
         "4b12681df35878207ac7097dc66184b2ae552e4bf4ddd2af04a0f03ed0b8682a",
     ),
+    "gcompris-qt-data": (
+        "3.1-2",
+        "public domain, CC0-1.0, CC-BY-1.0 to 3.0, CC-BY-SA-2.0 to 4.0, GPL-3+",
+        "e9cf06ab2105529068df73085784e835d2ff03f870d2a8091f09125d40abac9f",
+    ),
 }
 STAMPS = "tuxpaint-stamps-default/usr/share/tuxpaint/stamps"
 FLAT = 0.4
@@ -71,6 +80,10 @@ DRAWN_FOLDERS += ("newyears",)
 DRAWN = ("bluebird", "bunny", "butterfly", "button", "chick", "daffodil", "eye", "highlighter", "pen", "santa", "skull")
 DRAWN += ("bow", "stocking", "dreydl", "moon", "sedan_police", "holiday_candle", "glass", "menorah")
 TEST, DEVELOPMENT = 40, 24
+RESOURCES = "gcompris-qt-data/usr/share/gcompris-qt/rcc"
+ACTIVITIES = "categorization erase explore_farm_animals explore_monuments explore_world_animals explore_world_music"
+SHORT = 200  # pixels of the shorter side of a photograph; what is smaller is a button
+WATCHED = 32  # photographs of the activities that the development set takes
 
 # Photographs in which little stands out: what objects are put on. Two of the test's, EveningGlow and Grey, hold boats
 # and a jetty.
@@ -130,6 +143,15 @@ def fetch(folder: Path) -> None:
                 if found != digest:
                     raise SystemExit(f"{archive.name}: SHA-256 {found}, expected {digest}; its pictures may be others")
                 subprocess.run(["dpkg-deb", "-x", archive, unpacked], check=True)
+            for resource in unpacked.rglob("*.rcc"):
+                for number, picture in enumerate(webp_pictures(resource.read_bytes())):
+                    resource.with_name(f"{resource.stem}-{number:03}.webp").write_bytes(picture)
+
+
+def webp_pictures(resource: bytes) -> list[bytes]:
+    """The WebP files that a Qt resource file holds as they are: a RIFF header, whose length counts what follows it."""
+    starts = [found.start() for found in re.finditer(rb"RIFF....WEBP", resource, re.DOTALL)]
+    return [resource[at : at + 8 + int.from_bytes(resource[at + 4 : at + 8], "little")] for at in starts]
 
 
 @dataclass(frozen=True)
@@ -157,8 +179,17 @@ class Packages:
         test, rest = len(paths) // 5, len(paths) // 5 + len(paths) // 10
         return {"test": paths[:test], "development": paths[test:rest], "learn": paths[rest:]}
 
-    def scenes(self) -> list[Path]:
-        return list(self._listed(SCENES))
+    def scenes(self) -> dict[str, list[Path]]:
+        """`learn` and `development` -> photographs."""
+        paths = sorted(self._of_activities(), key=lambda path: _digest(path.name))
+        return {"development": paths[:WATCHED], "learn": [*self._listed(SCENES), *paths[WATCHED:]]}
+
+    def _of_activities(self) -> Iterable[Path]:
+        for activity in ACTIVITIES.split():
+            for path in sorted((self.folder / RESOURCES).rglob(f"{activity}-*.webp")):
+                with Image.open(path) as picture:
+                    if picture.mode == "RGB" and min(picture.size) >= SHORT:
+                        yield path
 
     def _listed(self, lists: dict[str, str]) -> Iterable[Path]:
         for folder, names in lists.items():
@@ -192,7 +223,8 @@ def main() -> None:
         print(f"{part}: {len(paths)} cut-outs: {' '.join(path.stem for path in paths)}")
     for part, paths in packages.backgrounds().items():
         print(f"{part}: {len(paths)} backgrounds")
-    print(f"{len(packages.scenes())} scenes")
+    for part, paths in packages.scenes().items():
+        print(f"{part}: {len(paths)} scenes")
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ __all__ = ["Teacher", "iou", "mask"]
 
 FIT_SIZE = 224
 FIT_MIX = {"photograph": 0.45, "paste": 0.35, "shapes": 0.2}
-REPEATS = 3  # how often a photograph of ours stands beside one of the packages' scenes
+REPEATS = 2  # how often a photograph of ours stands beside one of the packages' scenes
 
 
 class Teacher:
@@ -30,16 +30,17 @@ class Teacher:
         self.checkpoint = read_checkpoint(weights)
         self.model = build(self.checkpoint.fold()).to(memory_format=torch.channels_last)
         self.photographs = [shrink(load(path)) for path in parts["learn"]]
-        scenes = [shrink(load(path)) for path in packages.scenes()]
+        scenes = {part: [shrink(load(path)) for path in paths] for part, paths in packages.scenes().items()}
         learnt_from = ("learn", "development")  # nothing here opens the test's
         backgrounds = {part: [shrink(load(path)) for path in packages.backgrounds()[part]] for part in learnt_from}
         true = {part: [CutOut.read(path) for path in packages.cut_outs()[part]] for part in learnt_from}
-        cut = [cut for image in self.photographs if (cut := self.cut(image))]
-        drawn_from = self.photographs * REPEATS + scenes
+        cut = [cut for image in self.photographs + scenes["learn"] if (cut := self.cut(image))]
+        drawn_from = self.photographs * REPEATS + scenes["learn"]
         self.stock = Stock(drawn_from, backgrounds["learn"], cut, true["learn"])
         self.development = Stock([], backgrounds["development"], [], true["development"])
-        self.measured = [(path.name, paper_input(load(path))) for path in parts["development"]]
-        self.truth = [mask(self.model, x) for _, x in self.measured]
+        watched = [load(path) for path in parts["development"]] + scenes["development"]
+        self.measured = [paper_input(image) for image in watched]
+        self.truth = [mask(self.model, x) for x in self.measured]
 
     def cut(self, image: np.ndarray) -> CutOut | None:
         with torch.no_grad():
@@ -47,8 +48,15 @@ class Teacher:
         return CutOut.of(image, cv2.resize(d0, image.shape[1::-1]))
 
     def agreement(self, model: U2Net) -> list[float]:
-        """IoU at 0.5 per photograph of the development set."""
-        return [iou(mask(model.eval(), x), truth) for (_, x), truth in zip(self.measured, self.truth, strict=True)]
+        """IoU at 0.5 per photograph of the development set, `split`'s first."""
+        return [iou(made, truth) for made, truth in zip(self.masks(model), self.truth, strict=True)]
+
+    def apart(self, model: U2Net) -> float:
+        """Mean absolute difference to the teacher's masks of the development set."""
+        return float(np.mean([abs(m - truth).mean() for m, truth in zip(self.masks(model), self.truth, strict=True)]))
+
+    def masks(self, model: U2Net) -> list[np.ndarray]:
+        return [mask(model.eval(), x) for x in self.measured]
 
     def pruned(self, seed: int) -> U2Net:
         """The network with those of u2netp's channels that tell most, and kernels that fit them."""

@@ -8,6 +8,7 @@ from typing import Any
 from u2net_zoo import __version__
 from u2net_zoo.catalog import classes_with
 from u2net_zoo.checkpoint import Checkpoint
+from u2net_zoo.errors import OptionError
 from u2net_zoo.preprocessing import PROFILES
 from u2net_zoo.weight_words import classes_of
 
@@ -16,6 +17,7 @@ from ..mil.package import root_model
 from ..options import Options, describe
 from ..parity_report import PixelReport, Report, TensorReport
 from .coreml_reader import specification
+from .swift import class_name, hides
 
 __all__ = ["AUTHORS", "CoreMLWords", "describe_package", "labels_of", "parity_words", "purpose"]
 
@@ -24,7 +26,20 @@ PREVIEW = "com.apple.coreml.model.preview"
 
 
 class CoreMLWords(Format):
-    """A format whose files have Core ML's description."""
+    """A format whose files have Core ML's description, and a class in Swift that Xcode makes of their name."""
+
+    def check_target(self, path: Path) -> None:
+        """As every format.
+
+        Raises:
+            OptionError: the class would hide one that it needs itself.
+        """
+        super().check_target(path)
+        stem = path.name.removesuffix(self.suffix)
+        if hides(stem):
+            raise OptionError(
+                f"{path}: Xcode would call its class {class_name(stem)}, which hides Swift's own; choose another --name"
+            )
 
     def words_in(self, path: Path) -> Mapping[str, str]:
         return dict(specification(path).description.metadata.userDefined)

@@ -9,8 +9,8 @@ from support.networks import SMALL
 from converters import Options, convert
 from converters.embedded import embedded_of
 from converters.formats.kotlin import kotlin_file, kotlin_name
-from converters.formats.swift import class_name, swift_file, swift_name
-from u2net_zoo.errors import OutputError
+from converters.formats.swift import class_name, hides, swift_file, swift_name
+from u2net_zoo.errors import OptionError, OutputError
 from u2net_zoo.train.start import with_channels
 from u2net_zoo.weight_words import usual_colours
 
@@ -160,6 +160,18 @@ def test_a_kotlin_file_that_was_not_written_for_the_model_is_kept(small, tmp_pat
 def test_the_swift_file_is_named_after_the_class_that_xcode_makes():
     assert swift_name("u2netp") == "U2Netp+Mask.swift"
     assert class_name("my-net.v2") == "my_net_v2"
+
+
+@pytest.mark.parametrize("name", ["Vision", "Data", "CGImage", "URL"])
+@pytest.mark.parametrize("fmt", ["coreml", "mlmodel"])
+def test_a_class_that_would_hide_one_of_the_system_is_refused(small, tmp_path, fmt, name):
+    with pytest.raises(OptionError, match=rf"Xcode would call its class {name}, .*choose another --name"):
+        convert(small, fmt, tmp_path, name=name, options=Options(size=(64, 64)))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_names_that_hide_nothing_are_taken():
+    assert not any(hides(stem) for stem in ("u2netp", "Street", "data", "MyVision", "mask", "Mask"))
 
 
 def test_a_swift_file_that_was_not_written_for_the_package_is_kept(small, tmp_path):

@@ -1,5 +1,6 @@
 """The Swift file that is written beside a Core ML package: photograph in, mask out, on an iPhone or a Mac."""
 
+import functools
 import re
 from collections.abc import Sequence
 from importlib.resources import files
@@ -8,7 +9,7 @@ from string import Template
 from converters.embedded import EmbeddedPreprocessing
 from converters.formats.source_text import in_comment
 
-__all__ = ["class_name", "swift_file", "swift_name"]
+__all__ = ["class_name", "hides", "swift_file", "swift_name"]
 
 SYSTEMS = {  # the first systems with the features of a target
     "iOS15": "iOS 15.0, macOS 12.0",
@@ -22,12 +23,34 @@ _KEYWORDS = """
     repeat rethrows return self static struct subscript super switch throw throws true try typealias var where while
 """
 KEYWORDS = frozenset(_KEYWORDS.split())
+_GENERATED = """
+    Any Array Bool Bundle CVPixelBuffer CVPixelBufferRef Dictionary Double Error Float Float16 Int
+    MLDictionaryFeatureProvider MLFeatureProvider MLFeatureValue MLModel MLModelConfiguration MLMultiArray
+    MLPredictionOptions MLShapedArray Never NSError NSObject Optional Result Set String Swift URL
+"""  # types that the class which Xcode generates speaks of, and Swift's own that any file of an app does
 
 
 def class_name(stem: str) -> str:
     """The class that Xcode generates for `stem.mlpackage`: what Swift cannot have in a name becomes an underscore."""
     name = re.sub(r"\W", "_", stem, flags=re.ASCII)
     return f"_{name}" if name[:1].isdigit() or name in KEYWORDS else name
+
+
+@functools.cache
+def _spoken_of() -> frozenset[str]:
+    """Types and modules that the Swift file and Xcode's class take from the system."""
+    templates = (part for part in files(__package__).iterdir() if part.name.endswith(".txt"))
+    lines = (line for part in templates for line in part.read_text(encoding="utf-8").splitlines())
+    code = [line.partition("//")[0] for line in lines]
+    return frozenset(re.findall(r"\b[A-Z]\w+", " ".join(code))).union(_GENERATED.split())
+
+
+def hides(stem: str) -> bool:
+    """Whether the class of `stem.mlpackage` would stand for a type of the system in every file of the app.
+
+    A name of one's own module goes before one that is imported (The Swift Programming Language, Import Declaration).
+    """
+    return class_name(stem) in _spoken_of()
 
 
 def swift_name(stem: str) -> str:
