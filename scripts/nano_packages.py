@@ -68,7 +68,7 @@ PACKAGES = {  # name -> (version, licence of the pictures, SHA-256)
     ),
     "gcompris-qt-data": (
         "3.1-2",
-        "public domain, CC0-1.0, CC-BY-1.0 to 3.0, CC-BY-SA-2.0 to 4.0, GPL-3+",
+        "public domain, CC0-1.0, CC-BY-1.0 to 3.0, CC-BY-SA-2.0 to 4.0, GFDL-NIV-1.2+, GPL-2+, GPL-3+",
         "e9cf06ab2105529068df73085784e835d2ff03f870d2a8091f09125d40abac9f",
     ),
 }
