@@ -30,6 +30,7 @@ import hashlib
 import json
 import math
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -174,15 +175,18 @@ class Run:
         mae, overlap = (float(np.mean([of(m, a) for m, a in pairs])) for of in (lambda m, a: abs(m - a).mean(), iou))
         return {"alpha_mae": round(mae, 4), "alpha_iou": round(overlap, 4)}
 
-    def finish(self, path: Path, share: float) -> None:
+    def finish(self, path: Path, share: float, beside: Sequence[Path]) -> None:
         """Writes the averaged weights under norms with photographs' statistics, so that they can be fine-tuned.
 
         Args:
             share: of them in the mean with the weights that the run began with: M. Wortsman et al., Robust fine-tuning
                 of zero-shot models, CVPR 2022. Such a mean keeps more of what generalises.
+            beside: folders of runs from the same beginning and of other seeds, to take the mean with: the same, Model
+                soups, ICML 2022.
         """
+        runs = [self.average, *(torch.load(folder / "last.pt", weights_only=True)["average"] for folder in beside)]
         for key, value in self.began.items():
-            self.average[key] = value.lerp(self.average[key], share)
+            self.average[key] = value.lerp(torch.stack([run[key] for run in runs]).mean(0), share)
         model = build(state_of(self.averaged()).unfold())
         before = self.teacher.agreement(model)
         photographs = self.teacher.photographs
@@ -216,6 +220,7 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, default=Path("out/nano/u2net_nano.safetensors"), help="what to write")
     parser.add_argument("--teacher", type=Path, default=SHARED / "weights" / "u2netp.pth")
     parser.add_argument("--start", type=Path, help="weights to begin with; what they have seen is seen, too")
+    parser.add_argument("--beside", type=Path, nargs="*", default=[], help="--out of runs of other seeds, for the mean")
     parser.add_argument("--rate", type=float, default=6e-4, help="where the cosine begins")
     parser.add_argument(
         "--share", type=float, default=1.0, help="of what was learnt, in the mean with --start's weights"
@@ -232,7 +237,7 @@ def main() -> None:
     teacher = Teacher(options.teacher, Packages(options.packages))
     run = Run(options.out, teacher, options.rounds, options.rate, options.start, options.seed)
     if run.train(until):
-        run.finish(options.weights, options.share)
+        run.finish(options.weights, options.share, options.beside)
 
 
 if __name__ == "__main__":

@@ -73,10 +73,12 @@ def own_words(words: Mapping[str, str]) -> dict[str, str]:
 
 def named_classes(names: Sequence[str], colours: Sequence[str] = ()) -> Classes:
     """What people type: names, and colours as `#rrggbb` or words; none: the usual ones. Raises OptionError."""
-    from PIL import ImageColor
-
-    if not 2 <= len(names) <= MOST or len(set(names)) < len(names):
-        raise OptionError(f"classes {', '.join(names)}: allowed are 2 to {MOST} different names, background first")
+    twice = [name for name in names if names.count(name) > 1][:1]
+    if twice or not 2 <= len(names) <= MOST:
+        what = f"{twice[0]} twice" if twice else f"{len(names)} names"
+        raise OptionError(
+            f"classes {', '.join(names)}: {what}; allowed are 2 to {MOST} different names, background first"
+        )
     wrong = [name for name in names if not re.fullmatch(r"[^\W][\w .+-]*", name) or len(name) > LONGEST]
     if wrong:
         raise OptionError(f"class {wrong[0]!r}: a name has letters, digits, spaces and . _ + -, {LONGEST} at most")
@@ -87,11 +89,18 @@ def named_classes(names: Sequence[str], colours: Sequence[str] = ()) -> Classes:
         taken[key] = name
     if colours and len(colours) != len(names):
         raise OptionError(f"{len(colours)} colours for {len(names)} classes; one for each, or none")
+    chosen = tuple(map(_colour_named, colours))
+    return Classes(tuple(names), chosen or usual_colours(len(names)))
+
+
+def _colour_named(text: str) -> Colour:
+    from PIL import ImageColor
+
     try:
-        chosen = [ImageColor.getrgb(text)[:3] for text in colours]
+        red, green, blue, *_ = ImageColor.getrgb(text)
     except ValueError:
-        raise OptionError(f"colours {', '.join(colours)}: allowed are #rrggbb and names such as red") from None
-    return Classes(tuple(names), tuple((c[0], c[1], c[2]) for c in chosen) or usual_colours(len(names)))
+        raise OptionError(f"colour {text!r}: allowed are #rrggbb and names such as red") from None
+    return red, green, blue
 
 
 def file_keys(names: Sequence[str]) -> tuple[str, ...]:

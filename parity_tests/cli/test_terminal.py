@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import typer
@@ -17,6 +18,7 @@ from converters.bench import tables
 from converters.bench.race import Row
 from converters.engines import runnable
 from u2net_zoo import errors
+from u2net_zoo.cli import training_bar
 from u2net_zoo.cli.commands import app
 from u2net_zoo.cli.terminal import Whole, folded, print_table, progress_bar
 from u2net_zoo.cli.training_bar import TrainingBar
@@ -141,6 +143,18 @@ def test_training_names_a_photograph_that_is_passed_over_as_it_is():
         bar.validated(1, 0.5, better=True)
         bar.skipped(NAME, f"{NAME}.png: not a photograph", times=1)
     assert stream.getvalue() == f"skipped: {NAME}.png: not a photograph\n"
+
+
+def test_training_tells_a_log_now_and_then_where_it_is(monkeypatch):
+    now = iter((0, 59, 60, 61, 119, 120))
+    monkeypatch.setattr(training_bar, "time", SimpleNamespace(monotonic=lambda: next(now)))
+    monkeypatch.setattr(training_bar, "LINES_APART", 60)
+    stream = io.StringIO()
+    bar = TrainingBar(stream)
+    with bar.run(total=9, done=0):
+        for step in range(1, 4):
+            bar.step(step, 1 / step)
+    assert stream.getvalue() == "step 2 of 9: loss 0.5000\n"
 
 
 def test_parts_go_to_further_lines_and_paths_stay_whole():

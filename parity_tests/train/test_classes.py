@@ -53,6 +53,10 @@ def test_indices_are_read_from_grey_palette_and_16_bit_pictures(tmp_path):
         (Image.fromarray(np.eye(4, dtype=np.uint8) * 255), "holds 0 and 255, a mask of black and white; classes are"),
         (Image.fromarray(np.full((4, 4), 999, np.uint16)), "holds 999; the 4 classes are 0 background to 3 full$"),
         (Image.fromarray(np.where(INDICES == 2, 255, INDICES).astype(np.uint8)), "full; --ignore 255 leaves it out of"),
+        (
+            Image.fromarray((INDICES + (INDICES == 3)).astype(np.uint8)),
+            r"holds 4; .*full; is a name missing in --classes\?; -",
+        ),
         (Image.fromarray(np.where(INDICES == 2, -1, INDICES.astype(np.int32))), "holds -1; the 4 classes are .* full$"),
         (Image.fromarray(np.where(INDICES == 2, 2.5, INDICES).astype(np.float32)), "holds 2.5; the 4 classes .* full$"),
         (

@@ -11,8 +11,10 @@ from support.training import SHALLOW
 from u2net_zoo.cli.train import _weights
 from u2net_zoo.errors import OptionError
 from u2net_zoo.reading import read_checkpoint
+from u2net_zoo.train.fabric import make_fabric
 from u2net_zoo.train.recipe import Recipe
 from u2net_zoo.train.run import Request, check_request, start_of
+from u2net_zoo.train.setting import Setting
 from u2net_zoo.train.start import following, fresh, with_channels
 from u2net_zoo.train.storing import write_weights
 
@@ -29,13 +31,53 @@ def weights(in_ch=3, **words):
         ({"validation_masks": MASKS}, "--val-masks without --val-images; give both"),
         ({"validation_images": IMAGES}, "--val-images without --val-masks; give both"),
         ({"validation_images": IMAGES, "validation_masks": MASKS, "part": 0.2}, "--val-part with --val-images"),
-        ({"start": weights(), "arch": "u2netp"}, "--arch u2netp with --finetune: the weights are of shallow"),
+        (
+            {"start": weights(), "arch": "u2netp"},
+            "--arch u2netp with --finetune: the weights are of shallow; leave --arch",
+        ),
         ({"start": weights(), "resume": Path("run")}, "--finetune with --resume: a run goes on with its own weights"),
     ],
 )
 def test_an_option_that_would_not_count_is_refused(options, says):
     with pytest.raises(OptionError, match=says):
         check_request(Request(IMAGES, MASKS, **options), Recipe())
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"devices": 0}, "devices 0; allowed: 1 and more"),
+        ({"nodes": 0}, "nodes 0; allowed: 1 and more"),
+        ({"workers": -1}, "workers -1; allowed: 0 and more"),
+    ],
+)
+def test_machines_without_processes_are_refused(options, says):
+    with pytest.raises(OptionError, match=says):
+        Setting(Path("run"), **options)
+
+
+@pytest.mark.parametrize("accelerator", ["tpu", "gpus"])
+def test_an_accelerator_that_is_not_there_is_refused_and_those_that_are_named(accelerator, tmp_path):
+    with pytest.raises(OptionError, match=rf"accelerator '{accelerator}'; this machine has: auto, cpu"):
+        make_fabric(Recipe(), Setting(tmp_path, accelerator=accelerator, logs=False))
+
+
+def test_devices_that_the_accelerator_cannot_give_are_refused_in_one_line(tmp_path):
+    with pytest.raises(OptionError, match="--accelerator cpu --devices none: "):
+        make_fabric(Recipe(), Setting(tmp_path, accelerator="cpu", devices="none", logs=False))
+
+
+@pytest.mark.parametrize(
+    ("classes", "colours", "says"),
+    [
+        ("a,b,b", "", "classes a, b, b: b twice; allowed are 2 to 256 different names"),
+        ("a", "", "classes a: 1 names; allowed are 2 to 256"),
+        ("a,b", "red,blau", "colour 'blau': allowed are #rrggbb and names such as red"),
+    ],
+)
+def test_the_class_that_is_wrong_is_named(classes, colours, says):
+    with pytest.raises(OptionError, match=says):
+        Recipe(classes=classes, colours=colours)
 
 
 def test_the_network_of_the_weights_may_be_named_whatever_its_channels():

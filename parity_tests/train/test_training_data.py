@@ -11,6 +11,7 @@ from u2net_zoo.errors import InputError, OptionError, UnknownNameError
 from u2net_zoo.preprocessing import get_profile
 from u2net_zoo.train import pairs
 from u2net_zoo.train.augment import Augment
+from u2net_zoo.train.labels import Labels
 from u2net_zoo.train.recipe import Recipe
 from u2net_zoo.train.samples import Order, Samples
 from u2net_zoo.train.schedule import rate_at, total_steps
@@ -50,8 +51,29 @@ def test_every_published_photograph_finds_its_mask():
 def test_a_missing_mask_is_named(folders):
     images, masks = folders
     (masks / "1.png").unlink()
-    with pytest.raises(InputError, match=r"no mask for 1\.png \(1 of 3 photographs\)"):
+    with pytest.raises(
+        InputError, match=r"no mask for 1\.png \(1 of 3 photographs\); add it, or take the photograph out"
+    ):
         pairs.find(images, masks)
+
+
+def test_what_is_wrong_with_all_masks_is_said_once(folders):
+    images, masks = folders
+    for mask in masks.iterdir():
+        Image.new("RGB", (20, 12), (255, 0, 0)).save(mask)
+    with pytest.raises(
+        InputError, match=r"0\.png, .*1\.png, .*2\.png: the mask is not grey .*\(3 of 3 masks"
+    ) as caught:
+        pairs.check(pairs.find(images, masks))
+    assert str(caught.value).count("not grey") == 1
+    assert "swapped" not in str(caught.value)
+
+
+@pytest.mark.parametrize("labels", [Labels(), Labels(("ground", "road"))])
+def test_folders_that_are_swapped_are_asked_about(folders, labels):
+    images, masks = folders
+    with pytest.raises(InputError, match=r"masks cannot be used\); are photographs and masks swapped\?$"):
+        pairs.check(pairs.find(masks, images), labels)
 
 
 def test_a_mask_of_another_size_is_named_with_both_sizes(folders):
@@ -68,6 +90,11 @@ def test_a_mask_with_colours_is_refused_and_one_with_three_equal_channels_is_not
     Image.new("RGB", (20, 12), (255, 0, 0)).save(masks / "0.png")
     with pytest.raises(InputError, match=r"0\.png: the mask is not grey \(mode RGB\)"):
         pairs.check(pairs.find(images, masks))
+
+
+def test_a_file_where_a_folder_is_asked_for_is_called_one(folders):
+    with pytest.raises(InputError, match=r"0\.png: is a file; name the folder of pictures"):
+        pairs.find(folders[0] / "0.png", folders[1])
 
 
 def test_two_photographs_of_one_name_and_an_empty_folder_are_refused(folders, tmp_path):

@@ -1,6 +1,7 @@
 """The progress of `u2zoo train`."""
 
 import contextlib
+import time
 from collections.abc import Iterator
 from typing import Any, TextIO
 
@@ -8,17 +9,21 @@ from .terminal import progress_bar
 
 __all__ = ["TrainingBar"]
 
+LINES_APART = 60  # seconds
+
 
 class TrainingBar:
     """A `train.watch.Watcher`: a bar with the loss and the time left, and a line per event, on `stream` (stderr).
 
-    Where that is no terminal there is no bar; photographs that are passed over are named all the same.
+    Where that is no terminal there is no bar, but a line from time to time; photographs that are passed over are named
+    all the same.
     """
 
     def __init__(self, stream: TextIO):
         loss = "loss {task.fields[loss]}"
         self.progress = progress_bar(stream, "training", "bar", "count", loss, "elapsed", "left", "remaining")
         self.task: Any = None
+        self.said = time.monotonic()
 
     @contextlib.contextmanager
     def run(self, total: int, done: int) -> Iterator[None]:
@@ -28,6 +33,9 @@ class TrainingBar:
 
     def step(self, step: int, loss: float) -> None:
         self.progress.update(self.task, completed=step, loss=f"{loss:.4f}")
+        if not self.progress.console.is_terminal and time.monotonic() - self.said >= LINES_APART:
+            self.said = time.monotonic()
+            self._say(f"step {step} of {self.progress.tasks[0].total:.0f}: loss {loss:.4f}")
 
     def validated(self, step: int, loss: float, better: bool) -> None:
         if self.progress.console.is_terminal:

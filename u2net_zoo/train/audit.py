@@ -10,7 +10,7 @@ from ..errors import InputError
 from ..identify import shortlist
 from .class_weights import pixels_of_classes
 from .labels import Labels
-from .pairs import Pair, complaint, damaged, label, label_picture
+from .pairs import Pair, complaint, damaged, label, label_picture, summary
 
 __all__ = ["Audit", "at_least_two", "audit", "unpaired"]
 
@@ -62,7 +62,7 @@ def audit(pairs: Sequence[Pair], labels: Labels, progress: Callable[[int], None]
         elif str(pair.image) not in unreadable:
             good.append(pair)
         progress(done)
-    problems = [f"{shortlist(wrong, '; ')} ({len(wrong)} of {len(pairs)} masks cannot be used)"] if wrong else []
+    problems = [summary(wrong, pairs)] if wrong else []
     warnings = [_list(list(unreadable), "photographs cannot be read and will be passed over")] if unreadable else []
     held = _of_classes(good, labels.classes, labels) if labels.classes else _of_masks(good, labels)
     problems += held.problems if good else ["none of the photographs can be used"]

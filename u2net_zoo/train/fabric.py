@@ -4,9 +4,11 @@ from pathlib import Path
 from typing import Any
 
 from lightning.fabric import Fabric
+from lightning.fabric.accelerators import ACCELERATOR_REGISTRY
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from torch import Tensor, nn
 
-from ..errors import MissingExtraError
+from ..errors import MissingExtraError, OptionError, one_line
 from ..torch_model import U2Net
 from .recipe import Recipe
 from .setting import Setting
@@ -26,15 +28,29 @@ class Logits(nn.Module):
 
 
 def make_fabric(recipe: Recipe, setting: Setting) -> Fabric:
-    """The engine; its further processes, if any, start here and run the same program."""
-    fabric = Fabric(
-        accelerator=setting.accelerator,
-        devices=setting.devices,
-        num_nodes=setting.nodes,
-        strategy=setting.strategy,
-        precision=recipe.precision,  # type: ignore[arg-type]
-        loggers=[_tensorboard(setting.out)] if setting.logs else [],
-    )
+    """The engine; its further processes, if any, start here and run the same program.
+
+    Raises:
+        OptionError: this machine has no such accelerator, or not so many devices.
+    """
+    here = [name for name, entry in ACCELERATOR_REGISTRY.items() if entry["accelerator"].is_available()]
+    here = ["auto", *here, *(["gpu"] if {"cuda", "mps"} & {*here} else [])]
+    if setting.accelerator not in here:
+        raise OptionError(f"accelerator {setting.accelerator!r}; this machine has: {', '.join(here)}")
+    loggers = [_tensorboard(setting.out)] if setting.logs else []
+    try:
+        fabric = Fabric(
+            accelerator=setting.accelerator,
+            devices=setting.devices,
+            num_nodes=setting.nodes,
+            strategy=setting.strategy,
+            precision=recipe.precision,  # type: ignore[arg-type]
+            loggers=loggers,
+        )
+    except (MisconfigurationException, RuntimeError, TypeError, ValueError) as error:
+        raise OptionError(
+            f"--accelerator {setting.accelerator} --devices {setting.devices}: {one_line(error)}"
+        ) from None
     fabric.launch()
     return fabric
 

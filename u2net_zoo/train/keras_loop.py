@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..checkpoint import Checkpoint
-from ..errors import CheckpointError, InputError, OptionError, TrainingError
+from ..errors import CheckpointError, OptionError, TrainingError
 from ..keras_model import assign, build, load_keras_module, state_of
 from . import snapshots
 from .augment import Augment
@@ -245,7 +245,7 @@ class _Follow:
         """Goes on where a snapshot was taken. Raises InputError, CheckpointError."""
         notes = content.notes
         if notes["pairs"] != len(self.samples):
-            raise InputError(f"the run was on {notes['pairs']} photographs, now there are {len(self.samples)}")
+            raise snapshots.other_data(notes["pairs"], len(self.samples))
         weights, optimizer = Checkpoint.from_state(content.model), model.optimizer
         optimizer.build(model.trainable_variables)
         shapes = [tuple(variable.shape) for variable in optimizer.variables]

@@ -78,6 +78,7 @@ def _indices(picture: Image.Image, path: Path, classes: tuple[str, ...], ignore:
         usual = ignore < 0 and len(numbers) > 1 and len(strange) == 1 and len(classes) <= strange[0] < 2**16
         usual = usual and strange[0] == np.floor(strange[0])
         hint = f"; --ignore {strange[0]:g} leaves it out of true maps" if usual else ""
+        hint = hint and f"; is a name missing in --classes?{hint}" if strange[0] == len(classes) else hint
         raise InputError(f"{path}: holds {strange[-1]:g}; the {len(classes)} classes are {known}{hint}")
     return values if ignore < 0 else np.where(values == ignore, np.float32(IGNORED), values)
 

@@ -12,7 +12,7 @@ from ..depth import sixteen_bits
 from ..errors import ImageError, InputError
 from ..identify import shortlist
 from ..photographs import planes, read_image, to_rgb
-from .labels import Labels, grey_image, one_channel
+from .labels import GREY, Labels, grey_image, one_channel
 
 __all__ = [
     "Pair",
@@ -26,10 +26,13 @@ __all__ = [
     "listing",
     "read",
     "split",
+    "summary",
 ]
 
 KINDS = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 MASKS = Labels()
+COLOURS = ("RGB", "RGBA", "CMYK", "YCbCr")
+UNREADABLE = "the mask cannot be read; replace it, or take it and its photograph out"
 ENDS = {b"\xff\xd8": b"\xff\xd9", b"\x89PNG": b"IEND"}  # how a whole JPEG or PNG file begins -> what ends it
 TAIL = 4096  # bytes in which the end is looked for
 
@@ -55,7 +58,8 @@ def listing(folder: str | Path) -> dict[str, Path]:
     """Stem -> file, sorted by name. Raises InputError: no such folder, no pictures in it, or two of one stem."""
     folder = Path(folder)
     if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder")
+        here = "is a file; name the folder of pictures" if folder.exists() else "no such folder"
+        raise InputError(f"{folder}: {here}")
     files = sorted(path for path in folder.iterdir() if path.suffix.lower() in KINDS and not path.name.startswith("."))
     stems: dict[str, Path] = {}
     for path in files:
@@ -84,8 +88,8 @@ def find(images: str | Path, masks: str | Path | None) -> list[Pair]:
     missing = [path.name for stem, path in photographs.items() if stem not in answers]
     if missing:
         raise InputError(
-            f"{masks}: no mask for {shortlist(missing)} ({len(missing)} of {len(photographs)} photographs)"
-            f"{_hint(missing[0], answers)}"
+            f"{masks}: no mask for {shortlist(missing)} ({len(missing)} of {len(photographs)} photographs);"
+            f" {_hint(missing[0], answers)}"
         )
     return [Pair(path, answers[stem]) for stem, path in photographs.items()]
 
@@ -99,7 +103,7 @@ def _hint(photograph: str, answers: dict[str, Path]) -> str:
     """What masks are called where their names are those of the photographs and something more."""
     stem = Path(photograph).stem
     near = next((path.name for name, path in answers.items() if name.startswith(stem) or name.endswith(stem)), "")
-    return f"; names have to be the same, and there is {near}" if near else ""
+    return f"names have to be the same, and there is {near}" if near else "add it, or take the photograph out"
 
 
 def check(pairs: Sequence[Pair], labels: Labels = MASKS) -> None:
@@ -110,7 +114,33 @@ def check(pairs: Sequence[Pair], labels: Labels = MASKS) -> None:
     """
     complaints = [text for pair in pairs if (text := complaint(pair, labels))]
     if complaints:
-        raise InputError(f"{shortlist(complaints, '; ')} ({len(complaints)} of {len(pairs)} masks cannot be used)")
+        raise InputError(summary(complaints, pairs))
+
+
+def summary(complaints: Sequence[str], pairs: Sequence[Pair]) -> str:
+    """What `complaint` says of some of the pairs, in one line: each reason once, after the files that it is true of."""
+    files: dict[str, list[str]] = {}
+    for text in complaints:
+        name, _, reason = text.partition(": ")
+        files.setdefault(reason, []).append(name)
+    said = shortlist((f"{shortlist(names)}: {reason}" for reason, names in files.items()), "; ")
+    hint = "; are photographs and masks swapped?" if len(complaints) == len(pairs) and _swapped(pairs) else ""
+    return f"{said} ({len(complaints)} of {len(pairs)} masks cannot be used){hint}"
+
+
+def _swapped(pairs: Sequence[Pair]) -> bool:
+    """Whether each mask is of colours, and each photograph of none."""
+    return all(
+        pair.mask is not None and _mode(pair.mask) in COLOURS and _mode(pair.image) in (*GREY, "P") for pair in pairs
+    )
+
+
+def _mode(path: Path) -> str | None:
+    def read() -> str:
+        with Image.open(path) as picture:
+            return picture.mode
+
+    return _read_quietly(read)
 
 
 def damaged(pairs: Sequence[Pair]) -> dict[str, str]:
@@ -195,10 +225,10 @@ def complaint(pair: Pair, labels: Labels = MASKS) -> str | None:
         if pair.halves or _read_quietly(lambda: Image.open(mask).mode) not in labels.modes:
             label(pair, labels)
     except ImageError:
-        return f"{mask}: the mask cannot be read"
+        return f"{mask}: {UNREADABLE}"
     except InputError as error:
         return str(error)
-    return f"{mask}: the mask cannot be read" if _damage(mask) else None
+    return f"{mask}: {UNREADABLE}" if _damage(mask) else None
 
 
 def _damage(path: Path) -> str | None:
@@ -231,4 +261,4 @@ def _read_quietly(read: Callable[[], T]) -> T | None:
 
 
 def _sizes(mask: Path, got: tuple[int, ...], expected: tuple[int, ...]) -> str:
-    return f"{mask}: the mask is {got[0]}x{got[1]}, its photograph {expected[0]}x{expected[1]}"
+    return f"{mask}: the mask is {got[0]}x{got[1]}, its photograph {expected[0]}x{expected[1]}; save it at that size"

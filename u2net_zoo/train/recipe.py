@@ -75,7 +75,9 @@ class Recipe:
             if not low <= getattr(self, name) <= high:
                 raise OptionError(f"{name} {getattr(self, name)}; allowed: {low} to {high}")
         if self.augment == "authors" and self.crop > self.size:
-            raise OptionError(f"crop {self.crop} is larger than size {self.size}; allowed: up to size")
+            raise OptionError(
+                f"crop {self.crop} is larger than size {self.size}; allowed: up to size, with --crop {self.size}"
+            )
         _check_classes(self)
         if self.classes and self.draws:
             raise OptionError(f"--classes with --profile {self.profile}, which learns drawings; take another profile")

@@ -184,7 +184,9 @@ def check_request(request: Request, recipe: Recipe) -> None:
     if request.start and request.resume:
         raise OptionError("--finetune with --resume: a run goes on with its own weights; leave out one of them")
     if request.start and request.arch and not _is_of(request.start.arch, request.arch):
-        raise OptionError(f"--arch {request.arch} with --finetune: the weights are of {request.start.arch.name}")
+        raise OptionError(
+            f"--arch {request.arch} with --finetune: the weights are of {request.start.arch.name}; leave --arch out"
+        )
 
 
 def _check_validation(request: Request) -> None:

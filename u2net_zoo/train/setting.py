@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..errors import OptionError
 from .watch import Silent, Watcher
 
 __all__ = ["Setting"]
@@ -29,3 +30,9 @@ class Setting:
     validate_every: int = 1
     logs: bool = True
     watcher: Watcher = field(default_factory=Silent)
+
+    def __post_init__(self) -> None:
+        for name, least in (("devices", 1), ("nodes", 1), ("workers", 0), ("save_every", 1)):
+            value = getattr(self, name)
+            if isinstance(value, int) and value < least:
+                raise OptionError(f"{name} {value}; allowed: {least} and more")

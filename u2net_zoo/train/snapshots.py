@@ -13,7 +13,18 @@ from ..checkpoint import Checkpoint
 from ..errors import CheckpointError, InputError, one_line
 from ..files import staged
 
-__all__ = ["KINDS", "Arrays", "latest", "load", "load_arrays", "recipe_of", "save", "save_arrays", "weights_of"]
+__all__ = [
+    "KINDS",
+    "Arrays",
+    "latest",
+    "load",
+    "load_arrays",
+    "other_data",
+    "recipe_of",
+    "save",
+    "save_arrays",
+    "weights_of",
+]
 
 KINDS = {"torch": ".pt", "keras": ".safetensors"}
 KEEP = 3
@@ -116,10 +127,19 @@ def latest(source: str | Path, engine: str = "torch") -> Path:
             raise InputError(f"{path}: holds no snapshot step-*{KINDS[engine]} to resume from{hint}")
         return found[-1]
     if not path.is_file():
-        raise InputError(f"{path}: no such file or folder to resume from")
+        raise InputError(
+            f"{path}: no such file or folder to resume from; name a run's folder, or a snapshot step-* in it"
+        )
     if path.suffix == KINDS[other]:
         raise InputError(f"{path}: not a snapshot of --engine {engine}; --engine {other} reads {path.suffix}")
     return path
+
+
+def other_data(before: int, now: int) -> InputError:
+    """The error of a run that would go on with other photographs than it began with."""
+    return InputError(
+        f"the run was on {before} photographs, now there are {now}; name the same folders, and --val-part as before"
+    )
 
 
 def _path_of(folder: Path, step: int, engine: str) -> Path:

@@ -271,7 +271,7 @@ class Trainer:
             CheckpointError: the snapshot is of another network.
         """
         if content["pairs"] != len(self.train_samples):
-            raise InputError(f"the run was on {content['pairs']} photographs, now there are {len(self.train_samples)}")
+            raise snapshots.other_data(content["pairs"], len(self.train_samples))
         try:
             self.core.load_state_dict(content["model"])
         except RuntimeError as error:
