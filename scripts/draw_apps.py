@@ -1,6 +1,7 @@
-"""Draws docs/apps.png: what the applications make of scikit-image's photographs with the bundled weights.
+"""Draws docs/apps.png: what the applications make of photographs that the bundled network never saw in training.
 
-`sky` takes weights of its own, for a tile that is left out without them; clothes, portrait and composite are not on it.
+They are scikit-image's astronaut and scikit-learn's flower (CC BY 2.0, vultilion on Flickr). `sky` takes weights of its
+own, for a tile that is left out without them; clothes, portrait and composite are not on it.
 
     python scripts/draw_apps.py [--model WEIGHTS] [--sky WEIGHTS] [--out docs/apps.png]
 """
@@ -9,6 +10,7 @@ import argparse
 from pathlib import Path
 
 import skimage
+import sklearn
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from u2net_zoo import BUNDLED, Session
@@ -17,16 +19,17 @@ from u2net_zoo.sources import profile_of
 
 DATA = Path(skimage.__file__).parent / "data"
 WIDTH, HEIGHT, GAP, CAPTION, COLUMNS = 240, 176, 8, 22, 5
-ASTRONAUT, CAT, ROCKET, COFFEE = "astronaut.png", "chelsea.png", "rocket.jpg", "coffee.png"
+ASTRONAUT, ROCKET = DATA / "astronaut.png", DATA / "rocket.jpg"
+FLOWER = Path(sklearn.__file__).parent / "datasets" / "images" / "flower.jpg"
 TILES = (
     (ASTRONAUT, "mask", {}, "mask"),
     (ASTRONAUT, "cutout", {"matting": "guided"}, "cutout --matting guided"),
-    (ASTRONAUT, "replace", {"background": str(DATA / ROCKET)}, "replace --background rocket.jpg"),
+    (ASTRONAUT, "replace", {"background": str(ROCKET)}, "replace --background rocket.jpg"),
     (ASTRONAUT, "highlight", {"dim": 0.3}, "highlight --dim 0.3"),
-    (CAT, "cutout", {"matting": "closed-form"}, "cutout --matting closed-form"),
-    (CAT, "replace", {"background": "#20c0a0"}, "replace --background #20c0a0"),
-    (COFFEE, "boxes", {"minimum": 0.02}, "boxes --minimum 0.02"),
-    (ROCKET, "crop", {"margin": 0.3}, "crop --margin 0.3"),
+    (FLOWER, "cutout", {"matting": "closed-form"}, "cutout --matting closed-form"),
+    (FLOWER, "replace", {"background": "#20c0a0"}, "replace --background #20c0a0"),
+    (FLOWER, "boxes", {"minimum": 0.02}, "boxes --minimum 0.02"),
+    (ASTRONAUT, "crop", {"margin": 0.02}, "crop --margin 0.02"),
     (ASTRONAUT, "human", {}, "human"),
     (ROCKET, "sky", {}, "sky"),
 )
@@ -53,10 +56,10 @@ def main() -> None:
     sheet.save(options.out, optimize=True)
 
 
-def tile(session: Session, photograph: str, name: str, fields: dict) -> Image.Image:
+def tile(session: Session, photograph: Path, name: str, fields: dict) -> Image.Image:
     """One application on one photograph, in the middle of a white tile; transparency on a chequered ground."""
     application = APPLICATIONS[name](**fields)
-    seen = application.before(Image.open(DATA / photograph).convert("RGB"))
+    seen = application.before(Image.open(photograph).convert("RGB"))
     picture = application.after(seen, session.mask(seen)).pictures[""]
     picture = ImageOps.contain(picture, (WIDTH, HEIGHT), Image.Resampling.LANCZOS)
     if picture.mode == "RGBA":

@@ -19,6 +19,7 @@ __all__ = ["Teacher", "iou", "mask"]
 
 FIT_SIZE = 224
 FIT_MIX = {"photograph": 0.45, "paste": 0.35, "shapes": 0.2}
+OFTEN = ("rocket", "chelsea") * 8  # a thin thing among others, and one that fills the picture: there are few of either
 REPEATS = 2  # how often a photograph of ours stands beside one of the packages' scenes
 
 
@@ -35,7 +36,8 @@ class Teacher:
         backgrounds = {part: [shrink(load(path)) for path in packages.backgrounds()[part]] for part in learnt_from}
         true = {part: [CutOut.read(path) for path in packages.cut_outs()[part]] for part in learnt_from}
         cut = [cut for image in self.photographs + scenes["learn"] if (cut := self.cut(image))]
-        drawn_from = self.photographs * REPEATS + scenes["learn"]
+        often = [shrink(load(path)) for name in OFTEN for path in parts["learn"] if path.stem == name]
+        drawn_from = self.photographs * REPEATS + often + scenes["learn"]
         self.stock = Stock(drawn_from, backgrounds["learn"], cut, true["learn"])
         self.development = Stock([], backgrounds["development"], [], true["development"])
         watched = [load(path) for path in parts["development"]] + scenes["development"]

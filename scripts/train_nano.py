@@ -2,27 +2,21 @@
 
     python scripts/nano_packages.py out/packages
     python scripts/train_nano.py --packages out/packages --out out/nano   # resumes where an earlier run stopped
-    python scripts/train_nano.py --packages out/packages --out out/more --start scripts/nano_third.safetensors
-
-`nano_third.safetensors` is what 28 and then 22 rounds of earlier states of this recipe reached (2026-11-27; 5,376 and
-6,336 steps): seven tenths of the first run's weights and three tenths of the second's, which on the development set
-kept the photographs of the one and had the composites of the other (0.3, 0.5, 0.7, 0.85 and 1 were tried). By
-`measure_nano.py`, beside what the repository carries and u2netp: IoU to u2netp on the twelve photographs 0.904 (0.870),
-the worst 0.60 (0.62); on composites max F 0.907 (0.838, 0.929), MAE 0.043 (0.070, 0.027), boundary F 0.814 (0.694,
-0.865). Palettes and int8 hold their bounds. It is not bundled: it is unsure of scikit-image's cat and rocket, so that
-packages of pictures, which round them to 8 bits, give other masks than the weights (IoU 0.994 and 0.988, where 0.996
-is asked); its rocket is at IoU 0.73 of u2netp's (0.75), and fine-tuning from it learns eight photographs to 0.891
-(0.9). Unmixed, the second run's weights are steadier on the cat (0.9975) and worse on the rocket (0.56).
+    python scripts/train_nano.py --packages out/packages --out out/more --start weights/u2net_nano.safetensors
 
 Data: the photographs of ../shared/data, those that scikit-image ships, and the packages of `nano_packages`. What
-u2netp says of a photograph is one half of what is learnt, the true alpha of composites the other (`nano_compose`).
+u2netp says of a photograph is one part of what is learnt, the true alpha of composites the other (`nano_compose`).
 Never learnt from: the parts that `nano_pictures.split` and `Packages` call test, which `measure_nano.py` alone opens,
-the development set, and the three photographs that our own pictures show.
+the development set, and the photographs that our own pictures show.
 
 Recipe: least-squares pruning (`nano_prune`), then rounds of fresh pictures that are each seen a few times, mirrored at
 random. Batch norm is folded in while learning: statistics of eight pictures at a time are mostly noise. The loss is
 `nano_lessons`'s; Adam, warm-up and cosine, gradient clipping, EMA of the weights. A round follows from the seed and its
-number alone. What the last round leaves is taken, or its mean with the weights that a run began with.
+number alone. What the last round leaves is taken, or a mean with runs of other seeds and the weights that all began
+with. What is bundled came of several runs and means: weights/u2net_nano.md tells which.
+
+Memory that is taken anew at each step costs a fifth of the time with glibc; MALLOC_MMAP_THRESHOLD_=4000000000
+MALLOC_TRIM_THRESHOLD_=8000000000 GLIBC_TUNABLES=glibc.malloc.hugetlb=1 keeps it, and takes up to 10 GB.
 """
 
 import argparse
@@ -175,18 +169,19 @@ class Run:
         mae, overlap = (float(np.mean([of(m, a) for m, a in pairs])) for of in (lambda m, a: abs(m - a).mean(), iou))
         return {"alpha_mae": round(mae, 4), "alpha_iou": round(overlap, 4)}
 
-    def finish(self, path: Path, share: float, beside: Sequence[Path]) -> None:
+    def finish(self, path: Path, shares: Sequence[float], beside: Sequence[Path]) -> None:
         """Writes the averaged weights under norms with photographs' statistics, so that they can be fine-tuned.
 
         Args:
-            share: of them in the mean with the weights that the run began with: M. Wortsman et al., Robust fine-tuning
-                of zero-shot models, CVPR 2022. Such a mean keeps more of what generalises.
-            beside: folders of runs from the same beginning and of other seeds, to take the mean with: the same, Model
-                soups, ICML 2022.
+            shares: of this run, and of each in `beside`, in the mean with the weights that they began with, which have
+                the rest: M. Wortsman et al., Robust fine-tuning of zero-shot models, CVPR 2022, and Model soups, ICML
+                2022. Such means keep more of what generalises.
+            beside: folders of runs from the same beginning and of other seeds.
         """
         runs = [self.average, *(torch.load(folder / "last.pt", weights_only=True)["average"] for folder in beside)]
         for key, value in self.began.items():
-            self.average[key] = value.lerp(torch.stack([run[key] for run in runs]).mean(0), share)
+            learnt = sum(share * run[key] for share, run in zip(shares, runs, strict=True))
+            self.average[key] = learnt + (1 - sum(shares)) * value
         model = build(state_of(self.averaged()).unfold())
         before = self.teacher.agreement(model)
         photographs = self.teacher.photographs
@@ -223,7 +218,7 @@ def main() -> None:
     parser.add_argument("--beside", type=Path, nargs="*", default=[], help="--out of runs of other seeds, for the mean")
     parser.add_argument("--rate", type=float, default=6e-4, help="where the cosine begins")
     parser.add_argument(
-        "--share", type=float, default=1.0, help="of what was learnt, in the mean with --start's weights"
+        "--share", type=float, nargs="+", default=[1.0], help="of this run and those --beside; --start's has the rest"
     )
     parser.add_argument("--seed", type=int, default=SEED, help="of what is learnt")
     parser.add_argument("--rounds", type=int, default=60)
