@@ -59,7 +59,7 @@ def test_masks_of_photographs_kept_aside_agree_with_the_teachers(nano, real_weig
         masks = [session.predict(picture)[0] for session in (ours, theirs)]
         agreement.append(iou(*((m - m.min()) / (m.max() - m.min()) for m in masks)))
     assert len(agreement) == 12
-    assert np.mean(agreement) >= 0.80
+    assert np.mean(agreement) >= 0.88  # measured 2026-11-27: 0.901; the first edition had 0.870
 
 
 @pytest.mark.parametrize("name", LOOKED_AT)

@@ -76,12 +76,12 @@ def test_a_layer_measured_from_the_record_costs_what_a_whole_run_says(bench):
 
 def test_the_layer_that_is_rounded_most_coarsely_costs_most(bench):
     """Of three layers that int8 hardly hurts, each in turn in 16 values, is named first."""
-    paths = ["stage1.rebnconvin", "stage3.rebnconv2", "stage2d.rebnconv1d"]
+    paths = ["stage1.rebnconv2d", "stage3.rebnconv1", "stage4d.rebnconv1d"]
     for coarse in paths:
         kernels = {path: rounded(bench.kernels[path], "palette4" if path == coarse else "int8") for path in paths}
         costs = sorted(bench.costs(kernels), key=lambda cost: -cost.mae)
         assert costs[0].path == coarse
-        assert costs[0].mae > 2 * costs[1].mae  # 2.8 and more, measured 2026-11-26
+        assert costs[0].mae > 2 * costs[1].mae  # 9 and more, measured 2026-11-27
 
 
 def cost(path: str, *, mae: float, size: int = 1000) -> LayerCost:

@@ -42,7 +42,7 @@ def files(tmp_path_factory) -> tuple[Path, Path]:
 @pytest.fixture(scope="module")
 def photo(tmp_path_factory) -> Path:
     """It keeps full white when it is resized, so that dividing by 255 and by the maximum are the same."""
-    image = photograph("coffee.png").resize((192, 160))
+    image = photograph("retina.jpg").resize((192, 160))
     image.paste((255, 255, 255), (0, 0, 24, 24))
     path = tmp_path_factory.mktemp("photo") / "photo.png"
     image.save(path)
