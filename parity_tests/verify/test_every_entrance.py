@@ -39,14 +39,17 @@ def files(tmp_path_factory) -> tuple[Path, Path]:
     return onnx_of_pixels(nano(), folder, SIZE), folder / "plain.onnx"
 
 
+def with_white(name: str, folder: Path) -> Path:
+    """It keeps full white when it is resized, so that dividing by 255 and by the maximum are the same."""
+    image = photograph(name).resize((192, 160))
+    image.paste((255, 255, 255), (0, 0, 24, 24))
+    image.save(folder / "photo.png")
+    return folder / "photo.png"
+
+
 @pytest.fixture(scope="module")
 def photo(tmp_path_factory) -> Path:
-    """It keeps full white when it is resized, so that dividing by 255 and by the maximum are the same."""
-    image = photograph("retina.jpg").resize((192, 160))
-    image.paste((255, 255, 255), (0, 0, 24, 24))
-    path = tmp_path_factory.mktemp("photo") / "photo.png"
-    image.save(path)
-    return path
+    return with_white("coffee.png", tmp_path_factory.mktemp("photo"))
 
 
 def same(a: Image.Image, b: Image.Image) -> None:
@@ -96,9 +99,12 @@ def test_serve(files, photo):
     same(*masks)
 
 
-def test_verify(files, photo):
-    """It differs in what it says of itself alone: photographs that are not white anywhere are divided by less."""
-    found = []
+def test_verify(files, tmp_path):
+    """It differs in what it says of itself alone: photographs that are not white anywhere are divided by less.
+
+    At this size the network is sure of the retina; of the cup's rim it is not, and 8 bits move it (IoU 0.9989).
+    """
+    photo, found = with_white("retina.jpg", tmp_path), []
     for model in files:
         done = called("verify", model, "--against", "u2net_nano", "--images", photo.parent, "--json")
         found.append(json.loads(done.stdout)["artifacts"][0])
