@@ -49,16 +49,10 @@ class Teacher:
             d0 = self.model(paper_input(image)[None])[0][0, 0].numpy()
         return CutOut.of(image, cv2.resize(d0, image.shape[1::-1]))
 
-    def agreement(self, model: U2Net) -> list[float]:
-        """IoU at 0.5 per photograph of the development set, `split`'s first."""
-        return [iou(made, truth) for made, truth in zip(self.masks(model), self.truth, strict=True)]
-
-    def apart(self, model: U2Net) -> float:
-        """Mean absolute difference to the teacher's masks of the development set."""
-        return float(np.mean([abs(m - truth).mean() for m, truth in zip(self.masks(model), self.truth, strict=True)]))
-
-    def masks(self, model: U2Net) -> list[np.ndarray]:
-        return [mask(model.eval(), x) for x in self.measured]
+    def agreement(self, model: U2Net) -> tuple[list[float], float]:
+        """On the development set, `split`'s photographs first: IoU at 0.5 of each, and the mean absolute difference."""
+        pairs = [(mask(model.eval(), x), truth) for x, truth in zip(self.measured, self.truth, strict=True)]
+        return [iou(*pair) for pair in pairs], float(np.mean([abs(made - truth).mean() for made, truth in pairs]))
 
     def pruned(self, seed: int) -> U2Net:
         """The network with those of u2netp's channels that tell most, and kernels that fit them."""

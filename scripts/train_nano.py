@@ -151,7 +151,7 @@ class Run:
         """One line of progress, every `LOOK` rounds with what the averaged weights make of the development set."""
         line: dict[str, Any] = {"round": self.round, "loss": round(loss, 4), "seconds": round(seconds, 1)}
         if self.round % EVALUATE_EVERY == 0:
-            agreement, apart = self.teacher.agreement(self.averaged()), self.teacher.apart(self.averaged())
+            agreement, apart = self.teacher.agreement(self.averaged())
             line |= {"iou": round(float(np.mean(agreement)), 4), "each": [round(value, 2) for value in agreement]}
             line |= {"mae": round(apart, 4)}
             line |= self.on_composites(self.averaged())
@@ -183,10 +183,10 @@ class Run:
             learnt = sum(share * run[key] for share, run in zip(shares, runs, strict=True))
             self.average[key] = learnt + (1 - sum(shares)) * value
         model = build(state_of(self.averaged()).unfold())
-        before = self.teacher.agreement(model)
+        before, _ = self.teacher.agreement(model)
         photographs = self.teacher.photographs
         calibrate(model, [torch.stack([paper_input(image) for image in photographs[i::6]]) for i in range(6)])
-        if abs(np.subtract(self.teacher.agreement(model), before)).max() > 1e-3:
+        if abs(np.subtract(self.teacher.agreement(model)[0], before)).max() > 1e-3:
             raise SystemExit("calibration changed the masks")
         source = "scripts/train_nano.py: u2netp pruned by least squares, distilled and taught alpha"
         write_weights(state_of(model), path, licence="Apache-2.0", source=source)
